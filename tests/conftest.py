@@ -1,0 +1,46 @@
+"""What all tests share: real photographs and weights where they are at hand, and a home folder of their own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+SHARED = Path(os.environ.get("TRANSFERKIT_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+
+
+def pytest_report_header() -> str:
+    if SHARED.is_dir():
+        return f"real photographs and weights: {SHARED}"
+    return f"real photographs and weights: none at {SHARED}; the tests that use them are skipped"
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or leaves anything in the user's own cache."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("TRANSFERKIT_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the real photographs and weights, which are not at {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def photos(shared: Path) -> Path:
+    """The folder with train/ and validation/, each with cats/ and dogs/: 800 and 200 photographs."""
+    return shared / "data" / "cats_and_dogs_sample"
+
+
+@pytest.fixture(scope="session")
+def mobilenet_weights(shared: Path) -> Path:
+    """ImageNet weights of MobileNetV2(alpha=0.35, include_top=False)."""
+    return shared / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
