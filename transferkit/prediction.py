@@ -1,0 +1,218 @@
+"""From photographs to labels with a trained model."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from transferkit._checks import check_choice, check_int
+from transferkit.data.pixels import PixelSpec, load_pixels
+from transferkit.errors import ImageError
+
+__all__ = ["Prediction", "Predictor", "probabilities_of"]
+
+ACTIVATIONS = ("sigmoid", "softmax", None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        path: the file as it was given, or None for pixels and bytes.
+        error: None, or why there is no label.
+        names: the class names, in the order of `scores`.
+        scores: float32 (classes,), the probability of each class; None where there is an error.
+    """
+
+    path: str | None
+    error: str | None
+    names: tuple[str, ...]
+    scores: np.ndarray | None
+
+    @property
+    def label(self) -> str | None:
+        """The most probable class, or None where there is an error."""
+        return None if self.scores is None else self.names[int(np.argmax(self.scores))]
+
+    @property
+    def probability(self) -> float | None:
+        """The probability of `label`, in [0, 1], or None where there is an error."""
+        return None if self.scores is None else float(np.max(self.scores))
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Class name to probability; empty where there is an error."""
+        return {} if self.scores is None else dict(zip(self.names, map(float, self.scores)))
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """Return the `count` most probable (name, probability), best first."""
+        check_int("count", count)
+        if self.scores is None:
+            return []
+        best = np.argsort(-self.scores, kind="stable")[:count]
+        return [(self.names[index], float(self.scores[index])) for index in best]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return {
+            "path": self.path,
+            "label": self.label,
+            "probability": self.probability,
+            "probabilities": self.probabilities,
+            "error": self.error,
+        }
+
+    def __repr__(self) -> str:
+        said = f"error={self.error!r}" if self.error else f"label={self.label!r}, probability={self.probability:.4f}"
+        return f"Prediction({said}, path={self.path!r})"
+
+
+class Predictor:
+    """A trained model with all it needs to label photographs: class names and how pixels are made.
+
+    Args:
+        model: keras.Model from float32 (batch, height, width, 3), RGB in [0, 255], to logits or probabilities.
+        class_names: the names of the classes, in the order of the outputs.
+        pixels: how a file becomes an image of the model's input size.
+        activation: what turns the model's outputs into probabilities: "sigmoid" (one logit for two classes, or
+            independent labels), "softmax", or None when the model gives probabilities already.
+        batch_size: images run at once.
+        engine: "auto", or the name of an engine of `transferkit.features.engines`.
+
+    Example:
+
+    >>> predictor = tk.load("cats_dogs")  # doctest: +SKIP
+    >>> predictor.predict("photo.jpg").label  # doctest: +SKIP
+    'cats'
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        class_names: Sequence[str],
+        pixels: PixelSpec,
+        *,
+        activation: str | None,
+        batch_size: int = 32,
+        engine: str = "auto",
+    ) -> None:
+        self.model = model
+        self.class_names = tuple(class_names)
+        self.pixels = pixels
+        self.activation = check_choice("activation", activation, ACTIVATIONS)
+        self.batch_size = check_int("batch_size", batch_size)
+        self.engine = engine
+        self._compiled: tuple[int, Callable[[np.ndarray], Any]] | None = None
+        outputs = model.output_shape[-1]
+        expected = 1 if activation == "sigmoid" and len(self.class_names) == 2 and outputs == 1 else len(class_names)
+        if outputs != expected:
+            raise ValueError(
+                f"`class_names` must name each output of the model. Received: {len(self.class_names)} names for "
+                f"{outputs} outputs. Give the names that the model was trained with, in their order."
+            )
+
+    def predict(self, images: Any) -> Prediction | list[Prediction]:
+        """Label one image or many.
+
+        Args:
+            images: a path, the bytes of a file, or an array (height, width, 3), RGB in [0, 255], of any size; or
+                a list of those, or an array (n, height, width, 3).
+
+        Returns:
+            A `Prediction`, or a list of them in the order given. A file that cannot be read gives a prediction
+            with an `error`; it never stops the others.
+
+        Raises:
+            TypeError: when something is not a path, bytes or an array.
+        """
+        if _is_single(images):
+            return next(self.stream([images]))
+        return list(self.stream(images))
+
+    def stream(self, images: Any) -> Iterator[Prediction]:
+        """Yield a `Prediction` for each of `images`, in order, holding only a few batches in memory."""
+        sources = list(images) if not isinstance(images, np.ndarray) else images
+        forward = self._forward_for(len(sources))
+        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            starts = range(0, len(sources), self.batch_size)
+            # Read one batch ahead, so that decoding goes on while the model works.
+            pending = [pool.map(self._read, sources[start : start + self.batch_size]) for start in starts[:1]]
+            for start in starts:
+                loaded = list(pending.pop(0))
+                following = start + self.batch_size
+                if following < len(sources):
+                    pending.append(pool.map(self._read, sources[following : following + self.batch_size]))
+                yield from self._label(sources[start : start + self.batch_size], loaded, forward)
+
+    def _read(self, source: Any) -> np.ndarray | ImageError:
+        if not isinstance(source, (str, bytes, bytearray, os.PathLike, np.ndarray)):
+            raise TypeError(
+                f"An image must be a path, bytes or an array. Received: {type(source).__name__}. "
+                "Give the file's path, its bytes, or pixels (height, width, 3)."
+            )
+        try:
+            return load_pixels(source, self.pixels)
+        except ImageError as error:
+            return error
+
+    def _label(
+        self, sources: Any, loaded: list[np.ndarray | ImageError], forward: Callable[[np.ndarray], Any]
+    ) -> Iterator[Prediction]:
+        good = [image for image in loaded if not isinstance(image, ImageError)]
+        rows = iter(self._probabilities(forward(np.stack(good))) if good else ())
+        for source, image in zip(sources, loaded):
+            path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+            if isinstance(image, ImageError):
+                yield Prediction(path, image.reason, self.class_names, None)
+            else:
+                yield Prediction(path, None, self.class_names, next(rows))
+
+    def _probabilities(self, outputs: Any) -> np.ndarray:
+        return probabilities_of(outputs, self.activation, len(self.class_names))
+
+    def _forward_for(self, count: int) -> Callable[[np.ndarray], Any]:
+        from transferkit.features.engines import compile_engine
+
+        # An engine that was worth its conversion for few images serves many less well; so it is chosen anew when
+        # ten times as many images come.
+        if self._compiled is None or count > 10 * self._compiled[0]:
+            batch = min(self.batch_size, count)
+            compiled = compile_engine(self.model, engine=self.engine, batch_size=batch, count=count)
+            self._compiled = (count, lambda images: compiled(images)[0])
+        return self._compiled[1]
+
+    def __repr__(self) -> str:
+        return (
+            f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={self.pixels.image_size})"
+        )
+
+
+def probabilities_of(outputs: Any, activation: str | None, num_classes: int) -> np.ndarray:
+    """Turn a model's outputs (n, units) into probabilities (n, num_classes), float32.
+
+    >>> probabilities_of(np.array([[0.0]]), "sigmoid", 2)
+    array([[0.5, 0.5]], dtype=float32)
+    """
+    values = np.asarray(outputs, "float64")
+    if activation == "sigmoid":
+        values = np.exp(-np.logaddexp(0.0, -values))
+        if values.shape[-1] == 1 and num_classes == 2:
+            values = np.concatenate([1.0 - values, values], axis=-1)
+    elif activation == "softmax":
+        values = np.exp(values - values.max(axis=-1, keepdims=True))
+        values /= values.sum(axis=-1, keepdims=True)
+    return values.astype("float32")
+
+
+def _is_single(images: Any) -> bool:
+    if isinstance(images, np.ndarray):
+        return images.ndim == 3
+    return isinstance(images, (str, bytes, bytearray, os.PathLike, Path))
