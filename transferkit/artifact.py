@@ -28,9 +28,7 @@ _MAX_RECORD_BYTES = 64 << 20
 _MAX_CONFIG_BYTES = 64 << 20
 
 
-def save_artifact(
-    folder: str | os.PathLike[str], predictor: Predictor, history: RunHistory, *, seed: int
-) -> Path:
+def save_artifact(folder: str | os.PathLike[str], predictor: Predictor, history: RunHistory, *, seed: int) -> Path:
     """Write a predictor's model and settings to `folder`, whole or not at all; return the folder.
 
     Args:

@@ -96,7 +96,10 @@ class AugmentationBlock(keras.layers.Layer):
         common = {"fill_mode": self.fill_mode}
         table: list[tuple[Any, Callable[[], keras.layers.Layer]]] = [
             (self.flip, lambda: layers.RandomFlip(self.flip, seed=next(seeds), dtype="float32")),
-            (self.rotation, lambda: layers.RandomRotation(self.rotation, **common, seed=next(seeds), dtype="float32")),
+            (
+                self.rotation,
+                lambda: layers.RandomRotation(self.rotation, **common, seed=next(seeds), dtype="float32"),
+            ),
             (self.zoom, lambda: layers.RandomZoom(self.zoom, **common, seed=next(seeds), dtype="float32")),
             (
                 self.translation,

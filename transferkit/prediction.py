@@ -190,9 +190,7 @@ class Predictor:
         return self._compiled[1]
 
     def __repr__(self) -> str:
-        return (
-            f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={self.pixels.image_size})"
-        )
+        return f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={self.pixels.image_size})"
 
 
 def probabilities_of(outputs: Any, activation: str | None, num_classes: int) -> np.ndarray:

@@ -6,32 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
+
+from transferkit.training.phase import Prepared
 
 __all__ = ["run_fit"]
 
 
 def run_fit(
-    trained: keras.Model,
+    phase: Prepared,
     whole: keras.Model,
-    batches: tf.data.Dataset,
     *,
-    steps: int | None,
-    validation: tf.data.Dataset | None,
     first_epoch: int,
     epochs: int,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
     class_weight: dict[int, float] | None = None,
 ) -> keras.callbacks.History:
-    """Train `trained` with `whole` as the model that the callbacks see; return the history.
+    """Train what `phase` says, with `whole` as the model that the callbacks see; return the history.
 
     Args:
-        trained: compiled model that takes the batches; `whole`, or its upper part, sharing layers and optimizer.
+        phase: the model to train and its batches.
         whole: the classifier; checkpoints, early stopping and the like work on it.
-        batches: (inputs, labels); one epoch after another when `steps` is given, else one epoch.
-        steps: batches in an epoch.
-        validation: batches to validate on after each epoch, or None.
         first_epoch: number of the first epoch, from 0.
         epochs: number of epochs to train.
         callbacks: Keras callbacks.
@@ -39,21 +34,21 @@ def run_fit(
         class_weight: class index to weight, or None.
     """
     shown = keras.callbacks.CallbackList(
-        [*callbacks, _Bridge(trained, whole)],
+        [*callbacks, _Bridge(phase.trained, whole)],
         add_history=True,
         add_progbar=verbose != 0,
         verbose=verbose,
         epochs=first_epoch + epochs,
-        steps=steps,
+        steps=phase.steps,
         model=whole,
     )
     whole.stop_training = False
-    trained.fit(
-        batches,
+    phase.trained.fit(
+        phase.batches,
         epochs=first_epoch + epochs,
         initial_epoch=first_epoch,
-        steps_per_epoch=steps,
-        validation_data=validation,
+        steps_per_epoch=phase.steps,
+        validation_data=phase.validation,
         callbacks=shown,
         class_weight=class_weight,
         # The batches are shuffled already; Keras warns when it is told to shuffle a dataset.

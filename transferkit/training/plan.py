@@ -52,9 +52,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(
-    model: keras.Model, data: Any, *, cut: Cut, cache: bool, views: int, limit: int | None
-) -> Plan:
+def make_plan(model: keras.Model, data: Any, *, cut: Cut, cache: bool, views: int, limit: int | None) -> Plan:
     """Decide between stored features and ordinary training.
 
     Args:
@@ -78,7 +76,10 @@ def make_plan(
     elif not training:
         kind, reason = "images", "the data set says neither files nor arrays"
     elif total > limit:
-        kind, reason = "images", f"the features would take {total / 1e9:.1f} GB, and the limit is {limit / 1e9:.1f} GB"
+        kind, reason = (
+            "images",
+            f"the features would take {total / 1e9:.1f} GB, and the limit is {limit / 1e9:.1f} GB",
+        )
     else:
         kind, reason = "features", "the frozen part gives the same in every epoch, so it is run once"
     trainable = int(sum(np.prod(variable.shape) for variable in model.trainable_variables))

@@ -6,31 +6,28 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from transferkit._checks import check_choice, check_int, check_number
-from transferkit.backbones.freezing import hold_batch_norm, unfreeze
+from transferkit.backbones.freezing import unfreeze
 from transferkit.classifier import find_backbone
-from transferkit.data.pipeline import split_of, training_stream
-from transferkit.data.records import Data, Split
+from transferkit.data.pipeline import split_of
+from transferkit.data.records import Data
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
 from transferkit.features.cut import constant_part
-from transferkit.features.extract import feature_arrays
 from transferkit.prediction import Prediction, Predictor, probabilities_of
-from transferkit.training.batches import View, evaluation_batches, training_batches
+from transferkit.training.checkpoint import Checkpoint, SaveEveryEpoch
 from transferkit.training.history import History, Phase, RunHistory
 from transferkit.training.loop import run_fit
+from transferkit.training.measure import logits_of
 from transferkit.training.objective import objective_for
+from transferkit.training.phase import Extractor, Prepared, jit, on_features, on_images
 from transferkit.training.plan import Plan, make_plan
 from transferkit.training.seeding import SeedEveryEpoch
-
-if TYPE_CHECKING:
-    from transferkit.features.cut import Cut
 
 __all__ = ["Trainer"]
 
@@ -47,6 +44,9 @@ class Trainer:
         learning_rate: of Adam in the frozen phase, above 0.
         seed: integer of at least 0: order of the images, augmentation and dropout follow from it.
         cache: whether constant work may be done once and stored.
+        checkpoint_dir: folder for the state after each epoch, or None. The same script, run again after an
+            interruption, goes on from there and ends with the weights of the unbroken run; the state of callbacks
+            (the patience of early stopping) starts anew.
         callbacks: Keras callbacks for every phase.
         engine: what runs the constant part: "auto" or a name that `transferkit.features.engines` knows.
         precision: "float32", or "bfloat16" for a constant part that runs faster and gives features that are off
@@ -77,6 +77,7 @@ class Trainer:
         learning_rate: float = 1e-4,
         seed: int = 0,
         cache: bool = True,
+        checkpoint_dir: str | os.PathLike[str] | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         engine: str = "auto",
         precision: str = "float32",
@@ -90,6 +91,7 @@ class Trainer:
         self.learning_rate = check_number("learning_rate", learning_rate, above=0)
         self.seed = check_int("seed", seed, minimum=0)
         self.cache = bool(cache)
+        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
         self.callbacks = tuple(callbacks)
         self.engine = engine
         self.precision = check_choice("precision", precision, ("float32", "bfloat16"))
@@ -97,10 +99,7 @@ class Trainer:
         self.history = RunHistory()
         self._objective = objective_for(model)
         self._data: Data | None = None
-        hold_batch_norm(find_backbone(model))
         self._compile(self.learning_rate)
-
-    # -- training ---------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -131,7 +130,8 @@ class Trainer:
         Raises:
             DataError: when the head does not fit the data.
         """
-        return self._train("frozen", data, epochs, views, callbacks, class_weight, verbose)
+        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose}
+        return self._train("frozen", data, epochs, views, options)
 
     def fine_tune(
         self,
@@ -141,6 +141,7 @@ class Trainer:
         unfreeze_from: int | str | None = None,
         fraction: float | None = None,
         blocks: int | None = None,
+        batch_norm: bool = False,
         learning_rate: float | None = None,
         views: int | str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -149,8 +150,8 @@ class Trainer:
     ) -> History:
         """Unfreeze the upper layers of the backbone and train on, at a lower learning rate.
 
-        Batch normalisation stays in inference mode. Give one of `unfreeze_from`, `fraction` and `blocks`; with
-        none of them the upper third of the layers is unfrozen.
+        Batch normalisation stays in inference mode unless `batch_norm` says otherwise. Give one of
+        `unfreeze_from`, `fraction` and `blocks`; with none of them the upper third of the layers is unfrozen.
 
         Args:
             data: what `DatasetBuilder.build()` gave.
@@ -158,6 +159,7 @@ class Trainer:
             unfreeze_from: number or name of the backbone's first layer to train.
             fraction: share of the backbone's layers to train, from the top, in [0, 1].
             blocks: number of blocks to train, from the top.
+            batch_norm: whether the batch normalisation of the unfrozen layers trains too, statistics included.
             learning_rate: above 0; by default a tenth of the trainer's.
             views, callbacks, class_weight, verbose: as in `fit`.
 
@@ -167,15 +169,18 @@ class Trainer:
         Raises:
             ValueError: when there is no such layer, or more than one way of choosing was given.
         """
-        rate = self.learning_rate / 10 if learning_rate is None else check_number("learning_rate", learning_rate, above=0)
+        rate = (
+            self.learning_rate / 10 if learning_rate is None else check_number("learning_rate", learning_rate, above=0)
+        )
         if unfreeze_from is None and fraction is None and blocks is None:
             fraction = 1 / 3
         check_int("epochs", epochs)
         self._check_data(data)
-        unfreeze(find_backbone(self.model), unfreeze_from, fraction=fraction, blocks=blocks)
+        unfreeze(find_backbone(self.model), unfreeze_from, fraction=fraction, blocks=blocks, batch_norm=batch_norm)
         # A change of `trainable` takes effect only when the model is compiled again.
         self._compile(rate)
-        return self._train("fine-tuning", data, epochs, views, callbacks, class_weight, verbose)
+        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose}
+        return self._train("fine-tuning", data, epochs, views, options)
 
     def plan(self, data: Data, *, views: int | str = "auto") -> Plan:
         """Return which part of the model is constant now, and what storing its results costs; `print` it.
@@ -193,8 +198,6 @@ class Trainer:
             views=self._view_count(views),
             limit=self.feature_limit,
         )
-
-    # -- evaluation, prediction, saving -----------------------------------------------------------------------
 
     def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
         """Measure the classifier on held-out images.
@@ -215,9 +218,8 @@ class Trainer:
                 f"`dataset` must be a tf.data.Dataset of (images, labels). Received: {type(dataset).__name__}. "
                 "Give data.test, or build the data with test= or validation=."
             )
-        split = split_of(dataset)
-        logits, labels = self._logits_of_split(split) if split is not None else self._logits_of_batches(dataset)
-        names = self._class_names(split)
+        logits, labels = logits_of(self.model, dataset, extractor=self._extractor() if self.cache else None)
+        names, split = self._class_names(), split_of(dataset)
         return Report(
             labels,
             probabilities_of(logits, self._objective.activation, len(names)),
@@ -230,7 +232,11 @@ class Trainer:
         """Return a `Predictor` with the model as it is now, the class names and the pixels of the training data."""
         data = self._known_data("predict")
         return Predictor(
-            self.model, data.class_names, data.pixels, activation=self._objective.activation, engine=self.engine
+            self.model,
+            data.class_names,
+            data.pixels,
+            activation=self._objective.activation,
+            engine=self.engine,
         )
 
     def predict(self, images: Any) -> Prediction | list[Prediction]:
@@ -247,120 +253,76 @@ class Trainer:
 
         return save_artifact(folder, self.predictor(), self.history, seed=self.seed)
 
-    # -- inside -----------------------------------------------------------------------------------------------
-
-    def _train(
-        self,
-        name: str,
-        data: Data,
-        epochs: int,
-        views: int | str,
-        callbacks: Sequence[keras.callbacks.Callback],
-        class_weight: dict[int, float] | None,
-        verbose: int | str,
-    ) -> History:
+    def _train(self, name: str, data: Data, epochs: int, views: int | str, options: dict[str, Any]) -> History:
         check_int("epochs", epochs)
         plan = self.plan(data, views=views)
         self._data = data
         first_epoch = sum(phase.epochs for phase in self.history)
         rate = float(self.model.optimizer.learning_rate)
+        checkpoint = self._checkpoint(data, name, epochs, rate)
+        done, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
         started = time.perf_counter()
-        trained, batches, steps, validation = (
-            self._stored_features(data, plan, first_epoch, epochs)
-            if plan.trained_on == "features"
-            else self._images(data, first_epoch, epochs)
-        )
-        history = run_fit(
-            trained,
-            self.model,
-            batches,
-            steps=steps,
-            validation=validation,
-            first_epoch=first_epoch,
-            epochs=epochs,
-            callbacks=[SeedEveryEpoch(self.model, self.seed), *self.callbacks, *callbacks],
-            verbose=verbose,
-            class_weight=class_weight,
-        )
+        if not finished:
+            done = self._run(plan, data, first_epoch, epochs, done, checkpoint, options)
         seconds = time.perf_counter() - started
-        self.history.append(Phase(name, dict(history.history), first_epoch, seconds, rate, plan.trained_on))
-        return history
+        self.history.append(Phase(name, done, first_epoch, seconds, rate, plan.trained_on))
+        return _as_history(self.model, done, first_epoch)
 
-    def _images(
-        self, data: Data, first_epoch: int, epochs: int
-    ) -> tuple[keras.Model, tf.data.Dataset, int | None, tf.data.Dataset | None]:
-        split = data.splits.get("train")
-        if split is None or split.stream is not None:
-            return self.model, data.train, None, data.validation
-        batches = training_stream(
-            split, batch_size=data.batch_size, seed=self.seed, first_epoch=first_epoch, epochs=epochs
-        )
-        return self.model, batches, _steps(len(split), data.batch_size), data.validation
+    def _run(
+        self,
+        plan: Plan,
+        data: Data,
+        first_epoch: int,
+        epochs: int,
+        done: dict[str, list[float]],
+        checkpoint: Checkpoint | None,
+        options: dict[str, Any],
+    ) -> dict[str, list[float]]:
+        resumed = len(done.get("loss", ()))
+        span = {"first_epoch": first_epoch + resumed, "epochs": epochs - resumed}
+        callbacks = [SeedEveryEpoch(self.model, self.seed), *self.callbacks, *options.pop("callbacks")]
+        if checkpoint is not None:
+            # The checkpoint comes last, so that it holds what the other callbacks did at the end of an epoch.
+            callbacks.append(SaveEveryEpoch(checkpoint, self.model, done))
+        history = run_fit(self._prepare(plan, data, **span), self.model, callbacks=callbacks, **span, **options)
+        return {name: [*done.get(name, []), *map(float, values)] for name, values in history.history.items()}
 
-    def _stored_features(
-        self, data: Data, plan: Plan, first_epoch: int, epochs: int
-    ) -> tuple[keras.Model, tf.data.Dataset, int | None, tf.data.Dataset | None]:
-        cut, split = plan.cut, data.splits["train"]
-        assert cut is not None
-        draws = range(min(plan.views, epochs)) if cut.augmentation is not None else [None]
-        views = [self._features(split, cut, view) for view in draws]
-        batches = training_batches(
-            views,
-            split.labels,
-            batch_size=data.batch_size,
-            seed=self.seed,
+    def _prepare(self, plan: Plan, data: Data, *, first_epoch: int, epochs: int) -> Prepared:
+        if plan.trained_on == "images" or plan.cut is None:
+            return on_images(self.model, data, seed=self.seed, first_epoch=first_epoch, epochs=epochs)
+        return on_features(
+            self.model,
+            data,
+            plan.cut,
+            views=plan.views,
+            extractor=self._extractor(),
+            objective=self._objective,
             first_epoch=first_epoch,
             epochs=epochs,
         )
-        validation = None
-        if "validation" in data.splits:
-            held_out = data.splits["validation"]
-            validation = evaluation_batches(
-                self._features(held_out, cut), held_out.labels, batch_size=data.batch_size
-            )
-        steps = _steps(len(split), data.batch_size)
-        # The same optimizer and layers as the whole model's, so that training one trains the other.
-        cut.upper.compile(
-            optimizer=self.model.optimizer,
-            loss=self._objective.loss(),
-            metrics=self._objective.metrics(),
-            jit_compile=_jit(),
-            # A step on features takes less time than the way into it through Python.
-            steps_per_execution=min(steps, 64),
-        )
-        return cut.upper, batches, steps, validation
 
-    def _features(self, split: Split, cut: Cut, view: int | None = None) -> View:
-        return feature_arrays(
-            split,
-            cut.lower,
-            augmentation=cut.augmentation if view is not None else None,
-            seed=self.seed,
-            view=view,
-            engine=self.engine,
-            precision=self.precision,
-        )
+    def _extractor(self) -> Extractor:
+        return Extractor(self.seed, self.engine, self.precision)
 
-    def _logits_of_split(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
-        cut = constant_part(self.model)
-        if not self.cache or cut.lower is None or split.stream is not None:
-            return self._logits_of_batches(self._batches_of(split))
-        batches = evaluation_batches(self._features(split, cut), split.labels, batch_size=256)
-        return _collect(cut.upper, batches)
+    def _checkpoint(self, data: Data, name: str, epochs: int, rate: float) -> Checkpoint | None:
+        if self.checkpoint_dir is None:
+            return None
+        identity = {
+            "phase": name,
+            "seed": self.seed,
+            "learning_rate": rate,
+            "batch_size": data.batch_size,
+            "epochs": epochs,
+            "classes": list(data.class_names),
+            "images": {split: len(files) for split, files in data.files.items()},
+            # Sums come out otherwise with another number of threads.
+            "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        }
+        return Checkpoint(self.checkpoint_dir, len(self.history), identity)
 
-    def _batches_of(self, split: Split) -> tf.data.Dataset:
-        from transferkit.data.pipeline import evaluation_dataset
-
-        return evaluation_dataset(split, batch_size=32)
-
-    def _logits_of_batches(self, dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-        return _collect(self.model, dataset)
-
-    def _class_names(self, split: Split | None) -> tuple[str, ...]:
+    def _class_names(self) -> tuple[str, ...]:
         if self._data is not None:
             return tuple(self._data.class_names)
-        if split is not None:
-            return tuple(split.class_names)
         return tuple(f"class {index}" for index in range(max(2, self._objective.units)))
 
     def _known_data(self, what: str) -> Data:
@@ -396,8 +358,10 @@ class Trainer:
             optimizer=keras.optimizers.Adam(learning_rate),
             loss=self._objective.loss(),
             metrics=self._objective.metrics(),
-            jit_compile=_jit(),
+            jit_compile=jit(),
         )
+        # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
+        self.model.optimizer.build(self.model.trainable_variables)
 
     def __repr__(self) -> str:
         return f"Trainer({self.model.name!r}, learning_rate={self.learning_rate:g}, {self.history!r})"
@@ -407,20 +371,10 @@ class Trainer:
 DEFAULT_VIEWS = 2
 
 
-def _jit() -> bool | str:
-    # XLA on a CPU makes convolution nets ten times slower.
-    return "auto" if tf.config.list_physical_devices("GPU") else False
-
-
-def _steps(count: int, batch_size: int) -> int:
-    return -(-count // batch_size)
-
-
-def _collect(model: keras.Model, batches: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    # Labels are taken along with the images in one pass, for a dataset that shuffles gives another order in the next.
-    forward = tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
-    pairs = [(forward(batch[0]).numpy(), np.asarray(batch[1])) for batch in batches]
-    if not pairs:
-        raise DataError("The dataset must hold at least one batch. Received: none. Look at data.report.")
-    logits, labels = zip(*pairs)
-    return np.concatenate(logits), np.concatenate(labels)
+def _as_history(model: keras.Model, history: dict[str, list[float]], first_epoch: int) -> History:
+    record = History()
+    record.set_model(model)
+    record.history = history
+    record.epoch = list(range(first_epoch, first_epoch + len(history.get("loss", ()))))
+    model.history = record
+    return record

@@ -1,0 +1,119 @@
+"""What one phase of training trains, on which batches: ordinary images, or features that were run beforehand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from transferkit.data.pipeline import training_stream
+from transferkit.data.records import Data, Split
+from transferkit.features.cut import Cut
+from transferkit.features.extract import feature_arrays
+from transferkit.training.batches import View, evaluation_batches, training_batches
+from transferkit.training.objective import Objective
+
+__all__ = ["Extractor", "Prepared", "jit", "on_features", "on_images"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A phase, ready for `run_fit`.
+
+    Attributes:
+        trained: the compiled model to train: the whole, or its upper part.
+        batches: training batches, one epoch after another where `steps` is given.
+        steps: batches an epoch, or None when the dataset itself is one epoch.
+        validation: validation batches, or None.
+    """
+
+    trained: keras.Model
+    batches: tf.data.Dataset
+    steps: int | None
+    validation: tf.data.Dataset | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """How the constant part of a model is run.
+
+    Attributes:
+        seed: of the augmented draws.
+        engine: "auto" or a name that `transferkit.features.engines` knows.
+        precision: "float32" or "bfloat16".
+    """
+
+    seed: int
+    engine: str
+    precision: str
+
+    def features(self, split: Split, cut: Cut, view: int | None = None) -> View:
+        """Return what crosses the cut for every image of `split`, in its augmented draw `view` or as it is."""
+        return feature_arrays(
+            split,
+            cut.lower,
+            augmentation=None if view is None else cut.augmentation,
+            seed=self.seed,
+            view=view,
+            engine=self.engine,
+            precision=self.precision,
+        )
+
+
+def on_images(model: keras.Model, data: Data, *, seed: int, first_epoch: int, epochs: int) -> Prepared:
+    """Prepare ordinary training of the whole model, batch by batch."""
+    split = data.splits.get("train")
+    if split is None or split.stream is not None:
+        return Prepared(model, data.train, None, data.validation)
+    batches = training_stream(split, batch_size=data.batch_size, seed=seed, first_epoch=first_epoch, epochs=epochs)
+    return Prepared(model, batches, _steps(split, data), data.validation)
+
+
+def on_features(
+    model: keras.Model,
+    data: Data,
+    cut: Cut,
+    *,
+    views: int,
+    extractor: Extractor,
+    objective: Objective,
+    first_epoch: int,
+    epochs: int,
+) -> Prepared:
+    """Run the constant part of `model` once for every image, and prepare the training of the rest."""
+    split = data.splits["train"]
+    draws = range(views) if cut.augmentation is not None else [None]
+    batches = training_batches(
+        [extractor.features(split, cut, view) for view in draws],
+        split.labels,
+        batch_size=data.batch_size,
+        seed=extractor.seed,
+        first_epoch=first_epoch,
+        epochs=epochs,
+    )
+    validation = None
+    if "validation" in data.splits:
+        held_out = data.splits["validation"]
+        features = extractor.features(held_out, cut)
+        validation = evaluation_batches(features, held_out.labels, batch_size=data.batch_size)
+    steps = _steps(split, data)
+    # The same optimizer and layers as the whole model's, so that training one trains the other.
+    cut.upper.compile(
+        optimizer=model.optimizer,
+        loss=objective.loss(),
+        metrics=objective.metrics(),
+        jit_compile=jit(),
+        # A step on features takes less time than the way into it through Python.
+        steps_per_execution=min(steps, 64),
+    )
+    return Prepared(cut.upper, batches, steps, validation)
+
+
+def jit() -> bool | str:
+    """Return Keras' `jit_compile` for this machine: XLA makes convolution nets ten times slower on a CPU."""
+    return "auto" if tf.config.list_physical_devices("GPU") else False
+
+
+def _steps(split: Split, data: Data) -> int:
+    return -(-len(split) // data.batch_size)
