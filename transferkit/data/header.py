@@ -1,0 +1,136 @@
+"""What a file's first bytes say of the image in it, read before any decoder is called.
+
+The header decides which decoder is right: TensorFlow's is fast but ignores orientation and alpha and knows few
+formats, so it gets only plain JPEG and PNG files; everything else goes to Pillow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+
+__all__ = ["Header", "read_header"]
+
+_ORIENTATION = 0x0112
+# Start-of-frame markers of baseline, extended and progressive Huffman JPEGs; the others hold what nobody decodes.
+_PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What is known of an image before decoding.
+
+    Attributes:
+        format: "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "ico", "ppm" or "" for unknown.
+        width: in pixels as stored, 0 where it is not known without a decoder.
+        height: in pixels as stored, 0 where it is not known without a decoder.
+        plain: whether TensorFlow's decoder gives the right pixels.
+        complete: False when the end that the format demands is missing.
+    """
+
+    format: str
+    width: int = 0
+    height: int = 0
+    plain: bool = False
+    complete: bool = True
+
+
+def read_header(data: bytes) -> Header:
+    """Read the header of a file's contents; unknown formats give an empty one.
+
+    >>> read_header(b"<html></html>").format
+    ''
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        return _jpeg(data)
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return _png(data)
+    return Header(_other(data))
+
+
+def _other(data: bytes) -> str:
+    if data[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "tiff"
+    if data[:2] == b"BM":
+        return "bmp"
+    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"):
+        return "avif"
+    if data[:4] == b"\0\0\1\0":
+        return "ico"
+    if data[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"):
+        return "ppm"
+    return ""
+
+
+def _jpeg(data: bytes) -> Header:
+    width = height = components = 0
+    plain, orientation, adobe = True, 1, None
+    at = 2
+    while at + 4 <= len(data):
+        if data[at] != 0xFF:
+            plain = False
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker in (0xDA, 0xD9):
+            break
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            at += 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if marker in _FRAMES and len(body) >= 6:
+            precision, height, width, components = struct.unpack(">BHHB", body[:6])
+            plain = plain and marker in _PLAIN_FRAMES and precision == 8
+        elif marker == 0xE1 and body[:6] == b"Exif\0\0":
+            orientation = _exif_orientation(body[6:])
+        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
+            adobe = body[11]
+        at += 2 + max(2, length)
+    # An Adobe file of three components without a colour transform holds RGB; of four, inverted CMYK.
+    plain = plain and width > 0 and height > 0 and orientation == 1
+    plain = plain and (components == 1 or (components == 3 and adobe in (None, 1)))
+    # Cameras append all sorts of things after the end marker, so it is looked for, not expected at the very end.
+    return Header("jpeg", width, height, plain, complete=data.rfind(b"\xff\xd9") > at)
+
+
+def _exif_orientation(tiff: bytes) -> int:
+    """Return the orientation tag of an EXIF block: 1 where there is none, 0 where the block cannot be read."""
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None or len(tiff) < 8:
+        return 0
+    at = struct.unpack(order + "I", tiff[4:8])[0]
+    if at + 2 > len(tiff):
+        return 0
+    for entry in range(struct.unpack(order + "H", tiff[at : at + 2])[0]):
+        field = tiff[at + 2 + 12 * entry : at + 14 + 12 * entry]
+        if len(field) < 12:
+            return 0
+        tag, kind = struct.unpack(order + "HH", field[:4])
+        if tag == _ORIENTATION:
+            return struct.unpack(order + "H", field[8:10])[0] if kind == 3 else 0
+    return 1
+
+
+def _png(data: bytes) -> Header:
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        return Header("png", complete=False)
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    plain = depth == 8 and colour in (0, 2)
+    at, complete = 8, False
+    while at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        # Transparency, orientation and animation are what TensorFlow does not see.
+        plain = plain and kind not in (b"tRNS", b"eXIf", b"acTL")
+        if kind == b"IEND":
+            complete = True
+            break
+        at += 12 + length
+    return Header("png", width, height, plain, complete)
