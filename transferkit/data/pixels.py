@@ -17,7 +17,7 @@ from transferkit._checks import check_choice, check_image_size
 from transferkit.data.decode import decode, read_bytes
 from transferkit.errors import ImageError
 
-__all__ = ["PixelSpec", "load_pixels", "pixel_batches"]
+__all__ = ["PixelSpec", "load_pixels", "pixel_batches", "remember_pixels"]
 
 RESIZES = ("stretch", "crop", "pad")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
@@ -209,6 +209,23 @@ def _remembered(source: Any, spec: PixelSpec) -> np.ndarray:
             image.setflags(write=False)
             _MEMORY.put(key, image)
     return image
+
+
+def remember_pixels(path: str, spec: PixelSpec) -> bytes:
+    """Decode a file into the memory that `pixel_batches` reads, and return its contents.
+
+    Raises:
+        ImageError: when the file cannot be read.
+    """
+    key = _file_key(path, spec)
+    data = read_bytes(path)[1]
+    try:
+        image = load_pixels(data, spec)
+    except ImageError as error:
+        raise ImageError(path, error.reason) from error
+    if key is not None:
+        _MEMORY.put(key, image)
+    return data
 
 
 def _file_key(source: Any, spec: PixelSpec) -> Any:
