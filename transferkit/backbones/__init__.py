@@ -1,0 +1,8 @@
+"""Backbones: pretrained networks with the preprocessing that belongs to them."""
+
+from transferkit.backbones.backbone import Backbone
+from transferkit.backbones.catalogue import Catalogue
+from transferkit.backbones.factory import BackboneFactory
+from transferkit.backbones.spec import BackboneSpec
+
+__all__ = ["Backbone", "BackboneFactory", "BackboneSpec", "Catalogue"]
