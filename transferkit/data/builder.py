@@ -136,7 +136,7 @@ class DatasetBuilder:
                 _encode(index, class_names, multi_label),
                 self.pixels,
                 paths=index.paths,
-                digests=tuple(facts[path].digest for path in index.paths),
+                on_error=self.on_error,
             )
             for name, index in divided.items()
         }

@@ -5,21 +5,27 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import IcoImagePlugin, Image, ImageOps
 
 from transferkit.data.header import Header, read_header
 from transferkit.errors import ImageError
 
-__all__ = ["MAX_PIXELS", "decode", "read_bytes", "read_image"]
+__all__ = ["MAX_PIXELS", "check_header", "decode", "decode_odd", "read_bytes", "read_image", "reduction", "to_rgb"]
 
 # Half the number at which Pillow speaks of a decompression bomb: as many pixels as can be decoded, composited and
 # resized within a gigabyte.
 MAX_PIXELS = 89_478_485
-_MAX_BYTES = 1 << 30
+_MAX_BYTES = 256 << 20
+# Pixels times passes of a progressive JPEG: a small file can demand thousands of passes over a large picture.
+_MAX_SCANNED = 2_000_000_000
+# Pixels that are converted at once.
+_BAND = 4_000_000
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # What Pillow may try. EPS and other formats that run an interpreter are left out, whatever a file says it is.
 _FORMATS = ["JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "ICO", "PPM"]
 
@@ -78,52 +84,73 @@ def read_bytes(path_or_bytes: Any) -> tuple[str, bytes]:
             raise ImageError(name, f"it cannot be read ({error.strerror})") from error
 
 
-def decode(data: bytes, name: str = "<bytes>", *, max_pixels: int = MAX_PIXELS, wanted: int = 0) -> np.ndarray:
-    """Decode the contents of a file; see `read_image`.
-
-    Args:
-        data: contents of the file.
-        name: what errors call it.
-        max_pixels: largest number of pixels.
-        wanted: shorter side in pixels that is enough: a JPEG may then be decoded at 1/2, 1/4 or 1/8 of its size, as
-            long as that side stays at least twice as long; 0 for the full size.
-    """
+def decode(data: bytes, name: str = "<bytes>", *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode the contents of a file, called `name` in errors; see `read_image`."""
     header = read_header(data)
-    if header.width * header.height > max_pixels:
+    check_header(header, name, max_pixels)
+    return _by_tensorflow(data, name, header) if header.plain else decode_odd(data, name, max_pixels)
+
+
+def check_header(header: Header, name: str, max_pixels: int) -> None:
+    """Refuse what must not come before a decoder.
+
+    Raises:
+        ImageError: when the image is too large, takes too long, or lacks its end.
+    """
+    pixels = header.width * header.height
+    if pixels > max_pixels:
         raise ImageError(name, _too_large(header.width, header.height, max_pixels))
+    if header.scans * pixels > _MAX_SCANNED:
+        raise ImageError(name, f"its {header.width} x {header.height} pixels come in {header.scans:,} passes, too many")
     if not header.complete:
         raise ImageError(name, "it is truncated")
-    if header.plain:
-        return _by_tensorflow(data, name, header, _reduction(header, wanted))
-    return _by_pillow(data, name, max_pixels)
 
 
-def _by_tensorflow(data: bytes, name: str, header: Header, ratio: int) -> np.ndarray:
+def reduction(header: Header, wanted: int) -> int:
+    """Return 8, 4, 2 or 1: to which part of its size a JPEG can be decoded, if `wanted` pixels a side are enough."""
+    shorter = min(header.width, header.height)
+    if header.format != "jpeg" or wanted <= 0:
+        return 1
+    # The shorter side stays at least twice as long as wanted, so that resizing still chooses among real pixels.
+    return next((ratio for ratio in (8, 4, 2) if shorter // ratio >= 2 * wanted), 1)
+
+
+def _by_tensorflow(data: bytes, name: str, header: Header) -> np.ndarray:
     try:
-        if header.format == "png":
-            return tf.raw_ops.DecodePng(contents=data, channels=3).numpy()
-        # The accurate transform gives the very pixels that Pillow gives.
-        return tf.raw_ops.DecodeJpeg(contents=data, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE").numpy()
-    except tf.errors.InvalidArgumentError as error:
+        with tf.device("/CPU:0"):
+            if header.format == "png":
+                return tf.io.decode_png(data, channels=3).numpy()
+            return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+    except tf.errors.OpError as error:
         raise ImageError(name, "it is truncated or corrupt") from error
 
 
-def _by_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+def decode_odd(data: bytes, name: str, max_pixels: int) -> np.ndarray:
+    """Decode with Pillow what TensorFlow cannot, or would do wrong."""
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise ImageError(name, _too_large(width, height, max_pixels))
+            _check_size(image, name, max_pixels)
             image.load()
-            return _to_rgb(_upright(image))
+            return to_rgb(_upright(image))
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        kind = _looks_like(data)
-        raise ImageError(name, f"it is {kind}" if kind else "it is not an image of a known format") from error
+        raise ImageError(name, f"it is {_looks_like(data)}") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(name, f"it claims more than {max_pixels:,} pixels") from error
     except Exception as error:
         # A decoder fed with a stranger's bytes may fail in any way; whichever it is, the file is unreadable.
-        raise ImageError(name, f"it is truncated or corrupt ({error or type(error).__name__})") from error
+        raise ImageError(name, f"it is truncated or corrupt ({str(error) or type(error).__name__})") from error
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    sizes = [image.size]
+    if isinstance(image, IcoImagePlugin.IcoImageFile):
+        # The icon's own list of sizes may say one thing, and the PNG inside another.
+        sizes.append(image.ico.getimage(image.size).size)
+    for width, height in sizes:
+        if width * height > max_pixels:
+            raise ImageError(name, _too_large(width, height, max_pixels))
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -134,32 +161,45 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = _grey_levels(np.asarray(image))
-        return np.repeat(grey[..., None], 3, axis=-1)
+def to_rgb(image: Image.Image) -> np.ndarray:
+    """Return uint8 (height, width, 3) of a loaded image of any mode: alpha on white, 16 bits scaled to 8."""
+    width, height = image.size
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return np.asarray(image)
+    convert = _grey_converter(image) if image.mode in _DEEP_MODES else _rgb_of
+    pixels = np.empty((height, width, 3), np.uint8)
+    # In bands: a large picture with all its layers and deep numbers would take many times its own memory.
+    rows = max(1, _BAND // width)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        pixels[top:bottom] = convert(image.crop((0, top, width, bottom)))
+    return pixels
+
+
+def _rgb_of(image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        image = Image.alpha_composite(white, layer)
+        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return np.asarray(image.convert("RGB"))
 
 
-def _grey_levels(values: np.ndarray) -> np.ndarray:
+def _grey_converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     """Scale grey values of 16 bits, 32 bits or floats to 8 bits: to clip them, as Pillow does, would whiten all."""
-    largest = float(values.max(initial=0))
-    if values.dtype.kind == "f":
+    lowest, largest = (float(value) for value in image.getextrema()) if image.mode in ("I", "F") else (0.0, 65535.0)
+    if image.mode == "F":
         top = 1.0 if largest <= 1 else 255.0 if largest <= 255 else 65535.0 if largest <= 65535 else largest
     else:
         top = 65535.0 if largest <= 65535 else float(np.iinfo(np.int32).max)
-    return np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)
+    clear = image.info.get("transparency")
 
+    def convert(band: Image.Image) -> np.ndarray:
+        values = np.asarray(band)
+        grey = np.rint(np.clip(np.nan_to_num(values.astype(np.float32)) / top, 0, 1) * 255).astype(np.uint8)
+        if isinstance(clear, int):
+            grey[values == clear] = 255
+        return grey[..., None]
 
-def _reduction(header: Header, wanted: int) -> int:
-    shorter = min(header.width, header.height)
-    if header.format != "jpeg" or wanted <= 0:
-        return 1
-    return next((ratio for ratio in (8, 4, 2) if shorter // ratio >= 2 * wanted), 1)
+    return convert
 
 
 def _too_large(width: int, height: int, max_pixels: int) -> str:
@@ -181,11 +221,15 @@ def _why_unopened(name: str, error: OSError | ValueError) -> str:
 
 
 def _looks_like(data: bytes) -> str:
-    start = data[:512].lstrip().lower()
+    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype", b"<html")):
         return "an HTML page"
     if start.startswith((b"<?xml", b"<svg")):
         return "an SVG or XML file"
     if start.startswith(b"%pdf"):
         return "a PDF"
-    return ""
+    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return "a HEIC photo; convert it to JPEG"
+    if start.startswith(b"pk\x03\x04"):
+        return "a ZIP archive"
+    return "not an image of a known format"

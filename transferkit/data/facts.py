@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import os
 import sqlite3
 import sys
@@ -16,7 +15,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from transferkit._storage import home
-from transferkit.data.pixels import PixelSpec, remember_pixels
+from transferkit.data.memory import PIXEL_MEMORY, file_key
+from transferkit.data.pixels import PixelSpec, examine_many, threads
 from transferkit.errors import ImageError
 
 __all__ = ["FileFact", "facts_of"]
@@ -53,20 +53,26 @@ def facts_of(paths: Sequence[str], pixels: PixelSpec, *, progress: bool = True) 
     missing = [index for index, fact in enumerate(known) if fact is None]
     if missing:
         started = time.time_ns()
-        with ThreadPoolExecutor(max_workers=(os.cpu_count() or 1) + 1) as pool:
-            found = pool.map(lambda index: _examine(paths[index], pixels), missing)
+        chunks = [[paths[index] for index in missing[at : at + 8]] for at in range(0, len(missing), 8)]
+        with ThreadPoolExecutor(max_workers=threads()) as pool:
+            found = (fact for facts in pool.map(lambda chunk: _examine(chunk, pixels), chunks) for fact in facts)
             for index, fact in zip(missing, _with_bar(found, len(missing), progress)):
                 known[index] = fact
         _record(paths, stamps, known, missing, started)
     return [fact for fact in known if fact is not None]
 
 
-def _examine(path: str, pixels: PixelSpec) -> FileFact:
-    try:
-        data = remember_pixels(path, pixels)
-    except ImageError as error:
-        return FileFact(b"", error.reason)
-    return FileFact(hashlib.blake2b(data, digest_size=32).digest(), None)
+def _examine(paths: Sequence[str], spec: PixelSpec) -> list[FileFact]:
+    keys = [file_key(path, spec) for path in paths]
+    facts = []
+    for key, examined in zip(keys, examine_many(paths, spec)):
+        if isinstance(examined, ImageError):
+            facts.append(FileFact(b"", examined.reason))
+        else:
+            # The training that follows needs these pixels at once.
+            PIXEL_MEMORY.put(key, examined.pixels)
+            facts.append(FileFact(examined.digest, None))
+    return facts
 
 
 def _stamp(path: str) -> tuple[int, int]:

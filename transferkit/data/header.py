@@ -14,6 +14,7 @@ __all__ = ["Header", "read_header"]
 _ORIENTATION = 0x0112
 # Start-of-frame markers of baseline, extended and progressive Huffman JPEGs; the others hold what nobody decodes.
 _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)
+_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
@@ -27,6 +28,7 @@ class Header:
         height: in pixels as stored, 0 where it is not known without a decoder.
         plain: whether TensorFlow's decoder gives the right pixels.
         complete: False when the end that the format demands is missing.
+        scans: passes over the picture that a progressive JPEG makes.
     """
 
     format: str
@@ -34,6 +36,7 @@ class Header:
     height: int = 0
     plain: bool = False
     complete: bool = True
+    scans: int = 1
 
 
 def read_header(data: bytes) -> Header:
@@ -46,7 +49,8 @@ def read_header(data: bytes) -> Header:
         return _jpeg(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _png(data)
-    return Header(_other(data))
+    form = _other(data)
+    return Header(form, *(_webp_size(data) if form == "webp" else (0, 0)))
 
 
 def _other(data: bytes) -> str:
@@ -69,7 +73,7 @@ def _other(data: bytes) -> str:
 
 def _jpeg(data: bytes) -> Header:
     width = height = components = 0
-    plain, orientation, adobe = True, 1, None
+    plain, orientation, adobe, scans = True, 1, None, 1
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -89,8 +93,13 @@ def _jpeg(data: bytes) -> Header:
         if marker in _FRAMES and len(body) >= 6:
             precision, height, width, components = struct.unpack(">BHHB", body[:6])
             plain = plain and marker in _PLAIN_FRAMES and precision == 8
+            # In the coded data every 0xFF is followed by 0, so that this marker is found by counting.
+            scans = data.count(b"\xff\xda", at) if marker in _PROGRESSIVE else 1
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":
             orientation = _exif_orientation(body[6:])
+        elif marker == 0xE1 and b"Orientation" in body:
+            # XMP can hold an orientation, too; Pillow knows when it counts.
+            plain = False
         elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
             adobe = body[11]
         at += 2 + max(2, length)
@@ -98,7 +107,7 @@ def _jpeg(data: bytes) -> Header:
     plain = plain and width > 0 and height > 0 and orientation == 1
     plain = plain and (components == 1 or (components == 3 and adobe in (None, 1)))
     # Cameras append all sorts of things after the end marker, so it is looked for, not expected at the very end.
-    return Header("jpeg", width, height, plain, complete=data.rfind(b"\xff\xd9") > at)
+    return Header("jpeg", width, height, plain, complete=data.rfind(b"\xff\xd9") > at, scans=scans)
 
 
 def _exif_orientation(tiff: bytes) -> int:
@@ -129,8 +138,22 @@ def _png(data: bytes) -> Header:
         length, kind = struct.unpack(">I4s", data[at : at + 8])
         # Transparency, orientation and animation are what TensorFlow does not see.
         plain = plain and kind not in (b"tRNS", b"eXIf", b"acTL")
+        plain = plain and not (kind == b"iTXt" and b"Orientation" in data[at + 8 : at + 8 + length])
         if kind == b"IEND":
             complete = True
             break
         at += 12 + length
     return Header("png", width, height, plain, complete)
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height): Pillow sets memory aside for the whole canvas before it says how large that is."""
+    kind, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return 0, 0
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        packed = int.from_bytes(body[1:5], "little")
+        return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
 
-from transferkit.data.pixels import pixel_batches
+from transferkit.data.pixels import pixel_batches, stacked
 from transferkit.data.records import Split
+from transferkit.errors import ImageError
 
 __all__ = ["epoch_order", "evaluation_dataset", "split_of", "training_dataset", "training_stream"]
 
+_LOG = logging.getLogger("transferkit")
 _SPLITS: weakref.WeakKeyDictionary[tf.data.Dataset, Split] = weakref.WeakKeyDictionary()
 
 
@@ -21,10 +24,17 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
     No state means that a run can be taken up at any epoch, and that features and images come in the same order.
 
+    Args:
+        count: number of examples.
+        seed: in [0, 2**64).
+        epoch: number of the epoch, from 0.
+
     >>> sorted(epoch_order(5, 0, 0).tolist())
     [0, 1, 2, 3, 4]
     """
-    return np.random.default_rng([seed, epoch]).permutation(count)
+    # Sorted raw bits: numpy promises that these stay the same in every version, but not its shuffling.
+    drawn = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(count)
+    return np.argsort(drawn, kind="stable").astype(np.int64)
 
 
 def training_stream(split: Split, *, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
@@ -66,20 +76,40 @@ def split_of(dataset: tf.data.Dataset) -> Split | None:
 
 def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     starts = range(0, len(order), batch_size)
-    if split.paths is not None:
-        images = pixel_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
-    else:
-        assert split.images is not None
-        source = split.images
-        images = (source[order[start : start + batch_size]] for start in starts)
-    for start, batch in zip(starts, images):
-        yield batch.astype("float32"), split.labels[order[start : start + batch_size]]
+    if split.images is not None:
+        for start in starts:
+            rows = order[start : start + batch_size]
+            yield split.images[rows], split.labels[rows]
+        return
+    assert split.paths is not None
+    batches = pixel_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
+    for start, batch in zip(starts, batches):
+        rows = order[start : start + batch_size]
+        good = [number for number, image in enumerate(batch) if not _lost(image, split)]
+        if good:
+            yield stacked([batch[number] for number in good]), split.labels[rows[good]]
+
+
+def _lost(image: np.ndarray | ImageError, split: Split) -> bool:
+    """Return whether an image that could be read when the data was built cannot be read any more."""
+    if not isinstance(image, ImageError):
+        return False
+    if split.on_error == "raise":
+        raise image
+    # A run of hours must not end because a file was deleted meanwhile; the batch goes on without it.
+    if image.path not in split.lost:
+        split.lost[image.path] = image.reason
+        _LOG.warning("%s; it is left out from now on", image)
+    return True
 
 
 def _dataset(batches: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], split: Split) -> tf.data.Dataset:
-    images = tf.TensorSpec((None, *split.pixels.image_size, 3), tf.float32)
+    kind = tf.uint8 if split.images is None else tf.as_dtype(split.images.dtype)
+    images = tf.TensorSpec((None, *split.pixels.image_size, 3), kind)
     labels = tf.TensorSpec((None, *split.labels.shape[1:]), split.labels.dtype)
-    return tf.data.Dataset.from_generator(batches, output_signature=(images, labels)).prefetch(2)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, labels))
+    # Bytes come out of Python, and are turned into floats outside of it.
+    return dataset.map(lambda pixels, target: (tf.cast(pixels, tf.float32), target)).prefetch(2)
 
 
 def _counted(dataset: tf.data.Dataset, split: Split, batch_size: int) -> tf.data.Dataset:

@@ -1,72 +1,29 @@
-"""From a file to an image of the wanted size: how pixels are made, as a record, and the function that makes them."""
+"""From files to images of the wanted size: one image, many images, and streams of them that read ahead."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from transferkit._checks import check_choice, check_image_size
-from transferkit.data.decode import decode, read_bytes
+from transferkit.data.decode import MAX_PIXELS, check_header, decode_odd, read_bytes, reduction
+from transferkit.data.graph import code_of, fit_array, fit_encoded, place_of
+from transferkit.data.header import read_header
+from transferkit.data.memory import PIXEL_MEMORY, file_key
+from transferkit.data.spec import PixelSpec
 from transferkit.errors import ImageError
 
-__all__ = ["PixelSpec", "load_pixels", "pixel_batches", "remember_pixels"]
+__all__ = ["PixelSpec", "content_keys", "load_many", "load_pixels", "pixel_batches", "pixel_dataset"]
 
-RESIZES = ("stretch", "crop", "pad")
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
-# Changes whenever the same file would give other pixels than before, so that nothing stored is taken for the new.
-_VERSION = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class PixelSpec:
-    """How a file becomes an image: the same in training, evaluation, prediction and export.
-
-    Args:
-        image_size: (height, width) in pixels.
-        resize: "stretch" to the size whatever the proportions, "crop" the middle, or "pad" with black.
-        interpolation: as `tf.image.resize` names it.
-        antialias: whether shrinking averages over all pixels.
-        crop_fraction: with "crop", the part of the shorter side that is kept, in (0, 1].
-        exact: whether a large JPEG is decoded at full size, where half, a quarter or an eighth of it would do.
-
-    Raises:
-        ValueError: when an argument is out of its range.
-    """
-
-    image_size: tuple[int, int]
-    resize: str = "stretch"
-    interpolation: str = "bilinear"
-    antialias: bool = False
-    crop_fraction: float = 1.0
-    exact: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "image_size", check_image_size("image_size", self.image_size))
-        check_choice("resize", self.resize, RESIZES)
-        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
-        if not 0 < self.crop_fraction <= 1:
-            raise ValueError(f"`crop_fraction` must be in (0, 1]. Received: {self.crop_fraction!r}.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for JSON."""
-        return {**dataclasses.asdict(self), "image_size": list(self.image_size)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PixelSpec:
-        """Return the spec that `to_dict` described."""
-        return cls(**{**values, "image_size": tuple(values["image_size"])})
-
-    def identity(self) -> str:
-        """Return a text that changes whenever the pixels could."""
-        return f"{_VERSION}:{sorted(self.to_dict().items())!r}"
+# Images that one call into TensorFlow decodes: enough to keep Python out of the way, few enough to share among threads.
+_CHUNK = 8
 
 
 def load_pixels(source: Any, spec: PixelSpec) -> np.ndarray:
@@ -79,44 +36,102 @@ def load_pixels(source: Any, spec: PixelSpec) -> np.ndarray:
     Raises:
         ImageError: when the file cannot be read.
     """
-    if isinstance(source, np.ndarray):
-        image = _checked(source)
-    else:
-        name, data = read_bytes(source)
-        # The scale must not depend on what is cropped away: the wanted side is that of the whole picture.
-        wanted = 0 if spec.exact else int(max(spec.image_size) / spec.crop_fraction)
-        image = decode(data, name, wanted=wanted)
-    return _resize(image, spec)
+    pixels = load_many([source], spec)[0]
+    if isinstance(pixels, ImageError):
+        raise pixels
+    return pixels
 
 
-def pixel_batches(
-    sources: Sequence[Any], spec: PixelSpec, *, batch_size: int, order: Sequence[int] | np.ndarray | None = None
-) -> Iterator[np.ndarray]:
-    """Yield uint8 (n, height, width, 3): the images of `sources` in `order`, decoded ahead in threads.
+def load_many(sources: Sequence[Any], spec: PixelSpec) -> list[np.ndarray | ImageError]:
+    """Return for each source what `load_pixels` gives, or the error that it raises."""
+    return [loaded if isinstance(loaded, ImageError) else loaded.pixels for loaded in examine_many(sources, spec)]
 
-    What was decoded once is taken from memory the next time, within a limit for the whole process.
 
-    Raises:
-        ImageError: for the first file that cannot be read.
+@dataclasses.dataclass(frozen=True)
+class Examined:
+    """One image with what else was seen while reading it.
+
+    Attributes:
+        pixels: uint8 (height, width, 3).
+        grey: float32 (8, 9), the whole image in small.
+        format: as `read_header` names it, or "" for an array.
+        size: (height, width) of the image in its file.
+        digest: 32 bytes that stand for the contents of the file.
     """
-    indices = range(len(sources)) if order is None else order
-    chunks = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    pending: deque[list[Future[np.ndarray]]] = deque()
-    with ThreadPoolExecutor(max_workers=_threads()) as pool:
+
+    pixels: np.ndarray
+    grey: np.ndarray
+    format: str
+    size: tuple[int, int]
+    digest: bytes
+
+
+def examine_many(sources: Sequence[Any], spec: PixelSpec) -> list[Examined | ImageError]:
+    """Read several images, plain files in one call; see `load_many`."""
+    results: list[Examined | ImageError | None] = [None] * len(sources)
+    plain: list[tuple[int, _Plain]] = []
+    for number, source in enumerate(sources):
         try:
-            for chunk in chunks:
-                pending.append([pool.submit(_remembered, sources[index], spec) for index in chunk])
-                # Three batches ahead: enough to keep the threads busy, little enough to keep memory flat.
-                if len(pending) > 3:
-                    yield np.stack([future.result() for future in pending.popleft()])
-            while pending:
-                yield np.stack([future.result() for future in pending.popleft()])
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            read = _read(source, spec)
+        except ImageError as error:
+            read = error
+        if isinstance(read, _Plain):
+            plain.append((number, read))
+        else:
+            results[number] = read
+    for (number, _), examined in zip(plain, _decode([file for _, file in plain], spec)):
+        results[number] = examined
+    return [result for result in results if result is not None]
 
 
-def _threads() -> int:
-    return min(16, (os.cpu_count() or 1) + 1)
+@dataclasses.dataclass(frozen=True)
+class _Plain:
+    """A file that TensorFlow decodes rightly."""
+
+    name: str
+    data: bytes
+    format: str
+    size: tuple[int, int]
+    ratio: int
+
+    def examined(self, pixels: np.ndarray, grey: np.ndarray) -> Examined:
+        return Examined(pixels, grey, self.format, self.size, _digest(self.data))
+
+
+def _read(source: Any, spec: PixelSpec) -> _Plain | Examined:
+    if isinstance(source, np.ndarray):
+        return _examined_array(_checked(source), spec, "", b"")
+    name, data = read_bytes(source)
+    header = read_header(data)
+    check_header(header, name, MAX_PIXELS)
+    if header.plain:
+        return _Plain(name, data, header.format, (header.height, header.width), reduction(header, spec.wanted))
+    return _examined_array(decode_odd(data, name, MAX_PIXELS), spec, header.format, _digest(data))
+
+
+def _examined_array(image: np.ndarray, spec: PixelSpec, form: str, digest: bytes) -> Examined:
+    size = image.shape[0], image.shape[1]
+    pixels, grey = fit_array(image, place_of(*size, spec), spec)
+    return Examined(pixels, grey, form, size, digest)
+
+
+def _decode(files: list[_Plain], spec: PixelSpec) -> list[Examined | ImageError]:
+    if not files:
+        return []
+    try:
+        places = [place_of(-(-file.size[0] // file.ratio), -(-file.size[1] // file.ratio), spec) for file in files]
+        codes = [code_of(file.format, file.ratio) for file in files]
+        pixels, grey = fit_encoded([file.data for file in files], codes, places, spec)
+        return [file.examined(*row) for file, *row in zip(files, pixels, grey)]
+    except tf.errors.OpError:
+        if len(files) == 1:
+            return [ImageError(files[0].name, "it is truncated or corrupt")]
+        # One of them is corrupt: which, and the pixels of the others, is found by decoding each by itself.
+        return [examined for file in files for examined in _decode([file], spec)]
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=32).digest()
 
 
 def _checked(image: np.ndarray) -> np.ndarray:
@@ -125,114 +140,88 @@ def _checked(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _resize(image: np.ndarray, spec: PixelSpec) -> np.ndarray:
-    height, width = spec.image_size
-    if spec.resize == "crop":
-        image = _middle(image, height / width, spec.crop_fraction)
-    elif spec.resize == "pad":
-        return _padded(image, spec)
-    if image.shape[:2] == (height, width):
-        return _to_uint8(image)
-    return _to_uint8(_scaled(image, (height, width), spec))
-
-
-def _scaled(image: np.ndarray, size: tuple[int, int], spec: PixelSpec) -> np.ndarray:
-    if spec.interpolation == "bilinear" and not spec.antialias:
-        # What tf.image.resize comes to in this case, without its checks, which take as long as the resizing.
-        return tf.raw_ops.ResizeBilinear(images=image[None], size=size, half_pixel_centers=True).numpy()[0]
-    return tf.image.resize(image, size, spec.interpolation, antialias=spec.antialias).numpy()
-
-
-def _middle(image: np.ndarray, proportion: float, fraction: float) -> np.ndarray:
-    """Return the largest middle part whose height is `proportion` times its width, times `fraction`."""
-    height, width = image.shape[:2]
-    kept_height = max(1, round(min(height, width * proportion) * fraction))
-    kept_width = max(1, round(min(width, height / proportion) * fraction))
-    top, left = (height - kept_height) // 2, (width - kept_width) // 2
-    return image[top : top + kept_height, left : left + kept_width]
-
-
-def _padded(image: np.ndarray, spec: PixelSpec) -> np.ndarray:
-    height, width = spec.image_size
-    scale = min(height / image.shape[0], width / image.shape[1])
-    inner = max(1, min(height, round(image.shape[0] * scale))), max(1, min(width, round(image.shape[1] * scale)))
-    canvas = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    canvas[top : top + inner[0], left : left + inner[1]] = _to_uint8(_scaled(image, inner, spec))
-    return canvas
-
-
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    if image.dtype == np.uint8:
-        return image
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
-class _PixelMemory:
-    """The images decoded last, in memory, up to a limit in bytes; for files, told apart by size and time of change."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._bytes = limit, 0
-        self._images: OrderedDict[Any, np.ndarray] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Any) -> np.ndarray | None:
-        with self._lock:
-            image = self._images.get(key)
-            if image is not None:
-                self._images.move_to_end(key)
-            return image
-
-    def put(self, key: Any, image: np.ndarray) -> None:
-        with self._lock:
-            # A pass over more than fits would push out everything before it is read again; then what is there stays.
-            if key in self._images or self._bytes + image.nbytes > self._limit:
-                return
-            self._images[key] = image
-            self._bytes += image.nbytes
-
-    def clear(self) -> None:
-        with self._lock:
-            self._images.clear()
-            self._bytes = 0
-
-
-_MEMORY = _PixelMemory(limit=512 << 20)
-
-
-def _remembered(source: Any, spec: PixelSpec) -> np.ndarray:
-    key = _file_key(source, spec)
-    image = None if key is None else _MEMORY.get(key)
-    if image is None:
-        image = load_pixels(source, spec)
-        if key is not None:
-            image.setflags(write=False)
-            _MEMORY.put(key, image)
-    return image
-
-
-def remember_pixels(path: str, spec: PixelSpec) -> bytes:
-    """Decode a file into the memory that `pixel_batches` reads, and return its contents.
+def content_keys(paths: Sequence[str]) -> list[bytes]:
+    """Return 32 bytes for each file that stand for its contents, in order.
 
     Raises:
-        ImageError: when the file cannot be read.
+        ImageError: for the first file that cannot be read.
     """
-    key = _file_key(path, spec)
-    data = read_bytes(path)[1]
-    try:
-        image = load_pixels(data, spec)
-    except ImageError as error:
-        raise ImageError(path, error.reason) from error
-    if key is not None:
-        _MEMORY.put(key, image)
-    return data
+
+    def several(start: int) -> list[bytes]:
+        return [_digest(read_bytes(path)[1]) for path in paths[start : start + 64]]
+
+    with ThreadPoolExecutor(max_workers=threads()) as pool:
+        return [key for keys in pool.map(several, range(0, len(paths), 64)) for key in keys]
 
 
-def _file_key(source: Any, spec: PixelSpec) -> Any:
-    if not isinstance(source, (str, os.PathLike)):
-        return None
-    try:
-        status = os.stat(source)
-    except OSError:
-        return None
-    return os.fspath(source), status.st_size, status.st_mtime_ns, status.st_ino, spec
+def pixel_batches(
+    sources: Sequence[Any], spec: PixelSpec, *, batch_size: int, order: Sequence[int] | np.ndarray | None = None
+) -> Iterator[list[np.ndarray | ImageError]]:
+    """Yield lists of `batch_size` images, or of what is left: `sources` in `order`, decoded ahead in threads.
+
+    What was decoded once is taken from memory the next time, within a limit for the whole process.
+    """
+    indices = np.arange(len(sources)) if order is None else np.asarray(order)
+    chunk = min(_CHUNK, batch_size)
+    pending: deque[list[Future[list[np.ndarray | ImageError]]]] = deque()
+    with ThreadPoolExecutor(max_workers=threads()) as pool:
+        try:
+            for start in range(0, len(indices), batch_size):
+                batch = indices[start : start + batch_size]
+                parts = [[sources[index] for index in batch[at : at + chunk]] for at in range(0, len(batch), chunk)]
+                pending.append([pool.submit(_remembered, part, spec) for part in parts])
+                # A few batches ahead: enough to keep the threads busy, little enough to keep memory flat.
+                if len(pending) > max(2, 64 // batch_size):
+                    yield [image for future in pending.popleft() for image in future.result()]
+            while pending:
+                yield [image for future in pending.popleft() for image in future.result()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def pixel_dataset(
+    paths: Sequence[Any], spec: PixelSpec, *, order: Sequence[int] | np.ndarray | None = None
+) -> tf.data.Dataset:
+    """Return a dataset of uint8 (height, width, 3): the images of `paths` in `order`, decoded in parallel.
+
+    The pixels are those of `load_pixels`, bit for bit. Iterating raises `tf.errors.OpError`, whose message names
+    the file, at one that cannot be read.
+
+    Args:
+        paths: files (or their contents, or arrays).
+        spec: how pixels are made.
+        order: indices into `paths`; by default all of them, as they come.
+    """
+
+    def images() -> Iterator[np.ndarray]:
+        for batch in pixel_batches(paths, spec, batch_size=64, order=order):
+            yield stacked(batch)
+
+    count = len(paths) if order is None else len(order)
+    rows = tf.TensorSpec((None, *spec.image_size, 3), tf.uint8)
+    dataset = tf.data.Dataset.from_generator(images, output_signature=rows).unbatch()
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(64)
+
+
+def stacked(batch: Sequence[np.ndarray | ImageError]) -> np.ndarray:
+    """Return uint8 (n, height, width, 3) of a batch, or raise the first error in it."""
+    for image in batch:
+        if isinstance(image, ImageError):
+            raise image
+    return np.stack([image for image in batch if not isinstance(image, ImageError)])
+
+
+def threads() -> int:
+    """Return the number of threads that decode: one more than there are cores, as one may wait for the disk."""
+    return min(16, (os.cpu_count() or 1) + 1)
+
+
+def _remembered(sources: Sequence[Any], spec: PixelSpec) -> list[np.ndarray | ImageError]:
+    keys = [file_key(source, spec) for source in sources]
+    images: list[np.ndarray | ImageError | None] = [PIXEL_MEMORY.get(key) for key in keys]
+    missing = [number for number, image in enumerate(images) if image is None]
+    for number, image in zip(missing, load_many([sources[number] for number in missing], spec)):
+        images[number] = image
+        if not isinstance(image, ImageError):
+            PIXEL_MEMORY.put(keys[number], image)
+    return [image for image in images if image is not None]

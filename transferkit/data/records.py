@@ -33,7 +33,8 @@ class Split:
         paths: the files.
         images: (n, height, width, 3), already of the image size.
         stream: the user's own dataset of batches (images, labels), of which nothing else is known.
-        digests: 32 bytes of each file's contents, where they are known already.
+        on_error: "skip" or "raise": what happens at a file that was deleted or broken after the data was built.
+        lost: path to reason of files that were left out since.
     """
 
     name: str
@@ -42,15 +43,18 @@ class Split:
     paths: tuple[str, ...] | None = None
     images: np.ndarray | None = None
     stream: tf.data.Dataset | None = None
-    digests: tuple[bytes, ...] | None = None
+    on_error: str = "skip"
+    lost: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def keys(self) -> list[bytes]:
         """Return 32 bytes for each example that stand for its contents, in order."""
-        if self.digests is not None:
-            return list(self.digests)
+        if self.paths is not None:
+            from transferkit.data.pixels import content_keys
+
+            return content_keys(self.paths)
         if self.images is not None:
             kind = f"{self.images.dtype}{self.images.shape[1:]}".encode()
             return [hashlib.blake2b(kind + image.tobytes(), digest_size=32).digest() for image in self.images]
