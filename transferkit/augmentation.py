@@ -129,6 +129,10 @@ class AugmentationBlock(keras.layers.Layer):
         ]
         return [make for strength, make in table if strength]
 
+    def build(self, input_shape: Any) -> None:
+        """Nothing is to be built: the variations have no weights."""
+        self.built = True
+
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Vary a batch (n, height, width, 3) of RGB images in [0, 255] if `training`, else return it as it is."""
         if not training:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterator
 
 import keras
@@ -17,9 +18,14 @@ _BLOCK = re.compile(
 )
 
 
+# The rates of dropout layers that were put to sleep, for when they are wakened.
+_RATES: weakref.WeakKeyDictionary[keras.layers.Layer, float] = weakref.WeakKeyDictionary()
+
+
 def freeze(model: keras.Model) -> None:
-    """Train nothing of `model`; its batch normalisation stays in inference mode."""
+    """Train nothing of `model`; its batch normalisation and dropout stay in inference mode."""
     model.trainable = False
+    _hold_dropout(model)
 
 
 def unfreeze(
@@ -57,15 +63,27 @@ def unfreeze(
     if not batch_norm:
         for layer in batch_norms(model):
             layer.trainable = False
+    _hold_dropout(model)
 
 
 def batch_norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
     """Yield every batch normalisation of a model, in nested models too."""
+    return (layer for layer in _all_layers(model) if isinstance(layer, keras.layers.BatchNormalization))
+
+
+def _all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            yield layer
-        elif getattr(layer, "layers", None):
-            yield from batch_norms(layer)
+        yield layer
+        if getattr(layer, "layers", None):
+            yield from _all_layers(layer)
+
+
+def _hold_dropout(model: keras.Model) -> None:
+    """Let frozen dropout layers pass everything, as in inference: a fit would have them drop, whatever is frozen."""
+    for layer in _all_layers(model):
+        if isinstance(layer, keras.layers.Dropout):
+            rate = _RATES.setdefault(layer, layer.rate)
+            layer.rate = rate if layer.trainable else 0.0
 
 
 def blocks_of(model: keras.Model) -> dict[str, int]:
