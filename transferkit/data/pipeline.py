@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from transferkit.data.pixels import pixel_batches, stacked
+from transferkit.data.pixels import loaded_batches, stacked
 from transferkit.data.records import Split
 from transferkit.errors import ImageError
 
@@ -82,7 +82,7 @@ def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple
             yield split.images[rows], split.labels[rows]
         return
     assert split.paths is not None
-    batches = pixel_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
+    batches = loaded_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
     for start, batch in zip(starts, batches):
         rows = order[start : start + batch_size]
         good = [number for number, image in enumerate(batch) if not _lost(image, split)]

@@ -20,10 +20,22 @@ from transferkit.data.memory import PIXEL_MEMORY, file_key
 from transferkit.data.spec import PixelSpec
 from transferkit.errors import ImageError
 
-__all__ = ["PixelSpec", "content_keys", "load_many", "load_pixels", "pixel_batches", "pixel_dataset"]
+__all__ = [
+    "Examined",
+    "PixelSpec",
+    "content_keys",
+    "examine_many",
+    "load_many",
+    "load_pixels",
+    "loaded_batches",
+    "pixel_batches",
+    "pixel_dataset",
+    "stacked",
+    "threads",
+]
 
 # Images that one call into TensorFlow decodes: enough to keep Python out of the way, few enough to share among threads.
-_CHUNK = 8
+_CHUNK = 16
 
 
 def load_pixels(source: Any, spec: PixelSpec) -> np.ndarray:
@@ -156,11 +168,21 @@ def content_keys(paths: Sequence[str]) -> list[bytes]:
 
 def pixel_batches(
     sources: Sequence[Any], spec: PixelSpec, *, batch_size: int, order: Sequence[int] | np.ndarray | None = None
-) -> Iterator[list[np.ndarray | ImageError]]:
-    """Yield lists of `batch_size` images, or of what is left: `sources` in `order`, decoded ahead in threads.
+) -> Iterator[np.ndarray]:
+    """Yield uint8 (n, height, width, 3): the images of `sources` in `order`, decoded ahead in threads.
 
     What was decoded once is taken from memory the next time, within a limit for the whole process.
+
+    Raises:
+        ImageError: for the first file that cannot be read.
     """
+    return map(stacked, loaded_batches(sources, spec, batch_size=batch_size, order=order))
+
+
+def loaded_batches(
+    sources: Sequence[Any], spec: PixelSpec, *, batch_size: int, order: Sequence[int] | np.ndarray | None = None
+) -> Iterator[list[np.ndarray | ImageError]]:
+    """Yield lists of `batch_size` images or errors, the last with what is left; see `pixel_batches`."""
     indices = np.arange(len(sources)) if order is None else np.asarray(order)
     chunk = min(_CHUNK, batch_size)
     pending: deque[list[Future[list[np.ndarray | ImageError]]]] = deque()
@@ -194,8 +216,7 @@ def pixel_dataset(
     """
 
     def images() -> Iterator[np.ndarray]:
-        for batch in pixel_batches(paths, spec, batch_size=64, order=order):
-            yield stacked(batch)
+        yield from pixel_batches(paths, spec, batch_size=64, order=order)
 
     count = len(paths) if order is None else len(order)
     rows = tf.TensorSpec((None, *spec.image_size, 3), tf.uint8)
