@@ -1,0 +1,8 @@
+"""Data sets to start with: the well-known cats and dogs, and a drawn sample for machines without a network."""
+
+from transferkit.datasets.archive import unpack
+from transferkit.datasets.cats_and_dogs import cats_and_dogs
+from transferkit.datasets.download import download
+from transferkit.datasets.drawn import draw_cats_and_dogs
+
+__all__ = ["cats_and_dogs", "download", "draw_cats_and_dogs", "unpack"]
