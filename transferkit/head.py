@@ -30,7 +30,7 @@ class ClassifierHead:
         hidden: widths of dense layers with ReLU before the logits.
         l2: weight decay on the kernels, of at least 0, added to the loss.
         multi_label: whether an image can have any number of the classes.
-        seed: integer of at least 0 for the first weights and the dropout.
+        seed: integer of at least 0 for the dropout and the first weights of hidden layers; the logits start from zero.
 
     Raises:
         ValueError: when an argument is out of its range.
@@ -92,11 +92,12 @@ class ClassifierHead:
             )
         if self.dropout:
             layers.append(keras.layers.Dropout(self.dropout, seed=self.seed, name="dropout"))
-        # Logits stay float32 under mixed precision: a loss of half precision does not converge.
+        # From zero, every class is as probable as the others at first, whatever the seed, and no step is spent on
+        # unlearning random guesses. Logits stay float32 under mixed precision: half of it is too coarse for a loss.
         layers.append(
             keras.layers.Dense(
                 self.units,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=self.seed),
+                kernel_initializer="zeros",
                 kernel_regularizer=regularizer,
                 dtype="float32",
                 name="logits",

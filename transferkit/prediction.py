@@ -15,6 +15,7 @@ import numpy as np
 from transferkit._checks import check_choice, check_int
 from transferkit.data.pixels import PixelSpec, load_pixels
 from transferkit.errors import ImageError
+from transferkit.features.engines import Engine, compile_engine
 
 __all__ = ["Prediction", "Predictor", "probabilities_of"]
 
@@ -110,7 +111,8 @@ class Predictor:
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size = check_int("batch_size", batch_size)
         self.engine = engine
-        self._compiled: tuple[int, Callable[[np.ndarray], Any]] | None = None
+        self._compiled: tuple[int, Engine] | None = None
+        self._served = 0
         outputs = model.output_shape[-1]
         expected = 1 if activation == "sigmoid" and len(self.class_names) == 2 and outputs == 1 else len(class_names)
         if outputs != expected:
@@ -179,15 +181,15 @@ class Predictor:
         return probabilities_of(outputs, self.activation, len(self.class_names))
 
     def _forward_for(self, count: int) -> Callable[[np.ndarray], Any]:
-        from transferkit.features.engines import compile_engine
-
-        # An engine that was worth its conversion for few images serves many less well; so it is chosen anew when
-        # ten times as many images come.
-        if self._compiled is None or count > 10 * self._compiled[0]:
-            batch = min(self.batch_size, count)
-            compiled = compile_engine(self.model, engine=self.engine, batch_size=batch, count=count)
-            self._compiled = (count, lambda images: compiled(images)[0])
-        return self._compiled[1]
+        # What is worth converting for depends on how much is to come, and the best guess is: as much as came so far.
+        self._served += count
+        batch = min(self.batch_size, count)
+        if self._compiled is None or self._served > 10 * self._compiled[0] or batch > self._compiled[1].batch_size:
+            engine = compile_engine(self.model, engine=self.engine, batch_size=batch, count=self._served)
+            self._compiled = self._served, engine
+        engine = self._compiled[1]
+        # An engine made for larger batches takes smaller ones too; one made for smaller ones was replaced above.
+        return lambda images: engine(images)[0]
 
     def __repr__(self) -> str:
         return f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={self.pixels.image_size})"

@@ -125,10 +125,11 @@ class Report:
 
         Reference: Guo et al., "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599
         """
-        confidence = np.where(self.predictions == 1, self.probabilities, 1 - self.probabilities).ravel()
-        right = (self.predictions == self.labels).ravel()
-        if not self.multi_label:
+        if self.multi_label:
+            confidence = np.maximum(self.probabilities, 1 - self.probabilities).ravel()
+        else:
             confidence = self.probabilities.max(axis=1)
+        right = (self.predictions == self.labels).ravel()
         bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
         gaps = [abs(right[bins == b].mean() - confidence[bins == b].mean()) * np.mean(bins == b) for b in set(bins)]
         return float(sum(gaps))

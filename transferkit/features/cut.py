@@ -1,4 +1,4 @@
-"""Cutting a model in two: the lower part, which gives the same for an image in every epoch, and the part that changes."""
+"""Cutting a model in two: the part that gives the same for an image in every epoch, and the part that changes."""
 
 from __future__ import annotations
 

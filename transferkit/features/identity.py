@@ -1,4 +1,4 @@
-"""A name for a model that follows from what it computes: the same for the same structure and weights, in every process."""
+"""A name for a model that follows from what it computes: structure and weights, the same in every process."""
 
 from __future__ import annotations
 

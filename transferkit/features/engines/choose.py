@@ -20,13 +20,16 @@ from transferkit._checks import check_choice, check_int
 from transferkit._storage import atomic_path, home
 from transferkit.features.engines import openvino
 from transferkit.features.engines.base import Engine, EngineError
+from transferkit.features.engines.direct import Direct
 from transferkit.features.engines.frozen_graph import FrozenGraph, frozen_function
 from transferkit.features.identity import model_identity
 
 __all__ = ["ENGINES", "PRECISIONS", "compile_engine", "relative_error"]
 
-ENGINES = ("auto", "frozen_graph", "openvino")
+ENGINES = ("auto", "keras", "frozen_graph", "openvino")
 PRECISIONS = ("float32", "bfloat16")
+# Up to so many images, tracing a graph takes longer than Keras takes without one.
+_FEW = 16
 # The largest difference from Keras, relative to the largest feature. Float32 engines were seen at 2e-6; a wrong
 # conversion gives NaN or whole other numbers.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
@@ -46,8 +49,8 @@ def compile_engine(
 
     Args:
         model: built keras.Model from float32 images (batch, height, width, 3) to one or several outputs.
-        engine: "auto" for the one that is done first with `count` images, conversion included; "frozen_graph", which is
-            always there; or "openvino", by the extra `fast`.
+        engine: "auto" for the one that is done first with `count` images, conversion included; "keras" for the model
+            itself; "frozen_graph", TensorFlow's; or "openvino", by the extra `fast`.
         precision: "float32"; or "bfloat16", which takes half the time on processors that have it and gives features
             that are off by 1e-4 to 1e-2 of the largest.
         batch_size: images run at once.
@@ -62,8 +65,11 @@ def compile_engine(
     check_int("batch_size", batch_size)
     if None in model.input_shape[1:]:
         raise EngineError(
-            f"A model must have a fixed input size to be converted. Received: {model.input_shape[1:]}. Give input_shape."
+            f"A model must have a fixed input size to be converted. Received: {model.input_shape[1:]}. Give "
+            "input_shape."
         )
+    if engine == "keras" or (engine == "auto" and precision == "float32" and count is not None and count <= _FEW):
+        return Direct(model, batch_size)
     workshop = _Workshop(model, batch_size, precision)
     if engine != "auto":
         return workshop.make(engine)
@@ -112,12 +118,12 @@ class _Workshop:
         started = time.perf_counter()
         engine = self._build(name)
         self._conversions[name] = time.perf_counter() - started
-        probe = _probe_images(self._model.input_shape[1:])
+        probe = _probe_images(self._model.input_shape[1:])[: self._batch_size]
         error = relative_error(engine(probe), self._reference(probe))
         if error > TOLERANCE[engine.precision]:
             raise EngineError(
-                f"An engine must give Keras' numbers within {TOLERANCE[engine.precision]:g}. Received: {name} off by {error:g} "
-                f"for {self._model.name!r}. Choose another engine."
+                f"An engine must give Keras' numbers within {TOLERANCE[engine.precision]:g}. Received: {name} off by "
+                f"{error:g} for {self._model.name!r}. Choose another engine."
             )
         return engine
 
@@ -189,8 +195,7 @@ class _Workshop:
 
     def _reference(self, probe: np.ndarray) -> tuple[np.ndarray, ...]:
         if self._wanted is None:
-            outputs = keras.tree.flatten(self._model(tf.constant(probe, tf.float32), training=False))
-            self._wanted = tuple(np.asarray(output, np.float32) for output in outputs)
+            self._wanted = Direct(self._model, len(probe))(probe)
         return self._wanted
 
     def _cache_key(self) -> str:
