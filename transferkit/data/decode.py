@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 from PIL import IcoImagePlugin, Image, ImageOps
 
 from transferkit.data.header import Header, read_header
+from transferkit.data.safe_open import open_regular
 from transferkit.errors import ImageError
 
 __all__ = ["MAX_PIXELS", "check_header", "decode", "decode_odd", "read_bytes", "read_image", "reduction", "to_rgb"]
@@ -20,7 +20,6 @@ __all__ = ["MAX_PIXELS", "check_header", "decode", "decode_odd", "read_bytes", "
 # Half the number at which Pillow speaks of a decompression bomb: as many pixels as can be decoded, composited and
 # resized within a gigabyte.
 MAX_PIXELS = 89_478_485
-_MAX_BYTES = 256 << 20
 # Pixels times passes of a progressive JPEG: a small file can demand thousands of passes over a large picture.
 _MAX_SCANNED = 2_000_000_000
 # Pixels that are converted at once.
@@ -67,17 +66,12 @@ def read_bytes(path_or_bytes: Any) -> tuple[str, bytes]:
         data = bytes(path_or_bytes)
         return "<bytes>", _not_empty("<bytes>", data)
     name = os.fsdecode(path_or_bytes)
-    try:
-        # Opened without blocking, and looked at afterwards: between a look and an opening a file can change.
-        handle = os.open(name, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (OSError, ValueError) as error:
-        raise ImageError(name, _why_unopened(name, error)) from error
-    with open(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(name, "it is a folder" if stat.S_ISDIR(status.st_mode) else "it is not a regular file")
-        if status.st_size > _MAX_BYTES:
-            raise ImageError(name, f"it has {status.st_size:,} bytes, more than {_MAX_BYTES:,}")
+    if ".tfrecord" in name and not os.path.exists(name):
+        from transferkit.data.tfrecord import read_record, record_of
+
+        if record_of(name):
+            return name, _not_empty(name, read_record(name))
+    with open_regular(name) as file:
         try:
             return name, _not_empty(name, file.read())
         except OSError as error:
@@ -185,7 +179,7 @@ def _rgb_of(image: Image.Image) -> np.ndarray:
 
 def _grey_converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     """Scale grey values of 16 bits, 32 bits or floats to 8 bits: to clip them, as Pillow does, would whiten all."""
-    lowest, largest = (float(value) for value in image.getextrema()) if image.mode in ("I", "F") else (0.0, 65535.0)
+    largest = float(np.ravel(image.getextrema())[-1]) if image.mode in ("I", "F") else 65535.0
     if image.mode == "F":
         top = 1.0 if largest <= 1 else 255.0 if largest <= 255 else 65535.0 if largest <= 65535 else largest
     else:
@@ -210,14 +204,6 @@ def _not_empty(name: str, data: bytes) -> bytes:
     if not data:
         raise ImageError(name, "it is empty")
     return data
-
-
-def _why_unopened(name: str, error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "it is a broken link" if os.path.islink(name) else "there is no such file"
-    if isinstance(error, PermissionError):
-        return "its permissions forbid reading it"
-    return f"it cannot be opened ({getattr(error, 'strerror', None) or error})"
 
 
 def _looks_like(data: bytes) -> str:

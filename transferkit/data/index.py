@@ -1,26 +1,34 @@
-"""From a source to a list of files with labels; no file is opened here."""
+"""From a source to a list of files with labels; no image is decoded here."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from transferkit.data.header import read_header
+from transferkit.data.safe_open import read_start
 from transferkit.errors import DataError
 
-__all__ = ["EXTENSIONS", "Index", "index_folder", "split_folders"]
+__all__ = ["EXTENSIONS", "Index", "index_folder", "list_images", "split_folders"]
 
-# What is looked at in a folder of a class. The contents decide how a file is read; the extension only that it is.
-EXTENSIONS = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .bmp .dib .webp .tif .tiff .avif .ico .ppm .pgm .pbm .mpo".split()
-)
+# What is taken for an image by its name. The contents decide how a file is read; the extension only that it is.
+EXTENSIONS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpeg"),
+    **dict.fromkeys((".png", ".apng"), "png"),
+    **dict.fromkeys((".bmp", ".dib"), "bmp"),
+    **dict.fromkeys((".tif", ".tiff"), "tiff"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "ppm"),
+    **{f".{name}": name for name in ("gif", "webp", "avif", "ico")},
+}
 # The names under which people keep their splits.
 _SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "val", "valid", "dev"),
     "test": ("test", "testing"),
 }
+_LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Index:
         labels: one label an example: the name of its class, or the names of its labels.
         splits: the split that the source itself puts an example into, or None.
         groups: what must not be parted, or None.
-        skipped: (path, reason) of what was seen and left aside.
+        skipped: (path, reason) of what should have been an image and is none.
+        ignored: (path, reason) of what was left aside because nothing says that it is an image.
     """
 
     paths: tuple[str, ...]
@@ -43,6 +52,7 @@ class Index:
     splits: tuple[str | None, ...] | None = None
     groups: tuple[str | None, ...] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -54,96 +64,144 @@ class Index:
             names.update(label if isinstance(label, tuple) else (label,))
         return tuple(sorted(names))
 
-    def take(self, indices: list[int]) -> Index:
+    def take(self, indices: Sequence[int]) -> Index:
         """Return the index of some of the examples."""
-        return Index(
-            tuple(self.paths[index] for index in indices),
-            tuple(self.names[index] for index in indices),
-            tuple(self.labels[index] for index in indices),
-            None if self.splits is None else tuple(self.splits[index] for index in indices),
-            None if self.groups is None else tuple(self.groups[index] for index in indices),
-            self.skipped,
+        return dataclasses.replace(
+            self,
+            paths=tuple(self.paths[index] for index in indices),
+            names=tuple(self.names[index] for index in indices),
+            labels=tuple(self.labels[index] for index in indices),
+            splits=None if self.splits is None else tuple(self.splits[index] for index in indices),
+            groups=None if self.groups is None else tuple(self.groups[index] for index in indices),
+        )
+
+    def sorted(self) -> Index:
+        """Return the index in the order of the names, in which it does not matter how the source lists its files."""
+        return self.take(sorted(range(len(self)), key=lambda index: (self.names[index], self.paths[index])))
+
+    def joined(self, other: Index) -> Index:
+        """Return the examples of both."""
+        groups = None
+        if self.groups is not None or other.groups is not None:
+            groups = (self.groups or (None,) * len(self)) + (other.groups or (None,) * len(other))
+        return dataclasses.replace(
+            self,
+            paths=self.paths + other.paths,
+            names=self.names + other.names,
+            labels=self.labels + other.labels,
+            splits=None,
+            groups=groups,
         )
 
 
-def index_folder(folder: str | os.PathLike[str]) -> Index:
+def index_folder(folder: str | os.PathLike[str], name: str = "source") -> Index:
     """List the images of a folder with one folder a class, at any depth below; hidden files are passed over.
+
+    Args:
+        folder: path of the folder.
+        name: what errors call it.
 
     Raises:
         DataError: when the folder is missing, or holds no folder with images.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        why = "it is a file" if root.exists() else "there is no such folder"
+    index = list_images(folder, name)
+    loose = tuple(
+        (path, "it lies in no folder of a class") for path, label in zip(index.paths, index.labels) if not label
+    )
+    index = index.take([number for number, label in enumerate(index.labels) if label])
+    if not len(index) and not index.skipped:
+        found = f"{len(loose)} images that lie in no folder of a class" if loose else "no images"
         raise DataError(
-            f"`source` must be a folder with one folder a class. Received: {os.fspath(folder)!r}: {why}. Check the path."
-        )
-    paths: list[str] = []
-    labels: list[str] = []
-    skipped: list[tuple[str, str]] = []
-    for name in sorted(os.listdir(root)):
-        if not name.startswith(".") and (root / name).is_dir():
-            before = len(paths)
-            paths.extend(_images_below(root / name, skipped))
-            labels.extend([name] * (len(paths) - before))
-            if len(paths) == before:
-                skipped.append((os.fspath(root / name), "the folder holds no images, so it is no class"))
-    if not paths:
-        loose = sum(1 for name in os.listdir(root) if _is_image_name(name))
-        found = f"{loose} images that lie in no folder of a class" if loose else "no images"
-        raise DataError(
-            f"`source` must be a folder with one folder a class. Received: {os.fspath(folder)!r}, with {found}. "
+            f"`{name}` must be a folder with one folder a class. Received: {os.fspath(folder)!r}, with {found}. "
             "Put each class's images into a folder of the class's name."
         )
-    base = os.path.abspath(root)
-    absolute = [os.path.abspath(path) for path in paths]
-    names = [os.path.relpath(path, base).replace(os.sep, "/") for path in absolute]
-    return Index(tuple(absolute), tuple(names), tuple(labels), skipped=tuple(skipped))
+    return dataclasses.replace(index, ignored=index.ignored + loose)
+
+
+def list_images(folder: str | os.PathLike[str], name: str = "folder") -> Index:
+    """List all images below a folder; the label of each is the folder just below `folder` that it lies in, or "".
+
+    Raises:
+        DataError: when the folder is missing or cannot be listed.
+    """
+    root = os.path.abspath(os.fspath(folder))
+    if not os.path.isdir(root):
+        why = "it is a file" if os.path.exists(root) else "there is no such folder"
+        raise DataError(f"`{name}` must be a folder of images. Received: {os.fspath(folder)!r}: {why}. Check the path.")
+    skipped: list[tuple[str, str]] = []
+    ignored: list[tuple[str, str]] = []
+    paths = list(_walk(root, frozenset(), lambda *row: skipped.append(row), lambda *row: ignored.append(row)))
+    names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
+    labels = [name.split("/", 1)[0] if "/" in name else "" for name in names]
+    classes = set(labels)
+    ignored += [
+        (path, "the folder holds no images, so it is no class")
+        for path in _folders(root)
+        if os.path.basename(path) not in classes
+    ]
+    return Index(tuple(paths), tuple(names), tuple(labels), skipped=tuple(skipped), ignored=tuple(ignored)).sorted()
 
 
 def split_folders(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the folders of train, validation and test inside `folder`, where there is one for training at least.
+    """Return the folders of train, validation and test inside `folder`, where there are any.
+
+    A class may be called "train" or "test", too. So folders are splits only if there is one for training that has
+    folders inside, and another split beside it or nothing else at all.
 
     >>> split_folders("no such folder")
     {}
     """
-    root = Path(folder)
-    if not root.is_dir():
-        return {}
-    inside = {path.name.casefold(): path for path in root.iterdir() if path.is_dir()}
+    inside = {os.path.basename(path).casefold(): Path(path) for path in _folders(os.fspath(folder))}
     found = {
         split: next(inside[name] for name in names if name in inside)
         for split, names in _SPLITS.items()
         if any(name in inside for name in names)
     }
-    # A class may be called "test"; it takes a training folder beside it to mean a split.
-    return found if "train" in found and len(found) > 1 else {}
+    if "train" not in found or not _folders(os.fspath(found["train"])):
+        return {}
+    return found if len(found) > 1 or len(inside) == 1 else {}
 
 
-def _images_below(folder: Path, skipped: list[tuple[str, str]]) -> Iterator[str]:
+def _folders(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if not _is_hidden(entry.name) and _is_folder(entry))
+    except OSError:
+        return []
+
+
+def _walk(
+    folder: str, above: frozenset[str], skip: Callable[[str, str], None], ignore: Callable[[str, str], None]
+) -> Iterator[str]:
     # Folders already on the way down are not entered again, so that links in a loop come to an end.
-    yield from _walk(os.fspath(folder), skipped, frozenset())
-
-
-def _walk(folder: str, skipped: list[tuple[str, str]], above: frozenset[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
     if real in above:
-        skipped.append((folder, "it is a link to a folder that it lies in"))
+        skip(folder, "it is a link to a folder that it lies in")
         return
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        with os.scandir(folder) as listed:
+            entries = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
-        skipped.append((folder, f"it cannot be listed ({error.strerror})"))
+        skip(folder, f"it cannot be listed ({error.strerror})")
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if _is_hidden(entry.name):
             continue
         if _is_folder(entry):
-            yield from _walk(entry.path, skipped, above | {real})
-        elif _is_image_name(entry.name):
+            found = 0
+            for path in _walk(entry.path, above | {real}, skip, ignore):
+                found += 1
+                yield path
+            if not found and _has_image_name(entry.name):
+                skip(entry.path, "it is a folder")
+        elif _has_image_name(entry.name) or read_header(read_start(entry.path)).format:
             yield entry.path
-        elif entry.name.casefold() not in ("thumbs.db", "desktop.ini"):
-            skipped.append((entry.path, "its extension is not one of an image"))
+        else:
+            ignore(entry.path, "neither its name nor its contents are those of an image")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _LITTER
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -153,5 +211,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _is_image_name(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].casefold() in EXTENSIONS
+def _has_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].casefold() in EXTENSIONS

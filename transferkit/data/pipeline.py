@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
+from transferkit.data.pixel_store import PixelStore
 from transferkit.data.pixels import loaded_batches, stacked
 from transferkit.data.records import Split
 from transferkit.errors import ImageError
@@ -82,12 +83,25 @@ def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple
             yield split.images[rows], split.labels[rows]
         return
     assert split.paths is not None
-    batches = loaded_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
+    if split.store is None:
+        batches = loaded_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
+    else:
+        batches = (_stored(split.store, order[start : start + batch_size]) for start in starts)
     for start, batch in zip(starts, batches):
         rows = order[start : start + batch_size]
         good = [number for number, image in enumerate(batch) if not _lost(image, split)]
         if good:
             yield stacked([batch[number] for number in good]), split.labels[rows[good]]
+
+
+def _stored(store: PixelStore, rows: np.ndarray) -> list[np.ndarray | ImageError]:
+    images: list[np.ndarray | ImageError] = []
+    for row in rows:
+        try:
+            images.append(store.read(row))
+        except ImageError as error:
+            images.append(error)
+    return images
 
 
 def _lost(image: np.ndarray | ImageError, split: Split) -> bool:

@@ -85,12 +85,12 @@ def examine_many(sources: Sequence[Any], spec: PixelSpec) -> list[Examined | Ima
     for number, source in enumerate(sources):
         try:
             read = _read(source, spec)
+            if isinstance(read, _Plain):
+                plain.append((number, read))
+            else:
+                results[number] = read
         except ImageError as error:
-            read = error
-        if isinstance(read, _Plain):
-            plain.append((number, read))
-        else:
-            results[number] = read
+            results[number] = error
     for (number, _), examined in zip(plain, _decode([file for _, file in plain], spec)):
         results[number] = examined
     return [result for result in results if result is not None]

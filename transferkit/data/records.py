@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from matplotlib.figure import Figure
 
-    from transferkit.data.pixels import PixelSpec
+    from transferkit.data.pixel_store import PixelStore
     from transferkit.data.report import DataReport
+    from transferkit.data.spec import PixelSpec
 
 __all__ = ["Data", "Split"]
 
@@ -33,6 +34,7 @@ class Split:
         paths: the files.
         images: (n, height, width, 3), already of the image size.
         stream: the user's own dataset of batches (images, labels), of which nothing else is known.
+        store: the decoded images of `paths` on disk, where they were wanted there.
         on_error: "skip" or "raise": what happens at a file that was deleted or broken after the data was built.
         lost: path to reason of files that were left out since.
     """
@@ -43,6 +45,7 @@ class Split:
     paths: tuple[str, ...] | None = None
     images: np.ndarray | None = None
     stream: tf.data.Dataset | None = None
+    store: PixelStore | None = None
     on_error: str = "skip"
     lost: dict[str, str] = dataclasses.field(default_factory=dict)
 
@@ -88,6 +91,21 @@ class Data:
     seed: int
     multi_label: bool = False
 
+    @classmethod
+    def of(cls, splits: dict[str, Split], **fields: Any) -> Data:
+        """Return the data set of `splits`, with the batches of each."""
+        from transferkit.data.pipeline import evaluation_dataset, training_dataset
+
+        batches: dict[str, Any] = {"validation": None, "test": None}
+        for name, split in splits.items():
+            if split.stream is not None:
+                batches[name] = split.stream
+            elif name == "train":
+                batches[name] = training_dataset(split, batch_size=fields["batch_size"], seed=fields["seed"])
+            else:
+                batches[name] = evaluation_dataset(split, batch_size=fields["batch_size"])
+        return cls(splits=splits, **batches, **fields)
+
     @property
     def num_classes(self) -> int:
         """Number of classes."""
@@ -109,33 +127,35 @@ class Data:
 
         Reference: King and Zeng, "Logistic Regression in Rare Events Data", 2001.
         """
-        counts = np.bincount(self.splits["train"].labels, minlength=self.num_classes)
-        return {index: len(self.splits["train"]) / (self.num_classes * count) for index, count in enumerate(counts)}
+        split = self.splits["train"]
+        if split.stream is not None:
+            raise ValueError("`class_weight` must have labels to count. Received: a split of a dataset.")
+        counts = split.labels.sum(axis=0) if self.multi_label else np.bincount(split.labels, minlength=self.num_classes)
+        return {index: float(counts.sum() / (self.num_classes * count)) for index, count in enumerate(counts)}
 
     def show(
         self,
         path: str | os.PathLike[str] | None = None,
         *,
         split: str = "train",
-        draw: Callable[..., Figure] | None = None,
+        predicted: Sequence[Any] | None = None,
+        first: int = 0,
+        count: int = 9,
     ) -> Figure:
-        """Draw a 3 x 3 grid of images with their labels.
+        """Draw a grid of images with their labels, those that `predicted` has wrong marked.
 
         Args:
             path: where to save the picture, or None.
             split: "train", "validation" or "test".
-            draw: what draws (images, titles, path=); the library's own grid by default.
+            predicted: one class name or index (or `Prediction`) for each image of the split, in the order of
+                `files[split]`; the images that it has wrong are marked.
+            first: number of the first image of the split to draw. In the training split, whose files lie class by
+                class, images are drawn in a shuffled order.
+            count: largest number of images.
 
         Returns:
             The matplotlib figure.
         """
-        from transferkit.evaluation.plots import image_grid
+        from transferkit.data.grid import draw_grid
 
-        images, labels = next(iter(getattr(self, split)))
-        titles = [self._title(label) for label in np.asarray(labels)[:9]]
-        return (draw or image_grid)(np.asarray(images)[:9], titles, path=path)
-
-    def _title(self, label: Any) -> str:
-        if self.multi_label:
-            return ", ".join(self.class_names[index] for index in np.flatnonzero(label))
-        return self.class_names[int(label)]
+        return draw_grid(self, path, split=split, predicted=predicted, first=first, count=count)

@@ -1,4 +1,4 @@
-"""The other ways of naming images: tables of paths and labels, and lists of both."""
+"""The ways of naming images: a folder, an archive, a table of paths and labels, lists of both, records."""
 
 from __future__ import annotations
 
@@ -8,12 +8,88 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transferkit.data.index import Index
+from transferkit._storage import home, sha256_of
+from transferkit.data.index import Index, index_folder, split_folders
 from transferkit.errors import DataError
 
-__all__ = ["index_lists", "index_table", "is_table"]
+__all__ = ["index_lists", "index_table", "indexes_of", "is_table"]
 
-_COLUMNS = {"path": ("path", "file", "filename", "image"), "label": ("label", "class", "labels")}
+_COLUMNS = {
+    "path": ("path", "file", "filename", "image"),
+    "label": ("label", "class", "labels"),
+    "split": ("split",),
+    "group": ("group",),
+}
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"} | dict.fromkeys(
+    ("validation", "val", "valid", "dev"), "validation"
+)
+
+
+def indexes_of(source: Any, name: str, label_separator: str | None) -> tuple[dict[str, Index], list[str]]:
+    """Return the index of a source, under "all", or one for each split that the source itself keeps apart.
+
+    Args:
+        source: see `DatasetBuilder`.
+        name: what errors call it.
+        label_separator: for tables, what stands between several labels of one image, or None.
+
+    Returns:
+        The indexes, and sentences that say what was found.
+
+    Raises:
+        DataError: when it is nothing of which images and labels can be read.
+    """
+    if is_table(source):
+        return _parted(index_table(source, label_separator)), []
+    if isinstance(source, (str, os.PathLike)):
+        return _of_path(os.fspath(source), name)
+    if isinstance(source, (tuple, list)) and len(source) == 2 and not isinstance(source[0], (str, bytes)):
+        return {"all": index_lists(*source)}, []
+    raise DataError(
+        f"`{name}` must be a folder, an archive or its address, a CSV file, a DataFrame, records, lists (paths, "
+        f"labels), arrays (images, labels) or a tf.data.Dataset. Received: {type(source).__name__}."
+    )
+
+
+def _of_path(path: str, name: str) -> tuple[dict[str, Index], list[str]]:
+    if path.endswith((".tfrecord", ".tfrecords")):
+        from transferkit.data.tfrecord import index_records
+
+        return _parted(index_records(path)), []
+    if path.startswith(("http://", "https://")):
+        from transferkit.datasets.download import download
+
+        path = os.fspath(download(path))
+    notes = []
+    if path.casefold().endswith(_ARCHIVES) and os.path.isfile(path):
+        notes.append(f"unpacked {os.path.basename(path)!r}")
+        path = _unpacked(path)
+    inside = split_folders(path)
+    if not inside:
+        return {"all": index_folder(path, name)}, notes
+    notes.append(f"found {', '.join(f'{folder.name}/ as {split}' for split, folder in inside.items())} inside")
+    return {split: index_folder(folder, name) for split, folder in inside.items()}, notes
+
+
+def _unpacked(archive: str) -> str:
+    from transferkit.datasets.archive import unpack
+
+    folder = home() / "unpacked" / sha256_of(archive)[:32]
+    if not folder.is_dir():
+        unpack(archive, folder)
+    # Many archives hold one folder, and everything in that.
+    while len(inside := [entry for entry in folder.iterdir() if entry.name != "__MACOSX"]) == 1 and inside[0].is_dir():
+        folder = inside[0]
+    return os.fspath(folder)
+
+
+def _parted(index: Index) -> dict[str, Index]:
+    if index.splits is None:
+        return {"all": index}
+    from transferkit.data.assemble import by_split
+
+    return by_split(index)
 
 
 def is_table(source: Any) -> bool:
@@ -34,9 +110,9 @@ def index_lists(paths: Sequence[Any], labels: Sequence[Any], root: str | os.Path
             "`source` must be as many labels as paths, and at least one. "
             f"Received: {len(paths)} paths and {len(labels)} labels."
         )
-    base = Path.cwd() if root is None else Path(root)
-    absolute = tuple(os.path.abspath(base / os.fspath(path)) for path in paths)
-    return Index(absolute, _relative_names(absolute), tuple(_label(label) for label in labels))
+    base = os.fspath(Path.cwd() if root is None else root)
+    absolute = tuple(os.path.abspath(os.path.join(base, os.fspath(path))) for path in paths)
+    return Index(absolute, _relative_names(absolute), tuple(_label(label) for label in labels)).sorted()
 
 
 def index_table(source: Any, label_separator: str | None = None) -> Index:
@@ -53,15 +129,21 @@ def index_table(source: Any, label_separator: str | None = None) -> Index:
     """
     columns, root = _read_csv(source) if isinstance(source, (str, os.PathLike)) else _read_frame(source)
     paths, labels = _column(columns, "path"), _column(columns, "label")
+    _check_no_gaps(paths, labels)
     if label_separator is not None:
-        labels = [str(label).split(label_separator) for label in labels]
-    index = index_lists(paths, labels, root)
-    splits = None if "split" not in columns else tuple(_split_name(value) for value in columns["split"])
-    groups = None if "group" not in columns else tuple(str(value) for value in columns["group"])
-    return Index(index.paths, index.names, index.labels, splits, groups)
+        labels = [[name.strip() for name in str(label).split(label_separator) if name.strip()] for label in labels]
+    splits, groups = columns.get("split"), columns.get("group")
+    absolute = [os.path.abspath(os.path.join(root, os.fspath(path))) for path in paths]
+    return Index(
+        tuple(absolute),
+        _relative_names(absolute),
+        tuple(_label(label) for label in labels),
+        None if splits is None else tuple(_split_name(value) for value in splits),
+        None if groups is None else tuple(None if _is_gap(value) else str(value) for value in groups),
+    ).sorted()
 
 
-def _read_csv(path: str | os.PathLike[str]) -> tuple[dict[str, list[Any]], Path]:
+def _read_csv(path: str | os.PathLike[str]) -> tuple[dict[str, list[Any]], str]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             delimiter = "\t" if os.fspath(path).casefold().endswith(".tsv") else ","
@@ -70,37 +152,57 @@ def _read_csv(path: str | os.PathLike[str]) -> tuple[dict[str, list[Any]], Path]
             names = list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"`source` must be a readable CSV file. Received: {os.fspath(path)!r} ({error}).") from error
-    return {name.strip().casefold(): [row[name] for row in rows] for name in names}, Path(path).parent
+    return _known({name.strip().casefold(): [row[name] for row in rows] for name in names}), os.fspath(
+        Path(path).parent
+    )
 
 
-def _read_frame(frame: Any) -> tuple[dict[str, list[Any]], None]:
-    return {str(name).strip().casefold(): list(frame[name]) for name in frame.columns}, None
+def _read_frame(frame: Any) -> tuple[dict[str, list[Any]], str]:
+    return _known({str(name).strip().casefold(): list(frame[name]) for name in frame.columns}), os.getcwd()
+
+
+def _known(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Return the columns under the names used here."""
+    found = dict(columns)
+    for wanted, names in _COLUMNS.items():
+        for name in names:
+            if name in columns:
+                found.setdefault(wanted, columns[name])
+    return found
 
 
 def _column(columns: dict[str, list[Any]], wanted: str) -> list[Any]:
-    for name in _COLUMNS[wanted]:
-        if name in columns:
-            return columns[name]
+    if wanted in columns and len(columns[wanted]):
+        return columns[wanted]
+    what = "an empty column" if wanted in columns else f"the columns {list(columns)}"
     raise DataError(
-        f"`source` must have a column {wanted!r}. Received: the columns {list(columns)}. "
+        f"`source` must have a column {wanted!r} with rows. Received: {what}. "
         f"Name it {' or '.join(map(repr, _COLUMNS[wanted]))}."
     )
 
 
+def _check_no_gaps(paths: list[Any], labels: list[Any]) -> None:
+    for number, row in enumerate(zip(paths, labels), 1):
+        if any(_is_gap(value) for value in row):
+            raise DataError(f"Every row must have a path and a label. Received: {row} in row {number}.")
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and value != value)
+
+
 def _split_name(value: Any) -> str | None:
-    name = str(value).strip().casefold()
-    known = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "test": "test"}
-    known["validation"] = "validation"
-    if name in ("", "nan", "none"):
+    if _is_gap(value):
         return None
-    if name not in known:
+    name = str(value).strip().casefold()
+    if name not in _SPLIT_NAMES:
         raise DataError(f"The column 'split' must hold train, validation or test. Received: {value!r}.")
-    return known[name]
+    return _SPLIT_NAMES[name]
 
 
 def _label(label: Any) -> str | tuple[str, ...]:
     if isinstance(label, (list, tuple, set, frozenset)):
-        return tuple(sorted(map(str, label)))
+        return tuple(sorted(set(map(str, label))))
     return str(label)
 
 

@@ -1,0 +1,124 @@
+"""What a collection of files shows as a whole: copies, look-alikes, wrong names, sizes."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transferkit.data.facts import FileFact
+from transferkit.data.index import EXTENSIONS, Index
+
+__all__ = ["copies", "look_alikes", "survey"]
+
+# Bits of 64 in which two pictures may differ and still count as nearly the same.
+_NEAR = 3
+_SMALL = 32
+# More files than this in one bucket are not compared with each other: they have something common to all of them.
+_CROWD = 2000
+
+
+def survey(indexes: Mapping[str, Index], facts: Mapping[str, FileFact]) -> dict[str, Any]:
+    """Return the fields of a `DataReport` that follow from the files: see there.
+
+    Args:
+        indexes: split name to its readable files.
+        facts: path to what is known of the file.
+    """
+    paths = sorted({path for index in indexes.values() for path in index.paths})
+    known = [facts[path] for path in paths]
+    labels = {path: label for index in indexes.values() for path, label in zip(index.paths, index.labels)}
+    duplicates = copies(paths, [fact.digest for fact in known])
+    return {
+        "counts": {name: _counts(index) for name, index in indexes.items()},
+        "duplicates": duplicates,
+        "conflicts": [group for group in duplicates if len({labels[path] for path in group}) > 1],
+        "near_duplicates": look_alikes(paths, known),
+        "mislabelled": [(path, why) for path, fact in zip(paths, known) if (why := _misnamed(path, fact))],
+        "small": [
+            (path, f"{fact.width} x {fact.height}")
+            for path, fact in zip(paths, known)
+            if min(fact.width, fact.height) < _SMALL
+        ],
+        "sizes": _sizes(known),
+    }
+
+
+def copies(paths: Sequence[str], digests: Sequence[bytes]) -> list[tuple[str, ...]]:
+    """Return the groups of paths with the same contents.
+
+    >>> copies(["a", "b", "c"], [b"1", b"2", b"1"])
+    [('a', 'c')]
+    """
+    groups: dict[bytes, list[str]] = defaultdict(list)
+    for path, digest in zip(paths, digests):
+        groups[digest].append(path)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def look_alikes(paths: Sequence[str], facts: Sequence[FileFact]) -> list[tuple[str, ...]]:
+    """Return the groups of paths whose perceptual hashes nearly agree, but for exact copies of one picture."""
+    first: dict[bytes, int] = {}
+    for number, fact in enumerate(facts):
+        if fact.look is not None:
+            first.setdefault(fact.digest, number)
+    numbers = np.array(sorted(first.values()), np.int64)
+    looks = np.array([facts[number].look for number in numbers], np.uint64)
+    leader = {int(number): int(number) for number in numbers}
+
+    def find(item: int) -> int:
+        while leader[item] != item:
+            leader[item] = item = leader[leader[item]]
+        return item
+
+    for one, other in _near_pairs(looks):
+        leader[find(int(numbers[other]))] = find(int(numbers[one]))
+    groups: dict[int, list[str]] = defaultdict(list)
+    for number in leader:
+        groups[find(number)].append(paths[number])
+    return sorted(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _near_pairs(looks: np.ndarray) -> Iterable[tuple[int, int]]:
+    # Two hashes that differ in three bits agree in one at least of four bands of sixteen bits.
+    for band in range(_NEAR + 1):
+        keys = (looks >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        order = np.argsort(keys, kind="stable")
+        for members in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
+            if 1 < len(members) <= _CROWD:
+                apart = _differing_bits(looks[members][:, None] ^ looks[members][None, :])
+                yield from (
+                    (members[one], members[other]) for one, other in zip(*np.nonzero(np.triu(apart <= _NEAR, 1)))
+                )
+
+
+def _differing_bits(values: np.ndarray) -> np.ndarray:
+    bits = np.unpackbits(values.reshape(-1, 1).view(np.uint8), axis=1)
+    return bits.sum(axis=1, dtype=np.uint8).reshape(values.shape)
+
+
+def _counts(index: Index) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for label in index.labels:
+        counts.update(label if isinstance(label, tuple) else [label])
+    return {name: counts[name] for name in sorted(counts)}
+
+
+def _misnamed(path: str, fact: FileFact) -> str:
+    claimed = EXTENSIONS.get(os.path.splitext(path)[1].casefold())
+    if not fact.format or claimed == fact.format:
+        return ""
+    return f"its contents are {fact.format}" if claimed else f"it has no extension of an image; it is {fact.format}"
+
+
+def _sizes(facts: Sequence[FileFact]) -> dict[str, dict[str, float]]:
+    if not facts:
+        return {}
+    columns = {name: np.array([getattr(fact, name) for fact in facts]) for name in ("height", "width", "bytes")}
+    return {
+        name: {"smallest": int(values.min()), "median": float(np.median(values)), "largest": int(values.max())}
+        for name, values in columns.items()
+    }
