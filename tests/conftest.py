@@ -44,3 +44,11 @@ def photos(shared: Path) -> Path:
 def mobilenet_weights(shared: Path) -> Path:
     """ImageNet weights of MobileNetV2(alpha=0.35, include_top=False)."""
     return shared / "weights" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5"
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn sample with train/ and validation/: 40 and 20 images of 64 pixels."""
+    from transferkit.datasets import draw_cats_and_dogs
+
+    return draw_cats_and_dogs(tmp_path_factory.mktemp("drawn") / "sample", training=40, validation=20, size=64)

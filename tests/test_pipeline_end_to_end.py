@@ -1,0 +1,97 @@
+"""From photographs to a classifier: the whole way, on real photographs where they are at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "cats_dogs.py"
+PICTURES = ["photographs.png", "augmented.png", "learning_curves.png", "fine_tuning_curves.png", "predictions.png"]
+
+
+def run_example(*arguments: object, home: Path) -> str:
+    environment = {**os.environ, "TRANSFERKIT_HOME": str(home), "KERAS_HOME": str(home / "keras"), "MPLBACKEND": "Agg"}
+    command = [sys.executable, str(EXAMPLE), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def test_the_example_runs_to_its_end_on_a_folder(drawn: Path, tmp_path: Path) -> None:
+    options = ["--data", drawn, "--image-size", 64, "--weights", "none", "--alpha", 0.35, "--output", tmp_path / "out"]
+    said = run_example(*options, "--epochs", 2, "--fine-tune-epochs", 1, home=tmp_path / "home")
+    assert "Everything is in" in said
+    assert "as before saving" in said
+    for name in PICTURES:
+        assert (tmp_path / "out" / name).stat().st_size > 5000
+    assert json.loads((tmp_path / "out/classifier/transferkit.json").read_text())["class_names"] == ["cats", "dogs"]
+
+
+def test_the_example_says_what_is_wrong_with_weights_that_it_was_told_to_take(drawn: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLE), "--data", str(drawn), "--weights", str(tmp_path / "none.h5")]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "there is no file" in result.stderr
+
+
+def test_ten_frozen_epochs_on_real_photographs(photos: Path, mobilenet_weights: Path) -> None:
+    data = tk.DatasetBuilder(photos, image_size=(160, 160)).build()
+    backbone = tk.BackboneFactory.create(
+        "MobileNetV2", input_shape=(160, 160, 3), alpha=0.35, weights=mobilenet_weights
+    )
+    trainer = tk.Trainer(tk.build_classifier(backbone, tk.ClassifierHead(2)), learning_rate=1e-3)
+    trainer.fit(data, epochs=10, verbose=0)
+    assert trainer.evaluate(data.validation).accuracy >= 0.94
+
+
+def test_no_held_out_file_is_ever_trained_on(drawn: Path) -> None:
+    data = tk.DatasetBuilder(drawn, test=0.5, image_size=(32, 32), batch_size=7).build()
+    names = {split: set(files) for split, files in data.files.items()}
+    assert not names["train"] & (names["validation"] | names["test"]) and not names["validation"] & names["test"]
+    assert all("/train/" in name for name in names["train"])
+    # The images themselves, across epochs: what a batch holds is what the training files hold, each once an epoch.
+    from transferkit.data import load_pixels
+
+    def pictures(paths: set[str]) -> set[bytes]:
+        return {load_pixels(path, data.pixels).astype("float32").tobytes() for path in paths}
+
+    allowed = pictures(names["train"])
+    for _ in range(3):
+        seen = [image.tobytes() for images, _ in data.train for image in np.asarray(images)]
+        assert len(seen) == len(names["train"]) and set(seen) == allowed
+
+
+_TRAIN = """
+import sys, hashlib
+import transferkit as tk
+data = tk.DatasetBuilder(sys.argv[1], test=0.5, image_size=(48, 48), batch_size=8, seed=3).build()
+import keras
+keras.utils.set_random_seed(3)
+backbone = tk.BackboneFactory.create("MobileNetV2", input_shape=(48, 48, 3), weights=None, alpha=0.35)
+model = tk.build_classifier(backbone, tk.ClassifierHead(2), augmentation=tk.AugmentationBlock(rotation=0.2))
+trainer = tk.Trainer(model, learning_rate=1e-3, seed=3, cache=sys.argv[2] == "cache")
+trainer.fit(data, epochs=2, verbose=0)
+trainer.fine_tune(data, epochs=1, unfreeze_from=100, verbose=0)
+print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("way", ["cache", "images"])
+def test_two_processes_with_one_seed_end_with_the_same_bytes(drawn: Path, tmp_path: Path, way: str) -> None:
+    copy = shutil.copytree(drawn, tmp_path / "a copy elsewhere")
+    digests = []
+    for number, folder in enumerate((drawn, copy)):
+        environment = {**os.environ, "TRANSFERKIT_HOME": str(tmp_path / f"home{number}")}
+        command = [sys.executable, "-c", _TRAIN, str(folder), way]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        digests.append(result.stdout.split()[-1])
+    assert digests[0] == digests[1]

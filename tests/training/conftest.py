@@ -1,0 +1,33 @@
+"""A small network with everything that makes trouble in large ones: batch normalisation, dropout, a nested model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import pytest
+
+import transferkit as tk
+from transferkit.data import Data
+
+
+def small_network(size: int = 32) -> keras.Model:
+    keras.utils.set_random_seed(1)
+    images = x = keras.Input((size, size, 3))
+    for number, channels in enumerate((8, 12, 16)):
+        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", name=f"block{number}_conv")(x)
+        x = keras.layers.BatchNormalization(name=f"block{number}_bn")(x)
+        x = keras.layers.ReLU(name=f"block{number}_relu")(x)
+        x = keras.layers.Dropout(0.1, name=f"block{number}_drop")(x)
+    return keras.Model(images, x, name="small")
+
+
+def small_classifier(augmentation: Any = None, *, num_classes: int = 2, **head: Any) -> keras.Model:
+    backbone = tk.BackboneFactory.create(small_network(), preprocessing="tf")
+    return tk.build_classifier(backbone, tk.ClassifierHead(num_classes, **head), augmentation=augmentation)
+
+
+@pytest.fixture(scope="session")
+def data(drawn: Path) -> Data:
+    return tk.DatasetBuilder(drawn, test=0.5, image_size=(32, 32), batch_size=16).build()
