@@ -142,6 +142,8 @@ class Predictor:
     def stream(self, images: Any) -> Iterator[Prediction]:
         """Yield a `Prediction` for each of `images`, in order, holding only a few batches in memory."""
         sources = list(images) if not isinstance(images, np.ndarray) else images
+        if not len(sources):
+            return
         forward = self._forward_for(len(sources))
         with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             starts = range(0, len(sources), self.batch_size)

@@ -122,6 +122,8 @@ def _by_tensorflow(data: bytes, name: str, header: Header) -> np.ndarray:
 def decode_odd(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     """Decode with Pillow what TensorFlow cannot, or would do wrong."""
     try:
+        # Pillow knows few formats until it is told to load them all.
+        Image.init()
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_size(image, name, max_pixels)
             image.load()
