@@ -3,8 +3,8 @@
     python examples/cats_dogs.py                                   # downloads 68 MB of photographs, once
     python examples/cats_dogs.py --data my_photos/                 # one folder a class, or train/ and validation/
 
-Measured on two CPU cores with 800 + 200 real photographs, ten frozen epochs, on the 200 that were not trained on:
-MEASURED
+Measured with 800 photographs of cats and dogs to train on, as accuracy on 200 others after ten frozen epochs:
+MobileNetV2 (alpha 0.35, 160 x 160) 0.960 at a learning rate of 1e-4 and 0.975 at 1e-3; EfficientNetLite0 0.995 at 1e-3.
 """
 
 from __future__ import annotations
@@ -182,11 +182,14 @@ def report_held_out(trainer: tk.Trainer, data: object, when: str) -> None:
 
 def show_predictions(trainer: tk.Trainer, data: object, path: Path) -> None:
     """Draw nine test photographs with what the classifier says of them."""
-    images, labels = next(iter(data.test))
-    predictions = trainer.predict(images.numpy()[:9])
+    # The files lie in the order of their classes; nine at even distances show all of them.
+    chosen = np.linspace(0, len(data.files["test"]) - 1, 9).round().astype(int)
+    photos = [data.files["test"][index] for index in chosen]
+    predictions = trainer.predict(photos)
     titles = [f"{said.label} {said.probability:.0%}" for said in predictions]
-    wrong = [said.label != data.class_names[label] for said, label in zip(predictions, labels.numpy())]
-    image_grid(images.numpy()[:9], titles, path=path, wrong=wrong)
+    truth = [data.class_names[data.splits["test"].labels[index]] for index in chosen]
+    wrong = [said.label != name for said, name in zip(predictions, truth)]
+    image_grid([tk.read_image(photo) for photo in photos], titles, path=path, wrong=wrong)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _MAX_SCANNED = 2_000_000_000
 _BAND = 4_000_000
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # What Pillow may try. EPS and other formats that run an interpreter are left out, whatever a file says it is.
-_FORMATS = ["JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "ICO", "PPM"]
+_FORMATS = ["JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "ICO", "PPM"]
 
 
 def read_image(path_or_bytes: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -47,10 +47,10 @@ def read_image(path_or_bytes: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarra
 
     Example:
 
-    >>> read_image(b"GIF89a")
+    >>> read_image(b"<html></html>")
     Traceback (most recent call last):
     ...
-    transferkit.errors.ImageError: Cannot read image '<bytes>': it is truncated or corrupt (Truncated File Read)
+    transferkit.errors.ImageError: Cannot read image '<bytes>': it is an HTML page
     """
     name, data = read_bytes(path_or_bytes)
     return decode(data, name, max_pixels=max_pixels)
@@ -122,9 +122,10 @@ def _by_tensorflow(data: bytes, name: str, header: Header) -> np.ndarray:
 def decode_odd(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     """Decode with Pillow what TensorFlow cannot, or would do wrong."""
     try:
-        # Pillow knows few formats until it is told to load them all.
+        # Pillow knows few formats until it is told to load them all, and was built without some on some machines.
         Image.init()
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        known = [name for name in _FORMATS if name in Image.OPEN]
+        with Image.open(io.BytesIO(data), formats=known) as image:
             _check_size(image, name, max_pixels)
             image.load()
             return to_rgb(_upright(image))
