@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 from collections.abc import Callable
@@ -15,7 +16,17 @@ from transferkit.data.header import Header, read_header
 from transferkit.data.safe_open import open_regular
 from transferkit.errors import ImageError
 
-__all__ = ["MAX_PIXELS", "check_header", "decode", "decode_odd", "read_bytes", "read_image", "reduction", "to_rgb"]
+__all__ = [
+    "MAX_PIXELS",
+    "check_header",
+    "decode",
+    "decode_odd",
+    "read_bytes",
+    "read_image",
+    "reduction",
+    "to_rgb",
+    "upright",
+]
 
 # Half the number at which Pillow speaks of a decompression bomb: as many pixels as can be decoded, composited and
 # resized within a gigabyte.
@@ -24,7 +35,11 @@ MAX_PIXELS = 89_478_485
 _MAX_SCANNED = 2_000_000_000
 # Pixels that are converted at once.
 _BAND = 4_000_000
+# Bytes of an image whose pixels are written out as decimal numbers.
+_MAX_TEXT = 32 << 20
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+# For each of EXIF's orientations, whether rows and columns are to be reversed; from 5 on they are exchanged afterwards.
+_REVERSED = (None, (0, 0), (0, 1), (1, 1), (1, 0), (0, 0), (1, 0), (1, 1), (0, 1))
 # What Pillow may try. EPS and other formats that run an interpreter are left out, whatever a file says it is.
 _FORMATS = ["JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "ICO", "PPM"]
 
@@ -92,6 +107,8 @@ def check_header(header: Header, name: str, max_pixels: int) -> None:
         ImageError: when the image is too large, takes too long, or lacks its end.
     """
     pixels = header.width * header.height
+    # The decoder of WebP keeps several copies of the canvas.
+    max_pixels = max_pixels // 2 if header.format == "webp" else max_pixels
     if pixels > max_pixels:
         raise ImageError(name, _too_large(header.width, header.height, max_pixels))
     if header.scans * pixels > _MAX_SCANNED:
@@ -113,14 +130,17 @@ def _by_tensorflow(data: bytes, name: str, header: Header) -> np.ndarray:
     try:
         with tf.device("/CPU:0"):
             if header.format == "png":
-                return tf.io.decode_png(data, channels=3).numpy()
-            return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE").numpy()
+                return np.array(tf.io.decode_png(data, channels=3))
+            image = np.asarray(tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE"))
+            return np.array(upright(image, header.orientation))
     except tf.errors.OpError as error:
         raise ImageError(name, "it is truncated or corrupt") from error
 
 
 def decode_odd(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     """Decode with Pillow what TensorFlow cannot, or would do wrong."""
+    if data[:2] in (b"P1", b"P2", b"P3") and len(data) > _MAX_TEXT:
+        raise ImageError(name, f"its {len(data):,} bytes of written numbers take too long to read")
     try:
         # Pillow knows few formats until it is told to load them all, and was built without some on some machines.
         Image.init()
@@ -128,7 +148,8 @@ def decode_odd(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         with Image.open(io.BytesIO(data), formats=known) as image:
             _check_size(image, name, max_pixels)
             image.load()
-            return to_rgb(_upright(image))
+            _turn_upright(image)
+            return to_rgb(image)
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -150,19 +171,29 @@ def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
             raise ImageError(name, _too_large(width, height, max_pixels))
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:
-        # Broken metadata do not make a picture unreadable; it is taken as it lies.
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    # Broken metadata do not make a picture unreadable; it is taken as it lies.
+    with contextlib.suppress(Exception):
+        ImageOps.exif_transpose(image, in_place=True)
+
+
+def upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn an image (height, width, 3) as EXIF's orientation, 1 to 8, says.
+
+    >>> upright(np.arange(6).reshape(1, 2, 3), 6)[:, 0].tolist()
+    [[0, 1, 2], [3, 4, 5]]
+    """
+    rows, columns = _REVERSED[orientation]
+    image = image[::-1] if rows else image
+    image = image[:, ::-1] if columns else image
+    return image.swapaxes(0, 1) if orientation >= 5 else image
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """Return uint8 (height, width, 3) of a loaded image of any mode: alpha on white, 16 bits scaled to 8."""
     width, height = image.size
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return np.asarray(image)
+    if image.mode == "RGB" and not image.has_transparency_data and width * height <= _BAND:
+        return np.array(image)
     convert = _grey_converter(image) if image.mode in _DEEP_MODES else _rgb_of
     pixels = np.empty((height, width, 3), np.uint8)
     # In bands: a large picture with all its layers and deep numbers would take many times its own memory.
@@ -184,9 +215,9 @@ def _grey_converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
     """Scale grey values of 16 bits, 32 bits or floats to 8 bits: to clip them, as Pillow does, would whiten all."""
     largest = float(np.ravel(image.getextrema())[-1]) if image.mode in ("I", "F") else 65535.0
     if image.mode == "F":
-        top = 1.0 if largest <= 1 else 255.0 if largest <= 255 else 65535.0 if largest <= 65535 else largest
+        top = 1.0 if largest <= 1 else 255.0 if largest <= 255 else max(65535.0, largest)
     else:
-        top = 65535.0 if largest <= 65535 else float(np.iinfo(np.int32).max)
+        top = max(65535.0, largest)
     clear = image.info.get("transparency")
 
     def convert(band: Image.Image) -> np.ndarray:

@@ -130,7 +130,8 @@ def _digest_of_broken(path: str) -> bytes:
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        status = os.stat(path)
+        # A record changes with the file that it lies in.
+        status = os.stat(path.rsplit("@", 1)[0] if ".tfrecord@" in path and not os.path.exists(path) else path)
     except (OSError, ValueError):
         return -1, -1
     return status.st_size, status.st_mtime_ns
@@ -199,7 +200,7 @@ def _record(
     for index in indices:
         fact = facts[index]
         # What cannot be read today (a share that is away, a permission) may be readable tomorrow.
-        if fact is not None and fact.digest and stamps[index][1] < started - _SETTLED_NS:
+        if fact is not None and fact.digest and 0 <= stamps[index][1] < started - _SETTLED_NS:
             look = None if fact.look is None else fact.look.to_bytes(8, "big")
             what = fact.digest, fact.error, fact.format, fact.height, fact.width, look
             rows.append((os.fsencode(paths[index]), *stamps[index], *what))

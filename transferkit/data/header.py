@@ -1,17 +1,20 @@
 """What a file's first bytes say of the image in it, read before any decoder is called.
 
 The header decides which decoder is right: TensorFlow's is fast but ignores orientation and alpha and knows few
-formats, so it gets only plain JPEG and PNG files; everything else goes to Pillow.
+formats, so it gets only plain JPEG and PNG files, and what it gives is turned upright; the rest goes to Pillow.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 import struct
 
 __all__ = ["Header", "read_header"]
 
 _ORIENTATION = 0x0112
+# It counts where EXIF has none.
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
 # Start-of-frame markers of baseline, extended and progressive Huffman JPEGs; the others hold what nobody decodes.
 _PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -26,7 +29,8 @@ class Header:
         format: "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "ico", "ppm" or "" for unknown.
         width: in pixels as stored, 0 where it is not known without a decoder.
         height: in pixels as stored, 0 where it is not known without a decoder.
-        plain: whether TensorFlow's decoder gives the right pixels.
+        plain: whether TensorFlow's decoder gives the right pixels, but for the orientation.
+        orientation: of a plain file, as EXIF numbers it: 1 for upright, up to 8.
         complete: False when the end that the format demands is missing.
         scans: passes over the picture that a progressive JPEG makes.
     """
@@ -37,6 +41,12 @@ class Header:
     plain: bool = False
     complete: bool = True
     scans: int = 1
+    orientation: int = 1
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(height, width) of the picture when it is turned upright."""
+        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
 def read_header(data: bytes) -> Header:
@@ -73,7 +83,9 @@ def _other(data: bytes) -> str:
 
 def _jpeg(data: bytes) -> Header:
     width = height = components = 0
-    plain, orientation, adobe, scans = True, 1, None, 1
+    plain, adobe, scans = True, None, 1
+    exif: list[int | None] = []
+    xmp: int | None = None
     at = 2
     while at + 4 <= len(data):
         if data[at] != 0xFF:
@@ -96,22 +108,22 @@ def _jpeg(data: bytes) -> Header:
             # In the coded data every 0xFF is followed by 0, so that this marker is found by counting.
             scans = data.count(b"\xff\xda", at) if marker in _PROGRESSIVE else 1
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":
-            orientation = _exif_orientation(body[6:])
-        elif marker == 0xE1 and b"Orientation" in body:
-            # XMP can hold an orientation, too; Pillow knows when it counts.
-            plain = False
+            exif.append(_exif_orientation(body[6:]))
+        elif marker == 0xE1 and (found := _XMP_ORIENTATION.search(body)):
+            xmp = int(found[1])
         elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
             adobe = body[11]
         at += 2 + max(2, length)
     # An Adobe file of three components without a colour transform holds RGB; of four, inverted CMYK.
-    plain = plain and width > 0 and height > 0 and orientation == 1
+    orientation = next((value for value in [*exif, xmp] if value is not None), 1)
+    plain = plain and width > 0 and height > 0 and 1 <= orientation <= 8 and len(exif) <= 1
     plain = plain and (components == 1 or (components == 3 and adobe in (None, 1)))
     # Cameras append all sorts of things after the end marker, so it is looked for, not expected at the very end.
-    return Header("jpeg", width, height, plain, complete=data.rfind(b"\xff\xd9") > at, scans=scans)
+    return Header("jpeg", width, height, plain, data.rfind(b"\xff\xd9") > at, scans, orientation if plain else 1)
 
 
-def _exif_orientation(tiff: bytes) -> int:
-    """Return the orientation tag of an EXIF block: 1 where there is none, 0 where the block cannot be read."""
+def _exif_orientation(tiff: bytes) -> int | None:
+    """Return the orientation tag of an EXIF block: None where there is none, 0 where the block cannot be read."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return 0
@@ -125,7 +137,7 @@ def _exif_orientation(tiff: bytes) -> int:
         tag, kind = struct.unpack(order + "HH", field[:4])
         if tag == _ORIENTATION:
             return struct.unpack(order + "H", field[8:10])[0] if kind == 3 else 0
-    return 1
+    return None
 
 
 def _png(data: bytes) -> Header:

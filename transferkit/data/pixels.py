@@ -105,6 +105,7 @@ class _Plain:
     format: str
     size: tuple[int, int]
     ratio: int
+    orientation: int
 
     def examined(self, pixels: np.ndarray, grey: np.ndarray) -> Examined:
         return Examined(pixels, grey, self.format, self.size, _digest(self.data))
@@ -117,7 +118,8 @@ def _read(source: Any, spec: PixelSpec) -> _Plain | Examined:
     header = read_header(data)
     check_header(header, name, MAX_PIXELS)
     if header.plain:
-        return _Plain(name, data, header.format, (header.height, header.width), reduction(header, spec.wanted))
+        ratio = reduction(header, spec.wanted)
+        return _Plain(name, data, header.format, header.upright_size, ratio, header.orientation)
     return _examined_array(decode_odd(data, name, MAX_PIXELS), spec, header.format, _digest(data))
 
 
@@ -133,7 +135,8 @@ def _decode(files: list[_Plain], spec: PixelSpec) -> list[Examined | ImageError]
     try:
         places = [place_of(-(-file.size[0] // file.ratio), -(-file.size[1] // file.ratio), spec) for file in files]
         codes = [code_of(file.format, file.ratio) for file in files]
-        pixels, grey = fit_encoded([file.data for file in files], codes, places, spec)
+        turns = [file.orientation for file in files]
+        pixels, grey = fit_encoded([file.data for file in files], codes, turns, places, spec)
         return [file.examined(*row) for file, *row in zip(files, pixels, grey)]
     except tf.errors.OpError:
         if len(files) == 1:

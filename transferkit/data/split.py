@@ -66,7 +66,7 @@ def divide(
     for label, units in by_class.items():
         cuts = [(split, borders[split][label]) for split in amounts]
         for middle, unit in _middles(units):
-            split = next((split for split, border in cuts if middle < border), "rest")
+            split = next((split for split, border in cuts if middle <= border), "rest")
             divided[split].extend(unit)
     return {split: sorted(indices) for split, indices in divided.items()}
 
@@ -90,7 +90,7 @@ def k_fold(
         # Each class rounds from a lot of its own, so that the odd ones of many classes do not meet in one fold.
         cuts = [math.floor(fold * size / folds + shift) for fold in range(1, folds)] + [size]
         for middle, unit in _middles(units):
-            parts[next(fold for fold, cut in enumerate(cuts) if middle < cut)].extend(unit)
+            parts[next(fold for fold, cut in enumerate(cuts) if middle <= cut)].extend(unit)
     return [sorted(part) for part in parts]
 
 

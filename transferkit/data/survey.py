@@ -109,7 +109,7 @@ def _counts(index: Index) -> dict[str, int]:
 
 def _misnamed(path: str, fact: FileFact) -> str:
     claimed = EXTENSIONS.get(os.path.splitext(path)[1].casefold())
-    if not fact.format or claimed == fact.format:
+    if not fact.format or claimed == fact.format or ".tfrecord@" in path:
         return ""
     return f"its contents are {fact.format}" if claimed else f"it has no extension of an image; it is {fact.format}"
 
