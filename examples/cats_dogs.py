@@ -10,8 +10,12 @@ MobileNetV2 (alpha 0.35, 160 x 160) 0.960 at a learning rate of 1e-4 and 0.975 a
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
+
+# TensorFlow writes what it does to the screen unless it is told before it is imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from transferkit._checks import check_choice, check_fraction, check_int
 
@@ -19,15 +18,16 @@ __all__ = ["AugmentationBlock"]
 
 FLIPS = (None, "horizontal", "vertical", "horizontal_and_vertical")
 FILLS = ("reflect", "constant", "wrap", "nearest")
-_VALUE_RANGE = (0, 255)
+# Random numbers that one variation takes: two flips, angle, zoom, two shifts, brightness, contrast, saturation, hue.
+_NUMBERS = 10
 
 
 @keras.saving.register_keras_serializable(package="transferkit")
 class AugmentationBlock(keras.layers.Layer):
     """Flips, turns, shifts and recolours images at random while training; leaves them alone otherwise.
 
-    The variations are Keras' own preprocessing layers, applied in the order of the arguments. Images are RGB
-    in [0, 255], so the block stands before the backbone's preprocessing.
+    Flip, turn, zoom and shift are one affine transformation, so that an image is resampled once; then follow the
+    colours. Images are RGB in [0, 255], so the block stands before the backbone's preprocessing.
 
     Args:
         flip: None, "horizontal", "vertical" or "horizontal_and_vertical"; each with probability one half.
@@ -35,9 +35,9 @@ class AugmentationBlock(keras.layers.Layer):
         zoom: largest zoom in or out, as a fraction of the size in [0, 1].
         translation: largest shift in each direction, as a fraction of the size in [0, 1].
         brightness: largest change of brightness, as a fraction of the value range in [0, 1].
-        contrast: largest change of contrast, in [0, 1].
-        saturation: strength of the change of saturation, in [0, 1].
-        hue: strength of the change of hue, in [0, 1].
+        contrast: largest change of the distance from the mean colour, as a fraction in [0, 1].
+        saturation: largest change of the saturation, as a fraction in [0, 1].
+        hue: largest turn of the hue either way, as a fraction of the colour circle in [0, 1].
         fill_mode: what fills the corners that turning and shifting leave: "reflect", "constant" (black),
             "wrap" or "nearest".
         seed: integer of at least 0; the same seed gives the same draws.
@@ -54,7 +54,7 @@ class AugmentationBlock(keras.layers.Layer):
     >>> block(images, training=True).shape
     TensorShape([2, 32, 32, 3])
 
-    Reference: https://keras.io/api/layers/preprocessing_layers/image_augmentation/
+    Reference: Shorten and Khoshgoftaar, "A survey on Image Data Augmentation for Deep Learning", 2019.
     """
 
     def __init__(
@@ -86,79 +86,86 @@ class AugmentationBlock(keras.layers.Layer):
         self.hue = check_fraction("hue", hue)
         self.fill_mode = check_choice("fill_mode", fill_mode, FILLS)
         self.seed = check_int("seed", seed, minimum=0)
-        self.variations = [make() for make in self._recipe()]
+        self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
 
-    def _recipe(self) -> list[Callable[[], keras.layers.Layer]]:
-        layers = keras.layers
-        # Each layer draws from a seed of its own: with a common one, every flip would come with the same turn.
-        seeds = iter(range(self.seed * 101, self.seed * 101 + 101))
-        common = {"fill_mode": self.fill_mode}
-        table: list[tuple[Any, Callable[[], keras.layers.Layer]]] = [
-            (self.flip, lambda: layers.RandomFlip(self.flip, seed=next(seeds), dtype="float32")),
-            (
-                self.rotation,
-                lambda: layers.RandomRotation(self.rotation, **common, seed=next(seeds), dtype="float32"),
-            ),
-            (self.zoom, lambda: layers.RandomZoom(self.zoom, **common, seed=next(seeds), dtype="float32")),
-            (
-                self.translation,
-                lambda: layers.RandomTranslation(
-                    self.translation, self.translation, **common, seed=next(seeds), dtype="float32"
-                ),
-            ),
-            (
-                self.brightness,
-                lambda: layers.RandomBrightness(self.brightness, _VALUE_RANGE, seed=next(seeds), dtype="float32"),
-            ),
-            (
-                self.contrast,
-                lambda: layers.RandomContrast(self.contrast, _VALUE_RANGE, seed=next(seeds), dtype="float32"),
-            ),
-            (
-                self.saturation,
-                # Keras reads 0.5 as "unchanged", so the strength spreads to both sides of it.
-                lambda: layers.RandomSaturation(
-                    (0.5 - self.saturation / 2, 0.5 + self.saturation / 2),
-                    _VALUE_RANGE,
-                    seed=next(seeds),
-                    dtype="float32",
-                ),
-            ),
-            (self.hue, lambda: layers.RandomHue(self.hue, _VALUE_RANGE, seed=next(seeds), dtype="float32")),
-        ]
-        return [make for strength, make in table if strength]
-
     def build(self, input_shape: Any) -> None:
-        """Nothing is to be built: the variations have no weights."""
+        """Nothing is to be built: the block has no weights."""
         self.built = True
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         """Vary a batch (n, height, width, 3) of RGB images in [0, 255] if `training`, else return it as it is."""
         if not training:
             return images
-        for layer in self.variations:
-            images = layer(images, training=True)
-        return images
+        numbers = keras.random.uniform((keras.ops.shape(images)[0], _NUMBERS), seed=self.seed_generator)
+        return self._vary(images, numbers)
 
-    def draw(self, image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Return one variation of one image; it depends on nothing but the arguments.
+    def draw(self, images: Any, seeds: Any) -> Any:
+        """Return one variation of each image; an image's variation depends on nothing but the image and its seed.
 
         Training by way of stored features asks for draws by number, in any order and from several processes;
         so a draw is a function of its seed, where `call` goes on from the state of a generator.
 
         Args:
-            image: float32 (height, width, 3), RGB in [0, 255].
-            seed: integer (2,).
+            images: (n, height, width, 3), RGB in [0, 255].
+            seeds: integers (n, 2), of at least 0.
 
         Returns:
-            float32 (height, width, 3).
+            A float32 tensor (n, height, width, 3).
         """
-        images = tf.cast(image, "float32")[None]
-        for index, layer in enumerate(self.variations):
-            transformation = layer.get_random_transformation(images, training=True, seed=_Seed(seed, index))
-            images = layer.transform_images(images, transformation, training=True)
-        return tf.ensure_shape(images[0], image.shape)
+        numbers = np.stack([np.random.default_rng(seed).random(_NUMBERS, np.float32) for seed in np.asarray(seeds)])
+        return self._vary(keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(numbers))
+
+    def _vary(self, images: Any, numbers: Any) -> Any:
+        images = keras.ops.cast(images, "float32")
+        if self.flip or self.rotation or self.zoom or self.translation:
+            height, width = keras.ops.shape(images)[1:3]
+            matrices = self._matrices(numbers, keras.ops.cast(height, "float32"), keras.ops.cast(width, "float32"))
+            images = keras.ops.image.affine_transform(images, matrices, fill_mode=self.fill_mode)
+        return self._recoloured(images, numbers)
+
+    def _matrices(self, numbers: Any, height: Any, width: Any) -> Any:
+        """Return (n, 8), which pixel of the given image each pixel of the varied one shows.
+
+        A point of the picture, seen from its middle, is mirrored, turned, scaled and shifted, in this order.
+        """
+        ops = keras.ops
+        mirror_x = self._mirror(numbers[:, 0], "horizontal")
+        mirror_y = self._mirror(numbers[:, 1], "vertical")
+        angle = self._spread(numbers[:, 2], self.rotation) * (2 * math.pi)
+        scale = 1 + self._spread(numbers[:, 3], self.zoom)
+        right, down = (self._spread(numbers[:, column], self.translation) for column in (4, 5))
+        cosine, sine = scale * ops.cos(angle), scale * ops.sin(angle)
+        xx, xy, yx, yy = cosine * mirror_x, -sine * mirror_y, sine * mirror_x, cosine * mirror_y
+        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
+        x = middle_x - xx * middle_x - xy * middle_y + right * width
+        y = middle_y - yx * middle_x - yy * middle_y + down * height
+        return ops.stack([xx, xy, x, yx, yy, y, ops.zeros_like(x), ops.zeros_like(x)], axis=1)
+
+    def _recoloured(self, images: Any, numbers: Any) -> Any:
+        ops = keras.ops
+        brightness, contrast, saturation, hue = (numbers[:, column, None, None, None] for column in range(6, 10))
+        if self.brightness:
+            images = images + 255 * self._spread(brightness, self.brightness)
+        if self.contrast:
+            mean = ops.mean(images, axis=(1, 2), keepdims=True)
+            images = mean + (images - mean) * (1 + self._spread(contrast, self.contrast))
+        if self.saturation or self.hue:
+            hsv = ops.image.rgb_to_hsv(ops.clip(images, 0, 255) / 255)
+            turned = (hsv[..., :1] + self._spread(hue, self.hue)) % 1.0
+            washed = ops.clip(hsv[..., 1:2] * (1 + self._spread(saturation, self.saturation)), 0, 1)
+            images = 255 * ops.image.hsv_to_rgb(ops.concatenate([turned, washed, hsv[..., 2:]], axis=-1))
+        return ops.clip(images, 0, 255) if self.brightness or self.contrast else images
+
+    def _mirror(self, numbers: Any, direction: str) -> Any:
+        if direction not in (self.flip or ""):
+            return keras.ops.ones_like(numbers)
+        return keras.ops.where(numbers < 0.5, -1.0, 1.0)
+
+    @staticmethod
+    def _spread(numbers: Any, strength: float) -> Any:
+        """Spread numbers in [0, 1) over [-strength, strength)."""
+        return (2 * numbers - 1) * strength
 
     def show(self, image: Any, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draw nine variants of one image in a 3 x 3 grid.
@@ -175,9 +182,9 @@ class AugmentationBlock(keras.layers.Layer):
 
         if isinstance(image, (str, bytes, os.PathLike)):
             image = read_image(image)
-        pixels = tf.convert_to_tensor(np.asarray(image), dtype="float32")
-        variants = [self.draw(pixels, tf.constant([self.seed, number])).numpy() for number in range(9)]
-        return image_grid(np.stack(variants), [f"variant {number + 1}" for number in range(9)], path=path)
+        copies = np.repeat(np.asarray(image, "float32")[None], 9, axis=0)
+        variants = np.asarray(self.draw(copies, [(self.seed, number) for number in range(9)]))
+        return image_grid(variants, [f"variant {number + 1}" for number in range(9)], path=path)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape does not change."""
@@ -192,19 +199,3 @@ class AugmentationBlock(keras.layers.Layer):
             "fill_mode": self.fill_mode,
             "seed": self.seed,
         }
-
-
-class _Seed(keras.random.SeedGenerator):
-    """A seed generator without state: its numbers follow from a tensor, as a draw inside tf.data needs."""
-
-    def __init__(self, seed: tf.Tensor, layer: int) -> None:
-        self._seed = tf.cast(seed, "int32")
-        # Far enough apart that no two layers of a block meet in the second number.
-        self._offset = layer * 64
-
-    def next(self, ordered: bool = True) -> tf.Tensor:
-        first, second = self._seed[0], self._seed[1]
-        # Spread the second number, so that neighbouring draws do not share the numbers of their layers.
-        value = tf.stack([first, second * 1024 + self._offset])
-        self._offset += 1
-        return value

@@ -10,7 +10,7 @@ import keras
 
 from transferkit._checks import check_fraction, check_int, closest
 
-__all__ = ["batch_norms", "blocks_of", "freeze", "unfreeze"]
+__all__ = ["all_layers", "batch_norms", "blocks_of", "freeze", "unfreeze"]
 
 # How the layers of keras.applications name the block that they belong to.
 _BLOCK = re.compile(
@@ -68,19 +68,20 @@ def unfreeze(
 
 def batch_norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
     """Yield every batch normalisation of a model, in nested models too."""
-    return (layer for layer in _all_layers(model) if isinstance(layer, keras.layers.BatchNormalization))
+    return (layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization))
 
 
-def _all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield every layer of a model, those of nested models after the model that holds them."""
     for layer in model.layers:
         yield layer
         if getattr(layer, "layers", None):
-            yield from _all_layers(layer)
+            yield from all_layers(layer)
 
 
 def _hold_dropout(model: keras.Model) -> None:
     """Let frozen dropout layers pass everything, as in inference: a fit would have them drop, whatever is frozen."""
-    for layer in _all_layers(model):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.Dropout):
             rate = _RATES.setdefault(layer, layer.rate)
             layer.rate = rate if layer.trainable else 0.0

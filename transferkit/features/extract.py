@@ -8,11 +8,11 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from transferkit.data.pixels import pixel_batches
 from transferkit.data.records import Split
@@ -23,7 +23,7 @@ from transferkit.features.store import FeatureStore, StoredArray, make_room
 __all__ = ["Shard", "compute_shard", "feature_arrays"]
 
 # Changes whenever the same inputs would give other rows than before.
-_VERSION = 1
+_VERSION = 2
 # A shard is large enough that a hundred thousand images make few files, and small enough that little is lost.
 _SHARD_BYTES = 64 << 20
 Arrays = tuple[np.ndarray | StoredArray, ...]
@@ -56,6 +56,7 @@ def feature_arrays(
     split: Split,
     model: keras.Model,
     *,
+    identity: str | None = None,
     augmentation: Any = None,
     seed: int = 0,
     view: int | None = None,
@@ -73,7 +74,8 @@ def feature_arrays(
     Args:
         split: the images.
         model: from float32 images (batch, height, width, 3), RGB in [0, 255], to one or several outputs.
-        augmentation: a layer with a method `draw(image, seed)`, for the draw number `view` of each image; or None.
+        identity: of the model, where it was worked out already; see `model_identity`.
+        augmentation: a layer with a method `draw(images, seeds)`, for the draw number `view` of each image; or None.
         seed: of the draws.
         view: number of the draw, from 0.
         engine, precision, batch_size: as `compile_engine` takes them.
@@ -88,7 +90,7 @@ def feature_arrays(
     if not store:
         compiled = compile_engine(model, engine=engine, precision=precision, batch_size=batch_size, count=len(keys))
         return compute_shard(Shard(split, tuple(range(len(keys))), seeds, augmentation), compiled)
-    kept = FeatureStore(_store_identity(split, model, augmentation, seed, view, precision))
+    kept = FeatureStore(_store_identity(split, identity or model_identity(model), augmentation, seed, view, precision))
     kept.refresh()
     missing = kept.missing(keys)
     if missing:
@@ -135,34 +137,30 @@ def _images(shard: Shard, batch_size: int) -> Iterator[np.ndarray]:
     if shard.augmentation is None or shard.seeds is None:
         yield from batches
         return
-    draw = _batch_drawer(shard.augmentation)
-    for start, images in zip(starts, batches):
-        yield draw(tf.constant(images, tf.float32), tf.constant(shard.seeds[start : start + batch_size])).numpy()
-
-
-def _batch_drawer(augmentation: Any) -> Any:
-    @tf.function(reduce_retracing=True, autograph=False)
-    def draw(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        one = tf.TensorSpec(images.shape[1:], tf.float32)
-        return tf.map_fn(lambda pair: augmentation.draw(*pair), (images, seeds), fn_output_signature=one)
-
-    return draw
+    # The next batch is drawn while the engine runs on this one.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        drawn = (
+            pool.submit(shard.augmentation.draw, images, shard.seeds[start : start + batch_size])
+            for start, images in zip(starts, batches)
+        )
+        ahead = next(drawn, None)
+        while ahead is not None:
+            current, ahead = ahead, next(drawn, None)
+            yield np.asarray(current.result())
 
 
 def _draw_seeds(keys: Sequence[bytes], seed: int, view: int) -> np.ndarray:
-    """Return (n, 2) int32: each image's draw follows from its contents, so one more photo changes no other's."""
+    """Return (n, 2) uint32: each image's draw follows from its contents, so one more photo changes no other's."""
     words = b"".join(hashlib.blake2b(key + f"{seed}:{view}".encode(), digest_size=8).digest() for key in keys)
-    return np.frombuffer(words, np.int32).reshape(-1, 2)
+    return np.frombuffer(words, np.uint32).reshape(-1, 2)
 
 
-def _store_identity(
-    split: Split, model: keras.Model, augmentation: Any, seed: int, view: int | None, precision: str
-) -> str:
+def _store_identity(split: Split, identity: str, augmentation: Any, seed: int, view: int | None, precision: str) -> str:
     pixels = split.pixels.identity() if split.paths is not None else "arrays"
     config = None
     if augmentation is not None:
         config = {key: value for key, value in augmentation.get_config().items() if key not in ("name", "trainable")}
-    parts = [_VERSION, model_identity(model), pixels, precision, config, (seed, view) if config is not None else None]
+    parts = [_VERSION, identity, pixels, precision, config, (seed, view) if config is not None else None]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 

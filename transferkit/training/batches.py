@@ -11,6 +11,7 @@ from transferkit.data.pipeline import epoch_order
 
 __all__ = ["evaluation_batches", "training_batches"]
 
+_plain = tf.autograph.experimental.do_not_convert
 # One draw of every image: an array (n, ...) for each tensor that crosses the cut.
 View = tuple[np.ndarray, ...]
 
@@ -33,19 +34,21 @@ def training_batches(
     """
     count = len(labels)
 
+    # AutoGraph would take longer to rewrite these few lines than the training takes.
+    @_plain
     def rows_of(epoch: tf.Tensor) -> tf.data.Dataset:
         order = tf.numpy_function(lambda e: epoch_order(count, seed, int(e)), [epoch], tf.int64)
         rows = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, [count])).batch(batch_size)
-        return rows.map(lambda chosen: (chosen, (chosen + epoch) % len(views)))
+        return rows.map(_plain(lambda chosen: (chosen, (chosen + epoch) % len(views))))
 
     order = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(rows_of)
-    return order.map(lambda rows, draws: _gather(views, labels, rows, draws)).prefetch(4)
+    return order.map(_plain(lambda rows, draws: _gather(views, labels, rows, draws))).prefetch(4)
 
 
 def evaluation_batches(features: View, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
     """Return the batches (features, labels) in the order of the rows."""
     rows = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    return rows.map(lambda chosen: _gather([features], labels, chosen, tf.zeros_like(chosen))).prefetch(4)
+    return rows.map(_plain(lambda chosen: _gather([features], labels, chosen, tf.zeros_like(chosen)))).prefetch(4)
 
 
 def _gather(

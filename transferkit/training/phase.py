@@ -11,6 +11,7 @@ from transferkit.data.pipeline import training_stream
 from transferkit.data.records import Data, Split
 from transferkit.features.cut import Cut
 from transferkit.features.extract import feature_arrays
+from transferkit.features.identity import model_identity
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
 
@@ -48,11 +49,15 @@ class Extractor:
     engine: str
     precision: str
 
-    def features(self, split: Split, cut: Cut, view: int | None = None) -> View:
-        """Return what crosses the cut for every image of `split`, in its augmented draw `view` or as it is."""
+    def features(self, split: Split, cut: Cut, view: int | None = None, identity: str | None = None) -> View:
+        """Return what crosses the cut for every image of `split`, in its augmented draw `view` or as it is.
+
+        `identity` is that of the lower part, where it is known already.
+        """
         return feature_arrays(
             split,
             cut.lower,
+            identity=identity,
             augmentation=None if view is None else cut.augmentation,
             seed=self.seed,
             view=view,
@@ -84,8 +89,9 @@ def on_features(
     """Run the constant part of `model` once for every image, and prepare the training of the rest."""
     split = data.splits["train"]
     draws = range(views) if cut.augmentation is not None else [None]
+    identity = model_identity(cut.lower)
     batches = training_batches(
-        [extractor.features(split, cut, view) for view in draws],
+        [extractor.features(split, cut, view, identity) for view in draws],
         split.labels,
         batch_size=data.batch_size,
         seed=extractor.seed,
@@ -95,7 +101,7 @@ def on_features(
     validation = None
     if "validation" in data.splits:
         held_out = data.splits["validation"]
-        features = extractor.features(held_out, cut)
+        features = extractor.features(held_out, cut, None, identity)
         validation = evaluation_batches(features, held_out.labels, batch_size=data.batch_size)
     steps = _steps(split, data)
     # The same optimizer and layers as the whole model's, so that training one trains the other.

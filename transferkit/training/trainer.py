@@ -12,13 +12,13 @@ import keras
 import tensorflow as tf
 
 from transferkit._checks import check_choice, check_int, check_number
-from transferkit.backbones.freezing import unfreeze
+from transferkit.backbones.freezing import all_layers, unfreeze
 from transferkit.classifier import find_backbone
 from transferkit.data.pipeline import split_of
 from transferkit.data.records import Data
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
-from transferkit.features.cut import constant_part
+from transferkit.features.cut import Cut, constant_part
 from transferkit.prediction import Prediction, Predictor, probabilities_of
 from transferkit.training.checkpoint import Checkpoint, SaveEveryEpoch
 from transferkit.training.history import History, Phase, RunHistory
@@ -99,6 +99,7 @@ class Trainer:
         self.history = RunHistory()
         self._objective = objective_for(model)
         self._data: Data | None = None
+        self._known_cut: tuple[Any, Cut] | None = None
         self._compile(self.learning_rate)
 
     def fit(
@@ -193,7 +194,7 @@ class Trainer:
         return make_plan(
             self.model,
             data,
-            cut=constant_part(self.model),
+            cut=self._cut(),
             cache=self.cache,
             views=self._view_count(views),
             limit=self.feature_limit,
@@ -218,7 +219,9 @@ class Trainer:
                 f"`dataset` must be a tf.data.Dataset of (images, labels). Received: {type(dataset).__name__}. "
                 "Give data.test, or build the data with test= or validation=."
             )
-        logits, labels = logits_of(self.model, dataset, extractor=self._extractor() if self.cache else None)
+        logits, labels = logits_of(
+            self.model, dataset, cut=self._cut() if self.cache else None, extractor=self._extractor()
+        )
         names, split = self._class_names(), split_of(dataset)
         return Report(
             labels,
@@ -300,6 +303,13 @@ class Trainer:
             first_epoch=first_epoch,
             epochs=epochs,
         )
+
+    def _cut(self) -> Cut:
+        # Taking a model apart takes time, and its parts carry compiled functions; so it is kept while it holds.
+        state = tuple((id(layer), layer.trainable) for layer in all_layers(self.model))
+        if self._known_cut is None or self._known_cut[0] != state:
+            self._known_cut = state, constant_part(self.model)
+        return self._known_cut[1]
 
     def _extractor(self) -> Extractor:
         return Extractor(self.seed, self.engine, self.precision)
