@@ -60,6 +60,8 @@ def read_header(data: bytes) -> Header:
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _png(data)
     form = _other(data)
+    if form == "gif":
+        return _gif(data)
     return Header(form, *(_webp_size(data) if form == "webp" else (0, 0)))
 
 
@@ -169,3 +171,26 @@ def _webp_size(data: bytes) -> tuple[int, int]:
         packed = int.from_bytes(body[1:5], "little")
         return 1 + (packed & 0x3FFF), 1 + (packed >> 14 & 0x3FFF)
     return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+
+
+def _gif(data: bytes) -> Header:
+    """Return the header of a GIF: complete where its first picture is, which Pillow does not look at."""
+    if len(data) < 13:
+        return Header("gif", complete=False)
+    width, height, flags = struct.unpack("<HHB", data[6:11])
+    at = 13 + _colours(flags)
+    while at < len(data) and data[at] in (0x21, 0x2C):
+        is_picture = data[at] == 0x2C
+        at += 2
+        if is_picture:
+            at += 9 + (_colours(data[at + 7]) if at + 7 < len(data) else 0)
+        while at < len(data) and data[at]:
+            at += 1 + data[at]
+        at += 1
+        if is_picture:
+            return Header("gif", width, height, complete=at <= len(data))
+    return Header("gif", width, height, complete=False)
+
+
+def _colours(flags: int) -> int:
+    return 3 << (1 + (flags & 7)) if flags & 0x80 else 0

@@ -14,7 +14,7 @@ from transferkit.data.pixels import loaded_batches, stacked
 from transferkit.data.records import Split
 from transferkit.errors import ImageError
 
-__all__ = ["epoch_order", "evaluation_dataset", "split_of", "training_dataset", "training_stream"]
+__all__ = ["epoch_order", "evaluation_dataset", "registered", "split_of", "training_dataset", "training_stream"]
 
 _LOG = logging.getLogger("transferkit")
 _SPLITS: weakref.WeakKeyDictionary[tf.data.Dataset, Split] = weakref.WeakKeyDictionary()
@@ -61,13 +61,13 @@ def training_dataset(split: Split, *, batch_size: int, seed: int) -> tf.data.Dat
         epoch += 1
         yield from _batches(split, batch_size, order)
 
-    return _known(_counted(_dataset(batches, split), split, batch_size), split)
+    return registered(_counted(_dataset(batches, split), split, batch_size), split)
 
 
 def evaluation_dataset(split: Split, *, batch_size: int) -> tf.data.Dataset:
     """Return the batches (images, labels) in the order of the split."""
     order = np.arange(len(split))
-    return _known(_counted(_dataset(lambda: _batches(split, batch_size, order), split), split, batch_size), split)
+    return registered(_counted(_dataset(lambda: _batches(split, batch_size, order), split), split, batch_size), split)
 
 
 def split_of(dataset: tf.data.Dataset) -> Split | None:
@@ -130,6 +130,7 @@ def _counted(dataset: tf.data.Dataset, split: Split, batch_size: int) -> tf.data
     return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(split) // batch_size)))
 
 
-def _known(dataset: tf.data.Dataset, split: Split) -> tf.data.Dataset:
+def registered(dataset: tf.data.Dataset, split: Split) -> tf.data.Dataset:
+    """Return `dataset`, from which `split_of` now finds `split`, for as long as the dataset lives."""
     _SPLITS[dataset] = split
     return dataset

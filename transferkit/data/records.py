@@ -94,12 +94,12 @@ class Data:
     @classmethod
     def of(cls, splits: dict[str, Split], **fields: Any) -> Data:
         """Return the data set of `splits`, with the batches of each."""
-        from transferkit.data.pipeline import evaluation_dataset, training_dataset
+        from transferkit.data.pipeline import evaluation_dataset, registered, training_dataset
 
         batches: dict[str, Any] = {"validation": None, "test": None}
         for name, split in splits.items():
             if split.stream is not None:
-                batches[name] = split.stream
+                batches[name] = registered(split.stream, split)
             elif name == "train":
                 batches[name] = training_dataset(split, batch_size=fields["batch_size"], seed=fields["seed"])
             else:

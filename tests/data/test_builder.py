@@ -1,0 +1,319 @@
+"""Every kind of source, and what the data set of it holds."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from tests.data.conftest import draw
+from tests.data.odd_files import encoded, picture
+from transferkit.data import DatasetBuilder, PixelSpec, load_pixels, write_records
+from transferkit.data.pipeline import split_of
+from transferkit.errors import DataError, ImageError
+
+SIZE = (24, 32)
+
+
+def build(source, **options):
+    return DatasetBuilder(source, **{"image_size": SIZE, "progress": False, **options}).build()
+
+
+def names_in(data):
+    return {split: sorted(os.path.basename(path) for path in files) for split, files in data.files.items()}
+
+
+def test_a_folder_gives_stratified_batches_of_rgb(folder):
+    data = build(folder, validation=0.25, batch_size=4)
+    assert data.class_names == ("cats", "dogs") and data.num_classes == 2 and data.image_size == SIZE
+    assert data.report.counts == {"train": {"cats": 9, "dogs": 6}, "validation": {"cats": 3, "dogs": 2}}
+    assert data.test is None and len(data.train) == 4
+    batches = list(data.train)
+    assert [len(labels) for _, labels in batches] == [4, 4, 4, 3]
+    assert batches[0][0].dtype == tf.float32 and batches[0][0].shape == (4, *SIZE, 3)
+    whole = np.concatenate([images for images, _ in batches])
+    assert whole.min() >= 0 and whole.max() <= 255 and (whole % 1 == 0).all()
+
+
+def test_evaluation_comes_in_the_order_of_the_files_with_the_pixels_of_one_call(folder):
+    data = build(folder, validation=0.25, batch_size=2)
+    images = np.concatenate([images for images, _ in data.validation])
+    labels = np.concatenate([labels for _, labels in data.validation])
+    for path, image, label in zip(data.files["validation"], images, labels):
+        assert np.array_equal(image, load_pixels(path, data.pixels))
+        assert data.class_names[label] == os.path.basename(os.path.dirname(path))
+
+
+def test_splits_inside_are_found_and_said_and_the_test_comes_from_validation(folder, tmp_path):
+    for split in ("train", "Val"):
+        shutil.copytree(folder, tmp_path / "all" / split)
+    for path in (tmp_path / "all" / "Val").rglob("*.jpg"):
+        draw(path, hash_of(path.name))
+    data = build(tmp_path / "all", test=0.25)
+    assert data.report.counts["test"] == {"cats": 3, "dogs": 2} and data.report.counts["train"]["cats"] == 12
+    assert "Val/ as validation" in str(data.report)
+    assert all("/Val/" in path for path in data.files["test"] + data.files["validation"])
+    apart = build(tmp_path / "all" / "train", validation=tmp_path / "all" / "Val", test=0.25)
+    assert apart.files == data.files
+
+
+def hash_of(name: str) -> int:
+    return 1000 + sum(map(ord, name)) * 7 + len(name)
+
+
+def test_a_class_may_be_called_test(tmp_path):
+    for number in range(4):
+        draw(tmp_path / "test" / f"{number}.jpg", number)
+        draw(tmp_path / "car" / f"{number}.jpg", 50 + number)
+    assert build(tmp_path).class_names == ("car", "test")
+
+
+def test_tables_lists_and_folders_of_the_same_files_give_the_same_splits(folder, tmp_path):
+    paths = sorted(str(path) for path in folder.rglob("*.jpg"))
+    labels = [os.path.basename(os.path.dirname(path)) for path in paths]
+    expected = names_in(build(folder, validation=0.25, test=3))
+    frame = pd.DataFrame({"path": paths, "label": labels})
+    relative = frame.assign(path=[os.path.relpath(path, tmp_path) for path in paths]).sample(frac=1, random_state=0)
+    relative.to_csv(tmp_path / "list.csv", index=False)
+    sources = [frame, tmp_path / "list.csv", (paths[::-1], labels[::-1])]
+    for source in sources:
+        assert names_in(build(source, validation=0.25, test=3)) == expected
+
+
+def test_a_table_can_keep_splits_and_groups(folder):
+    paths = sorted(str(path) for path in folder.rglob("*.jpg"))
+    labels = [os.path.basename(os.path.dirname(path)) for path in paths]
+    given = pd.DataFrame({"file": paths, "class": labels, "split": ["train", "train", "val", "test"] * 5})
+    data = build(given)
+    assert {split: len(files) for split, files in data.files.items()} == {"train": 10, "validation": 5, "test": 5}
+    bursts = [index // 2 for index in range(len(paths))]
+    grouped = build(pd.DataFrame({"path": paths, "label": labels, "group": bursts}), validation=0.25)
+    sides = [paths[index] in grouped.files["train"] for index in range(len(paths))]
+    assert all(sides[index] == sides[index + 1] for index in range(0, len(paths), 2))
+
+
+def test_a_group_that_the_source_puts_on_two_sides_is_moved_to_the_held_out_side(folder):
+    paths = sorted(str(path) for path in folder.rglob("*.jpg"))
+    labels = [os.path.basename(os.path.dirname(path)) for path in paths]
+    splits = ["train"] * 18 + ["test"] * 2
+    groups = ["p0", *[f"p{index}" for index in range(1, 19)], "p0"]
+    data = build(pd.DataFrame({"path": paths, "label": labels, "split": splits, "group": groups}))
+    assert paths[0] in data.files["test"] and [row[0] for row in data.report.moved] == [paths[0]]
+
+
+def test_several_labels_an_image(folder):
+    paths = sorted(str(path) for path in folder.rglob("*.jpg"))
+    labels = [["indoor", "cat"] if "cat." in path else ["dog"] for path in paths]
+    data = build((paths, labels), validation=0.25)
+    assert data.multi_label and data.class_names == ("cat", "dog", "indoor")
+    _, batch = next(iter(data.train))
+    assert batch.dtype == tf.float32 and {tuple(row) for row in batch.numpy()} == {(1, 0, 1), (0, 1, 0)}
+    frame = pd.DataFrame({"path": paths, "label": ["|".join(label) for label in labels]})
+    again = build(frame, validation=0.25, label_separator="|")
+    assert np.array_equal(again.splits["train"].labels, data.splits["train"].labels)
+
+
+def test_arrays_are_divided_by_their_contents_and_copies_stay_together():
+    images = np.random.default_rng(0).integers(0, 256, (20, *SIZE, 3), dtype=np.uint8)
+    images[10:] = images[:10]
+    data = build((images, np.arange(20) % 2), validation=0.3)
+    trained = {image.tobytes() for image in data.splits["train"].images}
+    assert not trained & {image.tobytes() for image in data.splits["validation"].images}
+    assert data.class_names == ("0", "1") and len(data.splits["train"]) + len(data.splits["validation"]) == 20
+    assert sum(len(labels) for _, labels in data.train) == len(data.splits["train"])
+
+
+def test_the_users_own_dataset_is_batched_and_resized():
+    images = np.full((6, 10, 12, 3), 200, np.uint8)
+    own = tf.data.Dataset.from_tensor_slices((images, [0, 1] * 3))
+    data = build(own, class_names=["a", "b"], batch_size=4)
+    batch, labels = next(iter(data.train))
+    assert batch.shape == (4, *SIZE, 3) and batch.dtype == tf.float32 and labels.shape == (4,)
+    assert split_of(data.train).stream is data.train
+
+
+def test_records_give_back_the_same_data_set(folder, tmp_path):
+    data = build(folder, validation=0.25)
+    write_records(data, tmp_path / "photos.tfrecord")
+    again = build(tmp_path / "photos.tfrecord")
+    assert again.report.counts == data.report.counts
+    for one, other in zip(data.validation, again.validation):
+        assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+    assert again.splits["train"].keys() == data.splits["train"].keys()
+    (tmp_path / "cut.tfrecord").write_bytes((tmp_path / "photos.tfrecord").read_bytes()[:-9])
+    with pytest.raises(DataError, match="truncated"):
+        build(tmp_path / "cut.tfrecord")
+
+
+def test_an_archive_is_unpacked_once(folder, tmp_path):
+    pytest.importorskip("transferkit.datasets.archive")
+    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", folder.parent, "photos")
+    data = build(archive, validation=0.25)
+    assert names_in(data) == names_in(build(folder, validation=0.25))
+    assert build(archive).files["train"][0].split("/unpacked/")[0] == data.files["train"][0].split("/unpacked/")[0]
+
+
+def test_copies_across_splits_are_moved_to_the_held_out_side(folder, tmp_path):
+    held_out = tmp_path / "held_out"
+    for number in range(3):
+        draw(held_out / "cats" / f"{number}.jpg", 500 + number)
+        draw(held_out / "dogs" / f"{number}.jpg", 600 + number)
+    shutil.copy(held_out / "cats" / "0.jpg", folder / "cats" / "leak.jpg")
+    data = build(folder, validation=held_out)
+    assert [os.path.basename(path) for path, _ in data.report.moved] == ["leak.jpg"]
+    assert str(folder / "cats" / "leak.jpg") in data.files["validation"]
+    assert not set(data.splits["train"].keys()) & set(data.splits["validation"].keys())
+    assert all(str(held_out) not in path for path in data.files["train"])
+
+
+def test_copies_inside_a_source_fall_to_one_side(folder):
+    for number in range(4):
+        shutil.copy(folder / "cats" / f"cat.{number}.jpg", folder / "cats" / f"zcopy.{number}.jpg")
+    for seed in range(5):
+        data = build(folder, validation=0.3, test=0.2, seed=seed)
+        keys = [set(split.keys()) for split in data.splits.values()]
+        assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
+    assert len(data.report.duplicates) == 4
+
+
+def test_the_same_splits_in_another_process_and_on_a_copy_of_the_folder(folder, tmp_path):
+    copy = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(folder, copy)
+    code = (
+        "import json, sys; from transferkit.data import DatasetBuilder; "
+        "data = DatasetBuilder(sys.argv[1], validation=0.25, test=0.2, seed=5).build(); "
+        "print(json.dumps({s: [f.split('/')[-1] for f in fs] for s, fs in data.files.items()}))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code, copy], capture_output=True, text=True, check=True).stdout
+    here = build(folder, validation=0.25, test=0.2, seed=5)
+    assert eval(printed) == {split: [os.path.basename(path) for path in files] for split, files in here.files.items()}
+
+
+def test_bad_files_are_skipped_counted_named_and_logged_once(folder, caplog):
+    (folder / "cats" / "broken.jpg").write_bytes(encoded(picture(), "JPEG")[:400])
+    (folder / "dogs" / "page.jpg").write_text("<html></html>")
+    (folder / "dogs" / "notes.txt").write_text("not an image, and nothing says so")
+    (folder / ".hidden.jpg").write_text("hidden")
+    with caplog.at_level(logging.WARNING, "transferkit"):
+        data = build(folder)
+    assert len(caplog.records) == 1 and "2 of 22" in caplog.text
+    assert {os.path.basename(path): reason for path, reason in data.report.skipped} == {
+        "broken.jpg": "it is truncated",
+        "page.jpg": "it is an HTML page",
+    }
+    assert [os.path.basename(path) for path, _ in data.report.ignored] == ["notes.txt"]
+    assert sum(len(labels) for _, labels in data.train) == 20
+    with pytest.raises(ImageError, match=r"broken\.jpg.*truncated"):
+        build(folder, on_error="raise")
+    with pytest.raises(DataError, match="Received: 2 of 22 unreadable"):
+        build(folder, max_skipped=0.05)
+
+
+def test_a_file_that_vanishes_while_training_is_left_out(folder, caplog):
+    data = build(folder, batch_size=4)
+    from transferkit.data.memory import PIXEL_MEMORY
+
+    PIXEL_MEMORY.clear()
+    os.unlink(data.files["train"][3])
+    for _ in range(2):
+        assert sum(len(labels) for _, labels in data.train) == 19
+    assert list(data.splits["train"].lost.values()) == ["there is no such file"]
+    assert sum("left out from now on" in record.message for record in caplog.records) == 1
+
+
+def test_a_subset_is_a_part_of_every_larger_one(folder):
+    parts = [set(build(folder, subset=amount).files["train"]) for amount in (2, 0.5, 5)]
+    assert [len(part) for part in parts] == [4, 10, 10] and parts[0] < parts[1] and parts[0] < parts[2]
+
+
+def test_small_classes_are_weighted_or_repeated(folder):
+    data = build(folder)
+    assert data.class_weight == {0: pytest.approx(20 / 24), 1: pytest.approx(20 / 16)}
+    even = build(folder, balance="oversample")
+    assert np.bincount(even.splits["train"].labels).tolist() == [12, 12]
+    assert even.report.counts["train"] == {"cats": 12, "dogs": 8}
+    assert set(even.files["train"]) == set(data.files["train"])
+
+
+def test_folds_hold_out_each_image_once(folder):
+    folds = list(DatasetBuilder(folder, test=0.2, image_size=SIZE).folds(4))
+    held_out = [path for data in folds for path in data.files["validation"]]
+    assert len(folds) == 4 and len(held_out) == len(set(held_out)) == 16
+    for data in folds:
+        assert data.files["test"] == folds[0].files["test"]
+        assert not set(data.files["train"]) & set(data.files["validation"] + data.files["test"])
+
+
+def test_a_grid_marks_what_is_predicted_wrongly(folder, tmp_path):
+    data = build(folder, validation=0.25)
+    predicted = ["cats"] * len(data.files["validation"])
+    figure = data.show(tmp_path / "grid.png", split="validation", predicted=predicted)
+    titles = sorted(axis.get_title() for axis in figure.axes if axis.get_title())
+    assert titles == ["cats"] * 3 + ["cats, not dogs"] * 2
+    assert (tmp_path / "grid.png").stat().st_size > 1000
+    assert len([axis for axis in data.show().axes if axis.images]) == 9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation": 1.5}, r"`validation` must be a share in \(0, 1\).*Received: 1.5"),
+        ({"test": 0}, "`test` must be a share"),
+        ({"image_size": 0}, "`image_size` must be"),
+        ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
+        ({"seed": -1}, "`seed` must be an integer of at least 0"),
+        ({"resize": "streched"}, "Did you mean 'stretch'"),
+        ({"on_error": "ignore"}, "`on_error` must be one of"),
+        ({"balance": "weights"}, "`balance` must be one of"),
+        ({"max_skipped": 2}, "`max_skipped` must be in"),
+        ({"subset": -3}, "`subset` must be a share"),
+    ],
+)
+def test_bad_arguments_are_named_at_once(options, message):
+    with pytest.raises(ValueError, match=message):
+        DatasetBuilder("photos", **options)
+
+
+def test_bad_sources_are_explained(folder, tmp_path):
+    empty = tmp_path / "empty"
+    (empty / "cats").mkdir(parents=True)
+    flat = tmp_path / "flat"
+    draw(flat / "a.jpg", 1)
+    one = tmp_path / "one"
+    draw(one / "cats" / "a.jpg", 1)
+    pairs = [
+        (tmp_path / "missing", "there is no such folder"),
+        (empty, "with no images"),
+        (flat, "1 images that lie in no folder of a class"),
+        (one, "at least two classes"),
+        (3, "Received: int"),
+        ((["a.jpg"], ["x", "y"]), "1 paths and 2 labels"),
+        (pd.DataFrame({"path": ["a.jpg"]}), "must have a column 'label'"),
+        ((np.zeros((2, 9, 9, 3), np.uint8), np.array([0, 1])), r"Give image_size=\(9, 9\)"),
+        ((np.random.rand(2, *SIZE, 3), np.array([0, 1])), "Undo the scaling"),
+    ]
+    for source, message in pairs:
+        with pytest.raises(DataError, match=message):
+            build(source)
+    with pytest.raises(DataError, match="`class_names` must name all classes"):
+        build(folder, class_names=["cats"])
+    with pytest.raises(ValueError, match="must be None for folds"):
+        next(DatasetBuilder(folder, validation=0.2).folds(3))
+    with pytest.raises(DataError, match="`class_names` must be given"):
+        build(tf.data.Dataset.from_tensors((tf.zeros((1, *SIZE, 3)), tf.zeros(1))))
+
+
+def test_pixels_say_more_than_the_size(folder):
+    spec = PixelSpec((20, 20), resize="crop", antialias=True)
+    data = build(folder, pixels=spec)
+    assert data.pixels is spec and data.image_size == (20, 20)
+    assert (
+        repr(DatasetBuilder("photos", seed=3)) == "DatasetBuilder('photos', image_size=160x160, batch_size=32, seed=3)"
+    )
