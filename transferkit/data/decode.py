@@ -39,7 +39,7 @@ _BAND = 4_000_000
 _MAX_TEXT = 32 << 20
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # For each of EXIF's orientations, whether rows and columns are to be reversed; from 5 on they are exchanged afterwards.
-_REVERSED = (None, (0, 0), (0, 1), (1, 1), (1, 0), (0, 0), (1, 0), (1, 1), (0, 1))
+_REVERSED = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
 # What Pillow may try. EPS and other formats that run an interpreter are left out, whatever a file says it is.
 _FORMATS = ["JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "ICO", "PPM"]
 
