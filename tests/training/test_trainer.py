@@ -227,3 +227,19 @@ class TestBadCalls:
     def test_predicting_before_the_classes_are_known(self) -> None:
         with pytest.raises(tk.DataError, match=r"Received: no data yet. Call fit\(data\)"):
             tk.Trainer(small_classifier()).predict("photo.jpg")
+
+
+def test_the_solver_finds_a_better_head_than_steps_do(data: Data) -> None:
+    stepped, solved = tk.Trainer(small_classifier(), learning_rate=1e-3), tk.Trainer(small_classifier())
+    stepped.fit(data, epochs=3, verbose=0)
+    history = solved.fit(data, solver="lbfgs").history
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert history["loss"][0] < stepped.history.history["loss"][-1]
+    report = solved.evaluate(data.validation)
+    assert report.loss == pytest.approx(history["val_loss"][0], abs=1e-4)
+    assert report.accuracy == pytest.approx(history["val_accuracy"][0])
+
+
+def test_the_solver_refuses_a_head_that_is_not_linear(data: Data) -> None:
+    with pytest.raises(ValueError, match="must be given a linear head on a frozen backbone. Received: Dense, Dense"):
+        tk.Trainer(small_classifier(hidden=(8,))).fit(data, solver="lbfgs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from transferkit.data.pipeline import training_stream
@@ -15,7 +16,7 @@ from transferkit.features.identity import model_identity
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
 
-__all__ = ["Extractor", "Prepared", "jit", "on_features", "on_images"]
+__all__ = ["Extractor", "Features", "Prepared", "extract_features", "jit", "on_features", "on_images"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,35 +76,57 @@ def on_images(model: keras.Model, data: Data, *, seed: int, first_epoch: int, ep
     return Prepared(model, batches, _steps(split, data), data.validation)
 
 
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """What crosses the cut.
+
+    Attributes:
+        views: of the training images, one tuple of arrays for each augmented draw.
+        labels: of the training images.
+        held_out: of the validation images, with their labels; or None.
+    """
+
+    views: list[View]
+    labels: np.ndarray
+    held_out: tuple[View, np.ndarray] | None
+
+
+def extract_features(data: Data, cut: Cut, *, views: int, extractor: Extractor) -> Features:
+    """Run the constant part once for every training and validation image, or read what was stored."""
+    split = data.splits["train"]
+    draws = range(views) if cut.augmentation is not None else [None]
+    identity = model_identity(cut.lower)
+    held_out = None
+    if "validation" in data.splits:
+        validation = data.splits["validation"]
+        held_out = extractor.features(validation, cut, None, identity), validation.labels
+    return Features([extractor.features(split, cut, view, identity) for view in draws], split.labels, held_out)
+
+
 def on_features(
     model: keras.Model,
     data: Data,
     cut: Cut,
+    features: Features,
     *,
-    views: int,
-    extractor: Extractor,
+    seed: int,
     objective: Objective,
     first_epoch: int,
     epochs: int,
 ) -> Prepared:
-    """Run the constant part of `model` once for every image, and prepare the training of the rest."""
-    split = data.splits["train"]
-    draws = range(views) if cut.augmentation is not None else [None]
-    identity = model_identity(cut.lower)
+    """Prepare the training of what stands above the cut."""
     batches = training_batches(
-        [extractor.features(split, cut, view, identity) for view in draws],
-        split.labels,
+        features.views,
+        features.labels,
         batch_size=data.batch_size,
-        seed=extractor.seed,
+        seed=seed,
         first_epoch=first_epoch,
         epochs=epochs,
     )
     validation = None
-    if "validation" in data.splits:
-        held_out = data.splits["validation"]
-        features = extractor.features(held_out, cut, None, identity)
-        validation = evaluation_batches(features, held_out.labels, batch_size=data.batch_size)
-    steps = _steps(split, data)
+    if features.held_out is not None:
+        validation = evaluation_batches(*features.held_out, batch_size=data.batch_size)
+    steps = _steps(data.splits["train"], data)
     # The same optimizer and layers as the whole model's, so that training one trains the other.
     cut.upper.compile(
         optimizer=model.optimizer,

@@ -25,9 +25,10 @@ from transferkit.training.history import History, Phase, RunHistory
 from transferkit.training.loop import run_fit
 from transferkit.training.measure import logits_of
 from transferkit.training.objective import objective_for
-from transferkit.training.phase import Extractor, Prepared, jit, on_features, on_images
+from transferkit.training.phase import Extractor, Prepared, extract_features, jit, on_features, on_images
 from transferkit.training.plan import Plan, make_plan
 from transferkit.training.seeding import SeedEveryEpoch
+from transferkit.training.solver import SOLVERS, solve_head
 
 __all__ = ["Trainer"]
 
@@ -108,6 +109,7 @@ class Trainer:
         epochs: int = 10,
         *,
         views: int | str = "auto",
+        solver: str = "adam",
         callbacks: Sequence[keras.callbacks.Callback] = (),
         class_weight: dict[int, float] | None = None,
         verbose: int | str = "auto",
@@ -121,6 +123,8 @@ class Trainer:
             epochs: number of epochs.
             views: augmented draws of each image that are run through the frozen part once and then taken in turn;
                 "auto" chooses by what was measured (docs/speed.md). Without augmentation there is one.
+            solver: "adam" steps through the epochs; "lbfgs" sets a linear head to its optimum at once, the strength of
+                its regularisation chosen on the validation images, and counts as one epoch without callbacks.
             callbacks: Keras callbacks for this call, after the trainer's own.
             class_weight: class index to weight, or None.
             verbose: 0 silent, 1 progress bar, 2 a line an epoch, "auto".
@@ -130,7 +134,10 @@ class Trainer:
 
         Raises:
             DataError: when the head does not fit the data.
+            ValueError: when "lbfgs" is asked for and the head is not linear.
         """
+        if check_choice("solver", solver, SOLVERS) == "lbfgs":
+            return self._record_solution(data, views)
         options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose}
         return self._train("frozen", data, epochs, views, options)
 
@@ -291,17 +298,26 @@ class Trainer:
         return {name: [*done.get(name, []), *map(float, values)] for name, values in history.history.items()}
 
     def _prepare(self, plan: Plan, data: Data, *, first_epoch: int, epochs: int) -> Prepared:
+        span = {"first_epoch": first_epoch, "epochs": epochs}
         if plan.trained_on == "images" or plan.cut is None:
-            return on_images(self.model, data, seed=self.seed, first_epoch=first_epoch, epochs=epochs)
-        return on_features(
-            self.model,
-            data,
-            plan.cut,
-            views=plan.views,
-            extractor=self._extractor(),
+            return on_images(self.model, data, seed=self.seed, **span)
+        features = extract_features(data, plan.cut, views=plan.views, extractor=self._extractor())
+        return on_features(self.model, data, plan.cut, features, seed=self.seed, objective=self._objective, **span)
+
+    def _solve(self, plan: Plan, data: Data) -> dict[str, list[float]]:
+        if plan.trained_on == "images" or plan.cut is None:
+            raise ValueError(
+                f"`solver='lbfgs'` must be given stored features to solve on. Received: {plan.reason}. "
+                "Use solver='adam'."
+            )
+        features = extract_features(data, plan.cut, views=plan.views, extractor=self._extractor())
+        return solve_head(
+            plan.cut.upper,
+            features.views,
+            features.labels,
+            features.held_out,
             objective=self._objective,
-            first_epoch=first_epoch,
-            epochs=epochs,
+            num_classes=data.num_classes,
         )
 
     def _cut(self) -> Cut:
@@ -313,6 +329,16 @@ class Trainer:
 
     def _extractor(self) -> Extractor:
         return Extractor(self.seed, self.engine, self.precision)
+
+    def _record_solution(self, data: Data, views: int | str) -> History:
+        plan = self.plan(data, views=views)
+        self._data = data
+        first_epoch = sum(phase.epochs for phase in self.history)
+        started = time.perf_counter()
+        done = self._solve(plan, data)
+        seconds = time.perf_counter() - started
+        self.history.append(Phase("frozen", done, first_epoch, seconds, 0.0, plan.trained_on))
+        return _as_history(self.model, done, first_epoch)
 
     def _checkpoint(self, data: Data, name: str, epochs: int, rate: float) -> Checkpoint | None:
         if self.checkpoint_dir is None:
