@@ -317,3 +317,10 @@ def test_pixels_say_more_than_the_size(folder):
     assert (
         repr(DatasetBuilder("photos", seed=3)) == "DatasetBuilder('photos', image_size=160x160, batch_size=32, seed=3)"
     )
+
+
+def test_listing_and_dividing_need_no_tensorflow():
+    modules = ["index", "sources", "split", "report", "records", "spec", "header"]
+    imports = "; ".join(f"import transferkit.data.{name}" for name in modules)
+    code = f"import sys; {imports}; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

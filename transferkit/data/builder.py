@@ -259,8 +259,8 @@ class DatasetBuilder:
                 f"There must be at least two classes. Received: {list(names)}. Put each class's images into a folder "
                 "of its own."
             )
-        return Data.of(
-            splits,
+        return Data(
+            splits=splits,
             class_names=names,
             report=report,
             pixels=self.pixels,

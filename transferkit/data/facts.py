@@ -34,7 +34,7 @@ _CHUNK = 16
 _FLAT = 12.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class FileFact:
     """What reading a file showed.
 

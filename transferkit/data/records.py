@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -68,9 +69,10 @@ class Split:
 class Data:
     """A data set, ready for training: what `DatasetBuilder.build()` gives.
 
+    `train`, `validation` and `test` are tf.data.Datasets of batches (images, labels), images float32 (n, height, width,
+    3), RGB in [0, 255]. They are made when they are asked for: training on stored features needs none of them.
+
     Attributes:
-        train, validation, test: tf.data.Dataset of batches (images, labels), images float32 (n, height, width, 3),
-            RGB in [0, 255]; None for a split that there is not.
         class_names: in the order of the labels.
         report: what was read, skipped and why.
         splits: split name to its examples.
@@ -80,9 +82,6 @@ class Data:
         multi_label: whether an image can have several labels.
     """
 
-    train: tf.data.Dataset
-    validation: tf.data.Dataset | None
-    test: tf.data.Dataset | None
     class_names: tuple[str, ...]
     report: DataReport
     splits: dict[str, Split]
@@ -91,20 +90,32 @@ class Data:
     seed: int
     multi_label: bool = False
 
-    @classmethod
-    def of(cls, splits: dict[str, Split], **fields: Any) -> Data:
-        """Return the data set of `splits`, with the batches of each."""
+    @functools.cached_property
+    def train(self) -> tf.data.Dataset:
+        """Batches of training images, in another order each time they are iterated."""
+        return self._batches("train")
+
+    @functools.cached_property
+    def validation(self) -> tf.data.Dataset | None:
+        """Batches of validation images, in the order of the split; None where there is no such split."""
+        return self._batches("validation")
+
+    @functools.cached_property
+    def test(self) -> tf.data.Dataset | None:
+        """Batches of test images, in the order of the split; None where there is no such split."""
+        return self._batches("test")
+
+    def _batches(self, name: str) -> tf.data.Dataset | None:
         from transferkit.data.pipeline import evaluation_dataset, registered, training_dataset
 
-        batches: dict[str, Any] = {"validation": None, "test": None}
-        for name, split in splits.items():
-            if split.stream is not None:
-                batches[name] = registered(split.stream, split)
-            elif name == "train":
-                batches[name] = training_dataset(split, batch_size=fields["batch_size"], seed=fields["seed"])
-            else:
-                batches[name] = evaluation_dataset(split, batch_size=fields["batch_size"])
-        return cls(splits=splits, **batches, **fields)
+        split = self.splits.get(name)
+        if split is None:
+            return None
+        if split.stream is not None:
+            return registered(split.stream, split)
+        if name == "train":
+            return training_dataset(split, batch_size=self.batch_size, seed=self.seed)
+        return evaluation_dataset(split, batch_size=self.batch_size)
 
     @property
     def num_classes(self) -> int:
