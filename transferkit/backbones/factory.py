@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
@@ -47,7 +48,7 @@ class BackboneFactory:
     (None, 3, 3, 1280)
     """
 
-    _registered: dict[str, _Registered] = {}
+    _registered: ClassVar[dict[str, _Registered]] = {}
 
     @classmethod
     def create(
@@ -259,11 +260,7 @@ def _is_functional(model: keras.Model) -> bool:
 def _row_of_unknown(name: str) -> BackboneSpec:
     """Return a row for a model that this version of Keras has and the table has not, as far as it can be told."""
     build = getattr(keras.applications, name)
-    module = next(
-        module
-        for module in vars(keras.applications).values()
-        if getattr(module, name, None) is build and hasattr(module, "preprocess_input")
-    )
+    module = sys.modules[build.__module__]
     black, white = (
         float(module.preprocess_input([[[[value] * 3]]], "channels_last")[0][0][0][0]) for value in (0.0, 255.0)
     )

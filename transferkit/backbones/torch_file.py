@@ -13,7 +13,7 @@ import pickle
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class _Tensor:
 class _TensorsOnly(pickle.Unpickler):
     """An unpickler for which nothing exists but ordered dicts and descriptions of tensors."""
 
-    _KNOWN: dict[tuple[str, str], Callable[..., Any] | str] = {
+    _KNOWN: ClassVar[dict[tuple[str, str], Callable[..., Any] | str]] = {
         ("collections", "OrderedDict"): OrderedDict,
         ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
         ("torch", "FloatStorage"): "FloatStorage",

@@ -122,8 +122,8 @@ def _does_not_fit(model: keras.Model, path: Path, build_hint: str, error: Except
         )
     wanted = next((tuple(weight.shape) for weight in model.weights), ())
     return WeightsError(
-        f"{str(path)!r} must hold the weights of {model.name}{build_hint}, {len(model.weights)} arrays, the first of shape "
-        f"{wanted}. Received: {_contents(path)} ({str(error).splitlines()[0]}). Give the file of the same architecture, "
+        f"{str(path)!r} must hold the weights of {model.name}{build_hint}, {len(model.weights)} arrays, the first of "
+        f"shape {wanted}. Received: {_contents(path)} ({str(error).splitlines()[0]}). Give the file of the same architecture, "
         "options and top."
     )
 

@@ -1,0 +1,128 @@
+"""Every backbone of the catalogue: built, checked against its row, frozen, unfrozen and trained for a step.
+
+The large ones are slow: `python -m pytest -m slow`.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit.backbones import BackboneSpec
+from transferkit.backbones.freezing import batch_norms
+from transferkit.backbones.table import ROWS
+
+SMALL = {
+    "DenseNet121",
+    "EfficientNetB0",
+    "EfficientNetLite0",
+    "EfficientNetV2B0",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Large",
+    "MobileNetV3Small",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "Xception",
+}
+EVERY = [pytest.param(row, id=row.name, marks=() if row.name in SMALL else pytest.mark.slow) for row in ROWS]
+# One of each family, for what does not depend on the size.
+FAMILIES = {row.family: row.name for row in reversed(ROWS) if row.name in SMALL}
+
+
+@pytest.fixture(autouse=True)
+def forget_models() -> Iterator[None]:
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+
+
+def side_of(row: object) -> int:
+    # Large enough that no layer shrinks the picture away, and small enough to be quick.
+    return max(row.min_size, 96)
+
+
+@pytest.mark.parametrize("row", EVERY)
+def test_a_backbone_is_what_its_row_says_and_trains_a_step(row: BackboneSpec) -> None:
+    side = side_of(row)
+    backbone = tk.BackboneFactory.create(row.name, input_shape=(side, side, 3), weights=None)
+    assert backbone.model.output_shape[-1] == row.features
+    assert not backbone.model.trainable_variables
+    model = tk.build_classifier(backbone, tk.ClassifierHead(3))
+    assert model.output_shape == (None, 3)
+
+    backbone.unfreeze(fraction=0.1)
+    assert backbone.model.trainable_variables
+    assert not any(layer.trainable for layer in batch_norms(backbone.model))
+    statistics = [np.asarray(weight).tobytes() for layer in batch_norms(backbone.model) for weight in layer.weights]
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype("float32")
+    assert np.isfinite(model.train_on_batch(images, np.array([0, 2])))
+    after = [np.asarray(weight).tobytes() for layer in batch_norms(backbone.model) for weight in layer.weights]
+    assert after == statistics
+
+    backbone.freeze()
+    assert not backbone.model.trainable_variables
+
+
+@pytest.mark.parametrize("row", EVERY)
+def test_the_parameters_of_a_row_are_those_of_the_model(row: BackboneSpec) -> None:
+    if row.name == "EfficientNetLite0":
+        from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0
+
+        model = build_efficientnet_lite0(include_top=True)
+    else:
+        model = getattr(keras.applications, row.name)(weights=None)
+    assert model.count_params() == row.parameters
+    if None not in model.input_shape[1:]:
+        assert model.input_shape[1] == row.default_size
+
+
+@pytest.mark.parametrize("name", FAMILIES.values())
+def test_preprocessing_is_the_familys_own(name: str) -> None:
+    backbone = tk.BackboneFactory.create(name, input_shape=(96, 96, 3), weights=None)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype("float32")
+    mine = np.asarray(backbone.preprocessing(keras.ops.convert_to_tensor(images)))
+    if name == "EfficientNetLite0":
+        expected = (images - 127) / 128
+    else:
+        module = sys.modules[getattr(keras.applications, name).__module__]
+        expected = np.asarray(module.preprocess_input(images.copy()))
+    np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", FAMILIES.values())
+def test_a_classifier_saves_and_loads_without_code_of_ours(name: str, tmp_path: object) -> None:
+    backbone = tk.BackboneFactory.create(name, input_shape=(96, 96, 3), weights=None)
+    model = tk.build_classifier(backbone, tk.ClassifierHead(2))
+    images = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype("float32")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(images), model(images), atol=1e-5)
+
+
+def test_the_catalogue_is_a_table_that_filters_and_sorts() -> None:
+    catalogue = tk.BackboneFactory.catalogue()
+    assert [row.name for row in catalogue] == sorted(row.name for row in catalogue)
+    assert {row.name for row in ROWS} <= {row.name for row in catalogue}
+    small = catalogue.filter(max_parameters=6e6, min_top1=0.74).sorted("top1", descending=True)
+    assert [row.name for row in small][:2] == ["EfficientNetB0", "MobileNetV3Large"]
+    assert all(row.paper.startswith("https://") and row.source.startswith("https://") and row.licence for row in ROWS)
+    assert "MobileNetV2" in str(catalogue) and "<td>MobileNetV2</td>" in catalogue._repr_html_()
+    assert catalogue.records()[0]["name"] == catalogue[0].name
+    with pytest.raises(AttributeError):
+        catalogue[0].name = "other"
+
+
+def test_every_model_of_the_installed_keras_is_in_the_catalogue() -> None:
+    from transferkit.backbones.applications import known_applications
+
+    assert set(known_applications()) <= {row.name for row in ROWS}
