@@ -228,6 +228,20 @@ def test_a_file_that_vanishes_while_training_is_left_out(folder, caplog):
     assert sum("left out from now on" in record.message for record in caplog.records) == 1
 
 
+def test_the_number_of_batches_stays_when_all_files_of_one_vanish(folder):
+    data = build(folder, validation=5, batch_size=1)
+    from transferkit.data.memory import PIXEL_MEMORY
+
+    PIXEL_MEMORY.clear()
+    os.unlink(data.files["validation"][4])
+    labels = [int(labels[0]) for _, labels in data.validation]
+    assert len(labels) == len(data.validation) == 5 and labels[4] == labels[3]
+    for path in data.files["validation"][:4]:
+        os.unlink(path)
+    with pytest.raises(tf.errors.OpError, match="no such file"):
+        list(data.validation)
+
+
 def test_a_subset_is_a_part_of_every_larger_one(folder):
     parts = [set(build(folder, subset=amount).files["train"]) for amount in (2, 0.5, 5)]
     assert [len(part) for part in parts] == [4, 10, 10] and parts[0] < parts[1] and parts[0] < parts[2]

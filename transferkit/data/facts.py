@@ -70,6 +70,8 @@ def facts_of(paths: Sequence[str], pixels: PixelSpec, *, progress: bool = True) 
     missing = [index for index, fact in enumerate(known) if fact is None]
     if missing:
         started = time.time_ns()
+        # What an earlier data set left there is not wanted any more.
+        PIXEL_MEMORY.clear()
         found = _read([paths[index] for index in missing], pixels)
         for index, fact in zip(missing, with_bar(found, len(missing), "Reading images", shown=progress)):
             known[index] = dataclasses.replace(fact, bytes=max(0, stamps[index][0]))

@@ -28,6 +28,8 @@ _SPLITS = {
     "validation": ("validation", "val", "valid", "dev"),
     "test": ("test", "testing"),
 }
+# Folders inside folders.
+_DEEPEST = 64
 _LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
 
 
@@ -175,8 +177,8 @@ def _walk(
 ) -> Iterator[str]:
     # Folders already on the way down are not entered again, so that links in a loop come to an end.
     real = os.path.realpath(folder)
-    if real in above:
-        skip(folder, "it is a link to a folder that it lies in")
+    if real in above or len(above) >= _DEEPEST:
+        skip(folder, "it is a link to a folder that it lies in" if real in above else "it lies too deep")
         return
     try:
         with os.scandir(folder) as listed:

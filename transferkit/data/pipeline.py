@@ -87,11 +87,18 @@ def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple
         batches = loaded_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
     else:
         batches = (_stored(split.store, order[start : start + batch_size]) for start in starts)
+    images, labels = np.empty(0), np.empty(0)
     for start, batch in zip(starts, batches):
         rows = order[start : start + batch_size]
         good = [number for number, image in enumerate(batch) if not _lost(image, split)]
         if good:
-            yield stacked([batch[number] for number in good]), split.labels[rows[good]]
+            images, labels = stacked([batch[number] for number in good]), split.labels[rows[good]]
+        elif len(images):
+            # The number of batches was promised, and an empty one has no loss: the last good image comes again.
+            images, labels = images[-1:], labels[-1:]
+        else:
+            stacked(batch)
+        yield images, labels
 
 
 def _stored(store: PixelStore, rows: np.ndarray) -> list[np.ndarray | ImageError]:

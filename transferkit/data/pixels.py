@@ -68,14 +68,19 @@ class Examined:
         grey: float32 (8, 9), the whole image in small.
         format: as `read_header` names it, or "" for an array.
         size: (height, width) of the image in its file.
-        digest: 32 bytes that stand for the contents of the file.
+        contents: of the file; empty for an array.
     """
 
     pixels: np.ndarray
     grey: np.ndarray
     format: str
     size: tuple[int, int]
-    digest: bytes
+    contents: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that stand for the contents of the file."""
+        return _digest(self.contents)
 
 
 def examine_many(sources: Sequence[Any], spec: PixelSpec) -> list[Examined | ImageError]:
@@ -108,7 +113,7 @@ class _Plain:
     orientation: int
 
     def examined(self, pixels: np.ndarray, grey: np.ndarray) -> Examined:
-        return Examined(pixels, grey, self.format, self.size, _digest(self.data))
+        return Examined(pixels, grey, self.format, self.size, self.data)
 
 
 def _read(source: Any, spec: PixelSpec) -> _Plain | Examined:
@@ -120,13 +125,13 @@ def _read(source: Any, spec: PixelSpec) -> _Plain | Examined:
     if header.plain:
         ratio = reduction(header, spec.wanted)
         return _Plain(name, data, header.format, header.upright_size, ratio, header.orientation)
-    return _examined_array(decode_odd(data, name, MAX_PIXELS), spec, header.format, _digest(data))
+    return _examined_array(decode_odd(data, name, MAX_PIXELS), spec, header.format, data)
 
 
-def _examined_array(image: np.ndarray, spec: PixelSpec, form: str, digest: bytes) -> Examined:
+def _examined_array(image: np.ndarray, spec: PixelSpec, form: str, contents: bytes) -> Examined:
     size = image.shape[0], image.shape[1]
     pixels, grey = fit_array(image, place_of(*size, spec), spec)
-    return Examined(pixels, grey, form, size, digest)
+    return Examined(pixels, grey, form, size, contents)
 
 
 def _decode(files: list[_Plain], spec: PixelSpec) -> list[Examined | ImageError]:

@@ -17,8 +17,8 @@ __all__ = ["copies", "look_alikes", "survey"]
 # Bits of 64 in which two pictures may differ and still count as nearly the same.
 _NEAR = 3
 _SMALL = 32
-# More files than this in one bucket are not compared with each other: they have something common to all of them.
-_CROWD = 2000
+# In a bucket of more files than this, not each is compared with each: they have something common to all of them.
+_CROWD = 500
 
 
 def survey(indexes: Mapping[str, Index], facts: Mapping[str, FileFact]) -> dict[str, Any]:
@@ -65,9 +65,10 @@ def look_alikes(paths: Sequence[str], facts: Sequence[FileFact]) -> list[tuple[s
     for number, fact in enumerate(facts):
         if fact.look is not None:
             first.setdefault(fact.digest, number)
-    numbers = np.array(sorted(first.values()), np.int64)
-    looks = np.array([facts[number].look for number in numbers], np.uint64)
-    leader = {int(number): int(number) for number in numbers}
+    numbers = sorted(first.values())
+    # Among thousands of pictures that look the same, one stands for all of them.
+    looks, places = np.unique(np.array([facts[number].look for number in numbers], np.uint64), return_inverse=True)
+    leader = list(range(len(looks)))
 
     def find(item: int) -> int:
         while leader[item] != item:
@@ -75,10 +76,10 @@ def look_alikes(paths: Sequence[str], facts: Sequence[FileFact]) -> list[tuple[s
         return item
 
     for one, other in _near_pairs(looks):
-        leader[find(int(numbers[other]))] = find(int(numbers[one]))
+        leader[find(other)] = find(one)
     groups: dict[int, list[str]] = defaultdict(list)
-    for number in leader:
-        groups[find(number)].append(paths[number])
+    for number, place in zip(numbers, places.tolist()):
+        groups[find(place)].append(paths[number])
     return sorted(tuple(group) for group in groups.values() if len(group) > 1)
 
 
@@ -87,17 +88,21 @@ def _near_pairs(looks: np.ndarray) -> Iterable[tuple[int, int]]:
     for band in range(_NEAR + 1):
         keys = (looks >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(keys, kind="stable")
-        for members in np.split(order, np.flatnonzero(np.diff(keys[order])) + 1):
-            if 1 < len(members) <= _CROWD:
-                apart = _differing_bits(looks[members][:, None] ^ looks[members][None, :])
-                yield from (
-                    (members[one], members[other]) for one, other in zip(*np.nonzero(np.triu(apart <= _NEAR, 1)))
-                )
+        keys = keys[order]
+        starts = np.arange(len(keys))
+        # Each with its next neighbour in the same bucket, then with the one after that, until no bucket is that long.
+        for step in range(1, _CROWD):
+            starts = starts[starts + step < len(keys)]
+            starts = starts[keys[starts] == keys[starts + step]]
+            if not len(starts):
+                break
+            one, other = order[starts], order[starts + step]
+            near = _differing_bits(looks[one] ^ looks[other]) <= _NEAR
+            yield from zip(one[near].tolist(), other[near].tolist())
 
 
 def _differing_bits(values: np.ndarray) -> np.ndarray:
-    bits = np.unpackbits(values.reshape(-1, 1).view(np.uint8), axis=1)
-    return bits.sum(axis=1, dtype=np.uint8).reshape(values.shape)
+    return np.unpackbits(values.reshape(-1, 1).view(np.uint8), axis=1).sum(axis=1, dtype=np.uint8)
 
 
 def _counts(index: Index) -> dict[str, int]:
