@@ -78,7 +78,7 @@ def test_a_class_may_be_called_test(tmp_path):
 def test_tables_lists_and_folders_of_the_same_files_give_the_same_splits(folder, tmp_path):
     paths = sorted(str(path) for path in folder.rglob("*.jpg"))
     labels = [os.path.basename(os.path.dirname(path)) for path in paths]
-    expected = names_in(build(folder, validation=0.25, test=3))
+    expected = names_in(build(folder, validation=np.float32(0.25), test=np.int64(3)))
     frame = pd.DataFrame({"path": paths, "label": labels})
     relative = frame.assign(path=[os.path.relpath(path, tmp_path) for path in paths]).sample(frac=1, random_state=0)
     relative.to_csv(tmp_path / "list.csv", index=False)

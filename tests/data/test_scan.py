@@ -76,8 +76,15 @@ def test_leaks_between_splits_are_told(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "all" / "train")
     draw(tmp_path / "all" / "test" / "cats" / "new.jpg", 900)
     shutil.copy(folder / "dogs" / "dog.0.jpg", tmp_path / "all" / "test" / "cats" / "leak.jpg")
+    with Image.open(folder / "cats" / "cat.9.jpg") as image:
+        image.resize((120, 90)).save(tmp_path / "all" / "train" / "cats" / "resized.jpg", quality=60)
+    with_resized = scan(tmp_path / "all")
+    assert with_resized.near_leaks == [] and len(with_resized.near_duplicates) == 1
+    shutil.move(tmp_path / "all" / "train" / "cats" / "resized.jpg", tmp_path / "all" / "test" / "cats")
+    assert base(scan(tmp_path / "all").near_leaks) == [("resized.jpg", "cat.9.jpg")]
+    (tmp_path / "all" / "test" / "cats" / "resized.jpg").unlink()
     report = scan(tmp_path / "all")
-    assert report.counts["test"] == {"cats": 2}
+    assert report.counts["test"] == {"cats": 2} and report.near_leaks == []
     assert any(note.startswith("leak:") and "train and test" in note for note in report.notes)
     assert base(report.conflicts) == [("leak.jpg", "dog.0.jpg")]
 

@@ -14,7 +14,18 @@ from transferkit.data.index import Index
 from transferkit.data.split import divide, join_groups, lot, strata
 from transferkit.errors import DataError
 
-__all__ = ["SPLITS", "by_split", "class_names_of", "divide_pools", "encode", "few", "oversample", "part_leaks"]
+__all__ = [
+    "SPLITS",
+    "by_split",
+    "class_names_of",
+    "divide_pools",
+    "encode",
+    "few",
+    "groups_of",
+    "oversample",
+    "part_leaks",
+    "readable",
+]
 
 SPLITS = ("train", "validation", "test")
 # Held-out images come first: a copy goes where the image is kept from training.

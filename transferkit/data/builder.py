@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import numbers
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -296,10 +297,11 @@ def _count(split: Split, class_names: tuple[str, ...]) -> dict[str, int]:
 
 
 def _checked_amount(name: str, value: Any, otherwise: str) -> Any:
-    if isinstance(value, bool) or (
-        isinstance(value, (int, float)) and not (0 < value < 1 or (isinstance(value, int) and value >= 1))
-    ):
+    if not isinstance(value, numbers.Real):
+        return value
+    amount, whole = float(value), isinstance(value, numbers.Integral)
+    if isinstance(value, bool) or not (0 < amount < 1 or (whole and amount >= 1)):
         raise ValueError(
             f"`{name}` must be a share in (0, 1), a number of images of at least 1, {otherwise}. Received: {value!r}."
         )
-    return value
+    return int(amount) if whole else amount

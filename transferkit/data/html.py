@@ -30,6 +30,7 @@ _TITLES = {
     "skipped": "Skipped",
     "moved": "Moved to another split",
     "conflicts": "Copies with different labels",
+    "near_leaks": "Nearly the same in different splits",
     "duplicates": "Exact copies",
     "near_duplicates": "Nearly the same",
     "mislabelled": "Extension and contents differ",
@@ -64,7 +65,7 @@ def _count_rows(report: DataReport) -> Iterable[list[str]]:
 
 
 def _row(row: tuple[str, ...], field: str, pictured: bool) -> list[str]:
-    grouped = field in ("conflicts", "duplicates", "near_duplicates")
+    grouped = field in ("conflicts", "near_leaks", "duplicates", "near_duplicates")
     paths = row if grouped else row[:1]
     cells = [(_thumbnail(path) if pictured else "") + f"<div>{html.escape(path)}</div>" for path in paths]
     return cells if grouped else [*cells, html.escape(row[1])]

@@ -25,6 +25,7 @@ class DataReport:
             or a member of its group, is there.
         duplicates: groups of paths with the very same contents.
         near_duplicates: groups of paths whose pictures look nearly the same.
+        near_leaks: those of them that lie in more than one split.
         conflicts: groups of paths with the very same contents and different labels.
         mislabelled: (path, format) of files whose extension names another format than their contents have.
         small: (path, size) of images with a side under 32 pixels.
@@ -38,6 +39,7 @@ class DataReport:
     moved: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     duplicates: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     near_duplicates: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    near_leaks: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     conflicts: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     mislabelled: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     small: list[tuple[str, str]] = dataclasses.field(default_factory=list)
@@ -82,7 +84,7 @@ class DataReport:
         lines += self.notes
         for what in ("skipped", "moved", "mislabelled", "small", "ignored"):
             lines += _listed(what, [f"{path!r}: {reason}" for path, reason in getattr(self, what)])
-        for what in ("conflicts", "duplicates", "near_duplicates"):
+        for what in ("conflicts", "near_leaks", "duplicates", "near_duplicates"):
             lines += _listed(what, [" = ".join(map(repr, group)) for group in getattr(self, what)])
         return "\n".join(lines)
 

@@ -31,12 +31,15 @@ def survey(indexes: Mapping[str, Index], facts: Mapping[str, FileFact]) -> dict[
     paths = sorted({path for index in indexes.values() for path in index.paths})
     known = [facts[path] for path in paths]
     labels = {path: label for index in indexes.values() for path, label in zip(index.paths, index.labels)}
+    split_of = {path: name for name, index in indexes.items() for path in index.paths}
     duplicates = copies(paths, [fact.digest for fact in known])
+    alike = look_alikes(paths, known)
     return {
         "counts": {name: _counts(index) for name, index in indexes.items()},
         "duplicates": duplicates,
         "conflicts": [group for group in duplicates if len({labels[path] for path in group}) > 1],
-        "near_duplicates": look_alikes(paths, known),
+        "near_duplicates": alike,
+        "near_leaks": [group for group in alike if len({split_of[path] for path in group}) > 1],
         "mislabelled": [(path, why) for path, fact in zip(paths, known) if (why := _misnamed(path, fact))],
         "small": [
             (path, f"{fact.width} x {fact.height}")
