@@ -85,7 +85,7 @@ class DataReport:
         for what in ("skipped", "moved", "mislabelled", "small", "ignored"):
             lines += _listed(what, [f"{path!r}: {reason}" for path, reason in getattr(self, what)])
         for what in ("conflicts", "near_leaks", "duplicates", "near_duplicates"):
-            lines += _listed(what, [" = ".join(map(repr, group)) for group in getattr(self, what)])
+            lines += _listed(what, [_joined(group) for group in getattr(self, what)])
         return "\n".join(lines)
 
 
@@ -93,6 +93,11 @@ def _counted(split: str, classes: dict[str, int]) -> str:
     listed = ", ".join(f"{count:,} {name or 'in no folder of a class'}" for name, count in list(classes.items())[:20])
     more = f", and {len(classes) - 20} more classes" if len(classes) > 20 else ""
     return f"{split}: {sum(classes.values()):,} images ({listed}{more})"
+
+
+def _joined(group: tuple[str, ...]) -> str:
+    more = f" and {len(group) - _SHOWN:,} more" if len(group) > _SHOWN else ""
+    return " = ".join(map(repr, group[:_SHOWN])) + more
 
 
 def _listed(what: str, rows: list[str]) -> list[str]:
