@@ -1,0 +1,195 @@
+"""Downloads: from a server on the loopback that does everything wrong; nobody ever sees a partial or a wrong file."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import transferkit as tk
+from transferkit.datasets import download
+
+BODY = bytes(range(256)) * 4096
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.server.requests.append((self.path, self.headers.get("Range")))
+        getattr(self, "serve_" + self.path.strip("/").split(".")[0])()
+
+    def answer(self, body: bytes, *, length: int | None = None, status: int = 200, **headers: str) -> None:
+        self.send_response(status)
+        if length is not None:
+            self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def serve_good(self) -> None:
+        self.answer(BODY, length=len(BODY))
+
+    def serve_slow(self) -> None:
+        self.answer(b"", length=len(BODY), ETag='"one"')
+        for start in range(0, len(BODY), 1 << 16):
+            self.wfile.write(BODY[start : start + (1 << 16)])
+            time.sleep(0.05)
+
+    def serve_nolength(self) -> None:
+        self.answer(BODY)
+
+    def serve_short(self) -> None:
+        self.answer(BODY[: len(BODY) // 2], length=len(BODY))
+
+    def serve_resumable(self) -> None:
+        """Cut off the first time; the rest when it is asked for."""
+        wanted = self.headers.get("Range")
+        if wanted is None:
+            self.answer(BODY[:500_000], length=len(BODY), ETag='"one"')
+        else:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            self.answer(BODY[start:], length=len(BODY) - start, status=206, ETag='"one"')
+
+    def serve_changed(self) -> None:
+        """Cut off the first time; another version of the file the next."""
+        if len(self.server.requests) == 1:
+            self.answer(b"old" * 1000, length=len(BODY), ETag='"one"')
+        else:
+            self.answer(BODY, length=len(BODY), ETag='"two"')
+
+    def serve_missing(self) -> None:
+        self.answer(b"", length=0, status=404)
+
+    def serve_flaky(self) -> None:
+        self.answer(BODY, length=len(BODY)) if len(self.server.requests) > 1 else self.answer(b"", length=0, status=503)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(time, "sleep", lambda seconds, sleep=time.sleep: sleep(min(seconds, 0.05)))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server.requests = []
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_a_file_is_fetched_once(server: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        path = download(f"{server.url}/good.zip", sha256=SHA256, folder=tmp_path, progress=False)
+        assert path == tmp_path / "good.zip" and path.read_bytes() == BODY
+    assert len(server.requests) == 1
+
+
+def test_without_a_known_checksum_the_first_is_remembered(server: Any, tmp_path: Path) -> None:
+    path = download(f"{server.url}/good.zip", folder=tmp_path, progress=False)
+    download(f"{server.url}/good.zip", folder=tmp_path, progress=False)
+    assert len(server.requests) == 1
+    path.write_bytes(BODY[:-1])
+    assert download(f"{server.url}/good.zip", folder=tmp_path, progress=False).read_bytes() == BODY
+    assert len(server.requests) == 2
+
+
+def test_remains_of_another_program_are_not_believed(server: Any, tmp_path: Path) -> None:
+    (tmp_path / "good.zip").write_bytes(BODY[:1000])
+    assert download(f"{server.url}/good.zip", folder=tmp_path, progress=False).read_bytes() == BODY
+
+
+def test_a_wrong_checksum_keeps_nothing(server: Any, tmp_path: Path) -> None:
+    with pytest.raises(tk.DownloadError, match=f"its SHA-256 is {SHA256} instead of 0000"):
+        download(f"{server.url}/good.zip", sha256="0" * 64, folder=tmp_path, progress=False, retries=1)
+    assert visible(tmp_path) == []
+    assert not any(path.stat().st_size > 1000 for path in tmp_path.iterdir())
+
+
+def test_a_wrong_file_leaves_the_good_one_alone(server: Any, tmp_path: Path) -> None:
+    path = download(f"{server.url}/good.zip", sha256=SHA256, folder=tmp_path, progress=False)
+    with pytest.raises(tk.DownloadError):
+        download(f"{server.url}/good.zip", sha256="0" * 64, folder=tmp_path, progress=False, retries=0)
+    assert path.read_bytes() == BODY
+
+
+@pytest.mark.parametrize("name", ["short", "missing"])
+def test_what_does_not_come_whole_is_never_seen(server: Any, tmp_path: Path, name: str) -> None:
+    with pytest.raises(tk.DownloadError, match="must be reachable and whole"):
+        download(f"{server.url}/{name}.zip", folder=tmp_path, progress=False, retries=1)
+    assert visible(tmp_path) == []
+
+
+def test_a_wrong_size_is_refused(server: Any, tmp_path: Path) -> None:
+    with pytest.raises(tk.DownloadError, match="1,048,576 bytes came instead of 5"):
+        download(f"{server.url}/nolength.zip", size=5, folder=tmp_path, progress=False, retries=0)
+    assert download(f"{server.url}/nolength.zip", size=len(BODY), folder=tmp_path, progress=False).is_file()
+
+
+def test_a_download_that_was_cut_off_goes_on_where_it_ended(server: Any, tmp_path: Path) -> None:
+    path = download(f"{server.url}/resumable.zip", sha256=SHA256, folder=tmp_path, progress=False)
+    assert path.read_bytes() == BODY
+    assert [wanted for _, wanted in server.requests] == [None, "bytes=500000-"]
+
+
+def test_a_file_that_changed_in_between_is_not_glued_together(server: Any, tmp_path: Path) -> None:
+    assert download(f"{server.url}/changed.zip", sha256=SHA256, folder=tmp_path, progress=False).read_bytes() == BODY
+
+
+def test_a_server_in_trouble_is_asked_again(server: Any, tmp_path: Path) -> None:
+    assert download(f"{server.url}/flaky.zip", folder=tmp_path, progress=False).read_bytes() == BODY
+
+
+def _fetch(url: str, folder: str) -> None:
+    download(url, sha256=SHA256, folder=folder, progress=False)
+
+
+def test_two_at_once_and_one_killed(server: Any, tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    first, second = (context.Process(target=_fetch, args=(f"{server.url}/slow.zip", str(tmp_path))) for _ in range(2))
+    first.start()
+    deadline = time.monotonic() + 60
+    while not server.requests and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second.start()
+    os.kill(first.pid, signal.SIGKILL)
+    while second.is_alive():
+        # Whoever looks sees no file or the whole one.
+        assert not (tmp_path / "slow.zip").exists() or (tmp_path / "slow.zip").read_bytes() == BODY
+        time.sleep(0.02)
+    first.join()
+    second.join()
+    assert second.exitcode == 0
+    assert (tmp_path / "slow.zip").read_bytes() == BODY
+
+
+def test_addresses_of_other_kinds_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(tk.DownloadError, match="`url` must begin with https, http, file. Received: 'ftp://"):
+        download("ftp://example.org/a.zip", folder=tmp_path)
+
+
+def test_the_cats_and_dogs_without_a_network_are_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", no_network)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(tk.DownloadError, match="Name or service not known. Check the network"):
+        tk.datasets.cats_and_dogs(tmp_path)

@@ -1,0 +1,117 @@
+"""Engines: all give Keras' numbers, and one that does not is not trusted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tests.training.conftest import small_network
+from transferkit.features.engines import EngineError, choose, compile_engine, openvino, relative_error
+
+BUILD = {
+    "small": lambda: small_network(48),
+    "MobileNetV2": lambda: keras.applications.MobileNetV2((64, 64, 3), weights=None, include_top=False, alpha=0.35),
+    "ResNet50": lambda: keras.applications.ResNet50(weights=None, include_top=False, input_shape=(64, 64, 3)),
+    "EfficientNetV2B0": lambda: keras.applications.EfficientNetV2B0(
+        weights=None, include_top=False, input_shape=(64, 64, 3)
+    ),
+    "ConvNeXtTiny": lambda: keras.applications.ConvNeXtTiny(weights=None, include_top=False, input_shape=(64, 64, 3)),
+}
+
+
+def images_for(model: keras.Model, count: int = 5) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (count, *model.input_shape[1:])).astype(np.uint8)
+
+
+@pytest.mark.parametrize("name", BUILD)
+@pytest.mark.parametrize("engine", ["keras", "frozen_graph", "openvino"])
+def test_engines_give_keras_numbers_also_for_part_of_a_batch(name: str, engine: str) -> None:
+    model = BUILD[name]()
+    images = images_for(model)
+    expected = model.predict(images.astype("float32"), verbose=0)
+    compiled = compile_engine(model, engine=engine, batch_size=8)
+    (got,) = compiled(images)
+    assert got.shape == expected.shape and got.dtype == np.float32
+    assert relative_error((got,), (expected,)) < 1e-4
+
+
+def test_half_precision_is_off_by_little_and_only_where_asked_for() -> None:
+    model = BUILD["MobileNetV2"]()
+    images = images_for(model, 8)
+    expected = model.predict(images.astype("float32"), verbose=0)
+    assert compile_engine(model, batch_size=8, count=None).precision == "float32"
+    half = compile_engine(model, precision="bfloat16", batch_size=8)
+    assert half.precision == "bfloat16"
+    assert relative_error(half(images), (expected,)) < 5e-2
+
+
+def test_a_model_of_several_outputs() -> None:
+    base = small_network(48)
+    model = keras.Model(base.inputs, [base.get_layer("block0_relu").output, base.output])
+    images = images_for(model)
+    expected = model.predict(images.astype("float32"), verbose=0)
+    for engine in ("frozen_graph", "openvino"):
+        got = compile_engine(model, engine=engine, batch_size=5)(images)
+        assert relative_error(got, tuple(expected)) < 1e-4
+
+
+class _Nan:
+    name, precision, batch_size = "openvino", "float32", 8
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (np.full((len(images), 6, 6, 16), np.nan, np.float32),)
+
+
+def test_an_engine_that_gives_nan_is_not_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "OpenVino", _Nan)
+    model = small_network(48)
+    with pytest.raises(EngineError, match="must give Keras' numbers within 0.0001. Received: openvino off by inf"):
+        compile_engine(model, engine="openvino", batch_size=8)
+    with pytest.warns(RuntimeWarning, match="It is left out"):
+        assert compile_engine(model, batch_size=8, count=None).name == "frozen_graph"
+
+
+def test_a_handful_of_images_is_not_worth_a_conversion() -> None:
+    assert compile_engine(small_network(48), count=1).name == "keras"
+
+
+def test_measurements_are_remembered_and_followed(own_home: Path) -> None:
+    model = small_network(48)
+    compile_engine(model, batch_size=8, count=None)
+    file = own_home / "engines" / "measurements.json"
+    (key,) = json.loads(file.read_text())
+    for slow, fast in (("openvino", "frozen_graph"), ("frozen_graph", "openvino")):
+        file.write_text(json.dumps({key: {slow: [0.0, 1.0], fast: [0.0, 1e-6]}}))
+        assert compile_engine(model, batch_size=8, count=1000).name == fast
+
+
+def test_a_converted_model_that_was_cut_is_converted_again(own_home: Path) -> None:
+    model = small_network(48)
+    compile_engine(model, engine="openvino", batch_size=8)
+    weights = next((own_home / "engines").glob("*/model.bin"))
+    weights.write_bytes(weights.read_bytes()[:-8])
+    images = images_for(model)
+    expected = model.predict(images.astype("float32"), verbose=0)
+    assert relative_error(compile_engine(model, engine="openvino", batch_size=8)(images), (expected,)) < 1e-4
+
+
+def test_without_the_extra_tensorflow_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose.openvino, "installed", lambda: False)
+    assert compile_engine(small_network(48), batch_size=4, count=None).name == "frozen_graph"
+    with pytest.raises(ImportError, match=r'pip install "transferkit\[fast\]"'):
+        compile_engine(small_network(48), engine="openvino", batch_size=4)
+
+
+def test_unknown_engines_and_open_sizes() -> None:
+    with pytest.raises(ValueError, match="`engine` must be one of 'auto', 'keras', 'frozen_graph', 'openvino'"):
+        compile_engine(small_network(48), engine="tensorrt")
+    anywhere = keras.applications.MobileNetV2((None, None, 3), weights=None, include_top=False, alpha=0.35)
+    with pytest.raises(EngineError, match="must have a fixed input size"):
+        compile_engine(anywhere, engine="frozen_graph")
