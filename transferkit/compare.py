@@ -219,7 +219,7 @@ def _score(
         score = _measured(backbone, name, split, parts, data.num_classes, l2, engine)
     except Exception as error:
         # Whatever is wrong with one backbone (no weights, an image size that it does not take), the others are tried.
-        return BackboneScore(name, error=str(error).splitlines()[0] if str(error) else type(error).__name__)
+        return BackboneScore(name, error=(str(error) or type(error).__name__).splitlines()[0])
     known[identity] = dataclasses.asdict(score)
     if resume is not None:
         with atomic_path(resume) as path:
@@ -262,8 +262,8 @@ def _training_split(data: Data, folds: int) -> Split:
         raise DataError("Backbones must be compared on files or arrays. Received: a dataset. Give its images instead.")
     if split.labels.ndim == 1 and np.bincount(split.labels, minlength=data.num_classes).min() < folds:
         raise DataError(
-            f"Every class must have an image in each of the {folds} folds. Received: {dict(data.report.counts['train'])}. "
-            "Give fewer `folds`."
+            f"Every class must have an image in each of the {folds} folds. Received: "
+            f"{dict(data.report.counts['train'])}. Give fewer `folds`."
         )
     return split
 

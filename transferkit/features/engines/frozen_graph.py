@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -27,7 +30,47 @@ def frozen_function(model: keras.Model, batch_size: int) -> Any:
         outputs = keras.tree.flatten(model(images, training=False))
         return [tf.cast(output, tf.float32) for output in outputs]
 
-    return convert_variables_to_constants_v2(forward.get_concrete_function())
+    with _depthwise_as_such(model):
+        traced = forward.get_concrete_function()
+    return convert_variables_to_constants_v2(traced)
+
+
+@contextlib.contextmanager
+def _depthwise_as_such(model: keras.Model) -> Iterator[None]:
+    """While a graph is traced, let convolutions with one group a channel be what they are: depthwise.
+
+    ConvNeXt writes them as grouped ones, and Keras gives every grouped convolution on a CPU to XLA, through a function
+    that is slow there and that OpenVINO cannot convert.
+    """
+    layers = [layer for layer in _layers(model) if _is_depthwise(layer)]
+    try:
+        for layer in layers:
+            object.__setattr__(layer, "convolution_op", functools.partial(_depthwise, layer))
+        yield
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("convolution_op", None)
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _layers(layer)
+
+
+def _is_depthwise(layer: Any) -> bool:
+    return (
+        type(layer) is keras.layers.Conv2D
+        and 1 < layer.groups == layer.filters
+        and layer.kernel.shape[-2] == 1
+        and layer.data_format == "channels_last"
+        and layer.dilation_rate == (1, 1)
+    )
+
+
+def _depthwise(layer: keras.layers.Conv2D, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
+    filters = tf.transpose(tf.convert_to_tensor(kernel), (0, 1, 3, 2))
+    return tf.nn.depthwise_conv2d(inputs, filters, (1, *layer.strides, 1), layer.padding.upper())
 
 
 class FrozenGraph:
