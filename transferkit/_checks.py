@@ -32,7 +32,7 @@ def check_number(
 
 def check_fraction(name: str, value: Any, *, below_one: bool = False, hint: str = "") -> float:
     """Return `value` as a float in [0, 1], or in [0, 1) with `below_one`."""
-    good = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= 1
+    good = isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= float(value) <= 1
     if not good or (below_one and value == 1):
         raise ValueError(_sentence(f"`{name}` must be in [0, 1{')' if below_one else ']'}", value, hint))
     return float(value)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import html
 import json
+import math
 import os
 import sys
 import time
@@ -39,7 +40,7 @@ class BackboneScore:
 
     Attributes:
         name: as it was given.
-        accuracy: mean over the folds, in [0, 1]; None where there is an error.
+        accuracy: mean over the folds, in [0, 1]; this and the other figures are NaN or 0 where there is an error.
         spread: standard deviation over the folds.
         milliseconds: for one image, decoding and the choice of an engine included.
         parameters: numbers in the backbone.
@@ -49,12 +50,12 @@ class BackboneScore:
     """
 
     name: str
-    accuracy: float | None = None
-    spread: float | None = None
-    milliseconds: float | None = None
-    parameters: int | None = None
-    size_mb: float | None = None
-    features: int | None = None
+    accuracy: float = math.nan
+    spread: float = math.nan
+    milliseconds: float = math.nan
+    parameters: int = 0
+    size_mb: float = math.nan
+    features: int = 0
     error: str | None = None
 
 
@@ -65,7 +66,7 @@ class Comparison(list[BackboneScore]):
     def pareto(self) -> list[BackboneScore]:
         """The backbones that no other one beats in both accuracy and time, the fastest first."""
         front: list[BackboneScore] = []
-        for score in sorted(self._known(), key=lambda score: (score.milliseconds, -(score.accuracy or 0))):
+        for score in sorted(self._known(), key=lambda score: (score.milliseconds, -score.accuracy)):
             if not front or score.accuracy > front[-1].accuracy:
                 front.append(score)
         return front
@@ -104,7 +105,7 @@ class Comparison(list[BackboneScore]):
         return figure
 
     def _known(self) -> list[BackboneScore]:
-        return [score for score in self if score.accuracy is not None]
+        return [score for score in self if score.error is None]
 
     def _cells(self) -> list[list[str]]:
         rows = [list(_COLUMNS)]
@@ -181,7 +182,9 @@ def compare_backbones(
     check_int("folds", folds, minimum=2)
     split = _training_split(data, folds)
     keys = split.keys()
-    parts = k_fold([key.hex() for key in keys], split.labels.tolist(), folds, seed=data.seed, groups=keys)
+    parts = k_fold(
+        [key.hex() for key in keys], split.labels.tolist(), folds, seed=data.seed, groups=[key.hex() for key in keys]
+    )
     known = _read(resume)
     scores = Comparison()
     for number, wanted in enumerate(backbones, 1):
@@ -193,7 +196,7 @@ def compare_backbones(
         scores.append(_score(wanted, name, data, split, keys, parts, l2, engine, known, resume))
     if progress:
         print(f"\rComparing backbones: done{' ' * 40}", file=sys.stderr)
-    scores.sort(key=lambda score: -1.0 if score.accuracy is None else score.accuracy, reverse=True)
+    scores.sort(key=lambda score: -1.0 if score.error else score.accuracy, reverse=True)
     return scores
 
 

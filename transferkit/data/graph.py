@@ -88,7 +88,9 @@ def fit_encoded(
     with tf.device("/CPU:0"):
         with _TRACING:
             function = _encoded_function(spec)
-        pixels, grey = function(tf.constant(encoded), tf.constant(codes), tf.constant(turns), _as_rows(places), tf.constant(with_grey))
+        pixels, grey = function(
+            tf.constant(encoded), tf.constant(codes), tf.constant(turns), _as_rows(places), tf.constant(with_grey)
+        )
         return pixels.numpy(), grey.numpy()
 
 
@@ -108,28 +110,32 @@ def _as_rows(places: list[Place]) -> tf.Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _encoded_function(spec: PixelSpec) -> Any:
-    def one(item: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+    def one(item: tuple[tf.Tensor, ...], with_grey: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded, code, turn, place = item
         decoders = [functools.partial(_jpeg, encoded, ratio) for ratio in _RATIOS]
         decoders.append(functools.partial(tf.image.decode_png, encoded, channels=3))
         image = tf.ensure_shape(tf.switch_case(code, decoders), [None, None, 3])
         image = tf.ensure_shape(tf.cond(turn == 1, lambda: image, lambda: _upright(image, turn)), [None, None, 3])
-        return _fit(image, place, spec), image
+        grey = tf.cond(with_grey, lambda: _grey(image), lambda: tf.zeros(_GREY))
+        return _fit(image, place, spec), tf.ensure_shape(grey, _GREY)
 
-    def several(*columns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def several(*arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        *columns, with_grey = arguments
         signature = tf.TensorSpec((*spec.image_size, 3), tf.uint8), tf.TensorSpec(_GREY, tf.float32)
+        decode = functools.partial(one, with_grey=with_grey)
         # One after another: the threads that call this are as many as the machine has cores.
-        return tf.map_fn(one, columns, fn_output_signature=signature, parallel_iterations=1)
+        return tf.map_fn(decode, tuple(columns), fn_output_signature=signature, parallel_iterations=1)
 
     numbers = tf.TensorSpec([None], tf.int32)
     rows = tf.TensorSpec([None], tf.string), numbers, numbers, tf.TensorSpec([None, 8], tf.int32)
-    return tf.function(several, autograph=False).get_concrete_function(*rows)
+    return tf.function(several, autograph=False).get_concrete_function(*rows, tf.TensorSpec([], tf.bool))
 
 
 @functools.lru_cache(maxsize=64)
 def _array_function(spec: PixelSpec, dtype: str) -> Any:
     signature = tf.TensorSpec([None, None, 3], dtype), tf.TensorSpec([8], tf.int32)
-    return tf.function(lambda image, place: _fit(image, place, spec), autograph=False).get_concrete_function(*signature)
+    fit = tf.function(lambda image, place: (_fit(image, place, spec), _grey(image)), autograph=False)
+    return fit.get_concrete_function(*signature)
 
 
 def _jpeg(encoded: tf.Tensor, ratio: int) -> tf.Tensor:
@@ -146,7 +152,7 @@ def _upright(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(tf.switch_case(turn - 1, ways), [None, None, 3])
 
 
-def _fit(image: tf.Tensor, place: tf.Tensor, spec: PixelSpec) -> tuple[tf.Tensor, tf.Tensor]:
+def _fit(image: tf.Tensor, place: tf.Tensor, spec: PixelSpec) -> tf.Tensor:
     with tf.device("/CPU:0"):
         part = image
         if spec.resize == "crop":
@@ -155,7 +161,7 @@ def _fit(image: tf.Tensor, place: tf.Tensor, spec: PixelSpec) -> tuple[tf.Tensor
         fitted = _rounded(tf.image.resize(part, size, spec.interpolation, antialias=spec.antialias))
         if spec.resize == "pad":
             fitted = tf.image.pad_to_bounding_box(fitted, place[6], place[7], *spec.image_size)
-        return tf.ensure_shape(fitted, (*spec.image_size, 3)), _grey(image)
+        return tf.ensure_shape(fitted, (*spec.image_size, 3))
 
 
 def _rounded(image: tf.Tensor) -> tf.Tensor:

@@ -56,7 +56,8 @@ def load_pixels(source: Any, spec: PixelSpec) -> np.ndarray:
 
 def load_many(sources: Sequence[Any], spec: PixelSpec) -> list[np.ndarray | ImageError]:
     """Return for each source what `load_pixels` gives, or the error that it raises."""
-    return [loaded if isinstance(loaded, ImageError) else loaded.pixels for loaded in examine_many(sources, spec)]
+    found = examine_many(sources, spec, with_grey=False)
+    return [examined if isinstance(examined, ImageError) else examined.pixels for examined in found]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Examined:
 
     Attributes:
         pixels: uint8 (height, width, 3).
-        grey: float32 (8, 9), the whole image in small.
+        grey: float32 (8, 9), the whole image in small, where it was wanted.
         format: as `read_header` names it, or "" for an array.
         size: (height, width) of the image in its file.
         contents: of the file; empty for an array.
@@ -83,7 +84,7 @@ class Examined:
         return _digest(self.contents)
 
 
-def examine_many(sources: Sequence[Any], spec: PixelSpec) -> list[Examined | ImageError]:
+def examine_many(sources: Sequence[Any], spec: PixelSpec, *, with_grey: bool = True) -> list[Examined | ImageError]:
     """Read several images, plain files in one call; see `load_many`."""
     results: list[Examined | ImageError | None] = [None] * len(sources)
     plain: list[tuple[int, _Plain]] = []
@@ -96,7 +97,7 @@ def examine_many(sources: Sequence[Any], spec: PixelSpec) -> list[Examined | Ima
                 results[number] = read
         except ImageError as error:
             results[number] = error
-    for (number, _), examined in zip(plain, _decode([file for _, file in plain], spec)):
+    for (number, _), examined in zip(plain, _decode([file for _, file in plain], spec, with_grey)):
         results[number] = examined
     return [result for result in results if result is not None]
 
@@ -134,20 +135,20 @@ def _examined_array(image: np.ndarray, spec: PixelSpec, form: str, contents: byt
     return Examined(pixels, grey, form, size, contents)
 
 
-def _decode(files: list[_Plain], spec: PixelSpec) -> list[Examined | ImageError]:
+def _decode(files: list[_Plain], spec: PixelSpec, with_grey: bool) -> list[Examined | ImageError]:
     if not files:
         return []
     try:
         places = [place_of(-(-file.size[0] // file.ratio), -(-file.size[1] // file.ratio), spec) for file in files]
         codes = [code_of(file.format, file.ratio) for file in files]
         turns = [file.orientation for file in files]
-        pixels, grey = fit_encoded([file.data for file in files], codes, turns, places, spec)
+        pixels, grey = fit_encoded([file.data for file in files], codes, turns, places, spec, with_grey=with_grey)
         return [file.examined(*row) for file, *row in zip(files, pixels, grey)]
     except tf.errors.OpError:
         if len(files) == 1:
             return [ImageError(files[0].name, "it is truncated or corrupt")]
         # One of them is corrupt: which, and the pixels of the others, is found by decoding each by itself.
-        return [examined for file in files for examined in _decode([file], spec)]
+        return [examined for file in files for examined in _decode([file], spec, with_grey)]
 
 
 def _digest(data: bytes) -> bytes:

@@ -90,7 +90,8 @@ def _members(source: Path) -> Iterator[tuple[str, bool, Any]]:
 
 
 def _write_members(members: Iterator[tuple[str, bool, Any]], folder: Path, max_files: int, max_bytes: int) -> None:
-    left, seen = max_bytes, {}
+    left = max_bytes
+    seen: dict[tuple[str, ...], tuple[str, ...]] = {}
     for number, (name, is_folder, open_member) in enumerate(members):
         if number >= max_files:
             raise _Refused(f"it holds more than {max_files:,} files")

@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data.pipeline import epoch_order
+from transferkit.features.store import StoredArray
 
 __all__ = ["evaluation_batches", "training_batches"]
 
 _plain = tf.autograph.experimental.do_not_convert
 # One draw of every image: an array (n, ...) for each tensor that crosses the cut.
-View = tuple[np.ndarray, ...]
+View = tuple[np.ndarray | StoredArray, ...]
 
 
 def training_batches(

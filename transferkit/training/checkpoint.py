@@ -34,7 +34,7 @@ class Checkpoint:
     def save(self, model: keras.Model, history: dict[str, list[float]], *, finished: bool) -> None:
         """Write the state of `model` after the epochs in `history`."""
         record = {"identity": self._identity, "history": history, "finished": finished}
-        arrays = {f"value_{index}": _plain(value) for index, value in enumerate(_state(model))}
+        arrays: dict[str, Any] = {f"value_{index}": _plain(value) for index, value in enumerate(_state(model))}
         with atomic_path(self.path, suffix=".npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, record=np.array(json.dumps(record)), **arrays)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +67,9 @@ def make_plan(model: keras.Model, data: Any, *, cut: Cut, cache: bool, views: in
     views = views if cut.augmentation is not None else 1
     training = len(data.splits["train"]) if "train" in data.splits else 0
     held_out = len(data.splits["validation"]) if "validation" in data.splits else 0
-    size = sum(4 * int(np.prod(shape[1:])) for shape in _crossing(cut)) if cut.lower is not None else 0
+    size = (
+        sum(4 * math.prod(side or 1 for side in shape[1:]) for shape in _crossing(cut)) if cut.lower is not None else 0
+    )
     total = size * (training * views + held_out)
     limit = _default_limit() if limit is None else limit
     if not cache:

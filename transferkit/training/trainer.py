@@ -289,7 +289,7 @@ class Trainer:
         options: dict[str, Any],
     ) -> dict[str, list[float]]:
         resumed = len(done.get("loss", ()))
-        span = {"first_epoch": first_epoch + resumed, "epochs": epochs - resumed}
+        span: dict[str, Any] = {"first_epoch": first_epoch + resumed, "epochs": epochs - resumed}
         callbacks = [SeedEveryEpoch(self.model, self.seed), *self.callbacks, *options.pop("callbacks")]
         if checkpoint is not None:
             # The checkpoint comes last, so that it holds what the other callbacks did at the end of an epoch.
@@ -404,7 +404,7 @@ class Trainer:
 
 
 # Measured on photographs of cats and dogs: docs/speed.md has the curve.
-DEFAULT_VIEWS = 2
+DEFAULT_VIEWS = 1
 
 
 def _as_history(model: keras.Model, history: dict[str, list[float]], first_epoch: int) -> History:

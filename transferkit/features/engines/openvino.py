@@ -44,7 +44,7 @@ def cached_model(key: str) -> Any:
     folder = _folder(key)
     try:
         lines = (folder / "SHA256SUMS").read_text().splitlines()
-        sums = dict(reversed(line.split("  ", 1)) for line in lines)
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
         if not sums or any(sha256_of(folder / name) != digest for name, digest in sums.items()):
             return None
         os.utime(folder)
