@@ -45,9 +45,8 @@ def main() -> None:
     options = parser.parse_args()
     paths = tuple(str(path) for path in sorted(Path(options.data).rglob("*.jpg")))[: options.images]
     rows = []
-    print(
-        "backbone, size           predict  frozen  openvino (error)   bf16 (error)   decode  floor  from paths  x predict"
-    )
+    titles = "predict  frozen  openvino (error)   bf16 (error)   decode  floor  from paths  x predict"
+    print(f"{'backbone, size':24} {titles}", flush=True)
     for wanted in options.backbones:
         name, size = wanted.split(":")
         row = measure(name, int(size), paths)

@@ -11,7 +11,7 @@ from transferkit.features.store import limit_bytes
 __all__ = ["CacheInfo", "clear", "info"]
 
 # What can be made again; downloads and data sets are not among it.
-_PARTS = ("features", "engines")
+_PARTS = ("features", "engines", "pixels", "unpacked")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class CacheInfo:
 
     Attributes:
         folder: where.
-        bytes: part ("features", "engines") to its size in bytes.
+        bytes: part ("features", "engines", "pixels", "unpacked") to its size in bytes.
         limit: how much the features may take, in bytes.
     """
 
@@ -34,16 +34,18 @@ class CacheInfo:
 
 
 def info() -> CacheInfo:
-    """Return how much space stored features and converted engines take.
+    """Return how much space stored features, converted engines, decoded images and unpacked archives take.
 
     >>> info().bytes.keys()
-    dict_keys(['features', 'engines'])
+    dict_keys(['features', 'engines', 'pixels', 'unpacked'])
     """
     sizes = {part: sum(path.stat().st_size for path in (home() / part).rglob("*") if path.is_file()) for part in _PARTS}
     return CacheInfo(str(home()), sizes, limit_bytes())
 
 
 def clear() -> None:
-    """Remove stored features and converted engines; they are made again when they are needed."""
+    """Remove all of that, and what is known of files by reading them; it is made again when it is needed."""
     for part in _PARTS:
         shutil.rmtree(home() / part, ignore_errors=True)
+    for path in home().glob("files-*.sqlite*"):
+        path.unlink(missing_ok=True)

@@ -13,12 +13,14 @@ import keras
 import numpy as np
 
 from transferkit._checks import check_choice, check_int
-from transferkit.data.pixels import PixelSpec, load_pixels
+from transferkit.data.pixels import PixelSpec, load_many
 from transferkit.errors import ImageError
 from transferkit.features.engines import Engine, compile_engine
 
 __all__ = ["Prediction", "Predictor", "probabilities_of"]
 
+# Images that one thread reads in a go.
+_CHUNK = 16
 ACTIVATIONS = ("sigmoid", "softmax", None)
 
 
@@ -145,27 +147,25 @@ class Predictor:
         if not len(sources):
             return
         forward = self._forward_for(len(sources))
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            starts = range(0, len(sources), self.batch_size)
-            # Read one batch ahead, so that decoding goes on while the model works.
-            pending = [pool.map(self._read, sources[start : start + self.batch_size]) for start in starts[:1]]
-            for start in starts:
-                loaded = list(pending.pop(0))
-                following = start + self.batch_size
-                if following < len(sources):
-                    pending.append(pool.map(self._read, sources[following : following + self.batch_size]))
-                yield from self._label(sources[start : start + self.batch_size], loaded, forward)
+        batches = [sources[start : start + self.batch_size] for start in range(0, len(sources), self.batch_size)]
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            ahead = self._reading(batches[0], pool)
+            for number, batch in enumerate(batches):
+                loaded = [image for chunk in ahead for image in chunk]
+                # The next batch is read while the model works on this one.
+                if number + 1 < len(batches):
+                    ahead = self._reading(batches[number + 1], pool)
+                yield from self._label(batch, loaded, forward)
 
-    def _read(self, source: Any) -> np.ndarray | ImageError:
-        if not isinstance(source, (str, bytes, bytearray, os.PathLike, np.ndarray)):
-            raise TypeError(
-                f"An image must be a path, bytes or an array. Received: {type(source).__name__}. "
-                "Give the file's path, its bytes, or pixels (height, width, 3)."
-            )
-        try:
-            return load_pixels(source, self.pixels)
-        except ImageError as error:
-            return error
+    def _reading(self, batch: Any, pool: ThreadPoolExecutor) -> Iterator[list[np.ndarray | ImageError]]:
+        for source in batch:
+            if not isinstance(source, (str, bytes, bytearray, os.PathLike, np.ndarray)):
+                raise TypeError(
+                    f"An image must be a path, bytes or an array. Received: {type(source).__name__}. "
+                    "Give the file's path, its bytes, or pixels (height, width, 3)."
+                )
+        chunks = [batch[start : start + _CHUNK] for start in range(0, len(batch), _CHUNK)]
+        return pool.map(lambda chunk: load_many(chunk, self.pixels), chunks)
 
     def _label(
         self, sources: Any, loaded: list[np.ndarray | ImageError], forward: Callable[[np.ndarray], Any]

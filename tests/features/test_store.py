@@ -138,7 +138,7 @@ def test_the_limit_is_kept_and_the_store_used_last_stays(drawn: Path, monkeypatc
     assert not FeatureStore("old").folder.exists()
     assert tk.cache.info().bytes["features"] > 0
     tk.cache.clear()
-    assert tk.cache.info().bytes == {"features": 0, "engines": 0}
+    assert set(tk.cache.info().bytes.values()) == {0}
 
 
 def _fill(paths: list[Path], home: str) -> None:
