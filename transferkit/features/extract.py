@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -20,7 +21,7 @@ from transferkit.features.engines import Engine, compile_engine
 from transferkit.features.identity import model_identity
 from transferkit.features.store import FeatureStore, StoredArray, make_room
 
-__all__ = ["Shard", "compute_shard", "feature_arrays"]
+__all__ = ["LazyEngine", "Shard", "compute_shard", "feature_arrays"]
 
 # Changes whenever the same inputs would give other rows than before.
 _VERSION = 2
@@ -46,6 +47,28 @@ class Shard:
     augmentation: Any = None
 
 
+class LazyEngine:
+    """An engine that is made when it is first needed, and then shared.
+
+    Args:
+        model, engine, precision, batch_size: as `compile_engine` takes them.
+        count: number of images to come in all; by default those of the call that needs it first.
+    """
+
+    def __init__(
+        self, model: keras.Model, engine: str, precision: str, batch_size: int = 32, count: int | None = None
+    ) -> None:
+        self._make = functools.partial(compile_engine, model, engine=engine, precision=precision, batch_size=batch_size)
+        self._count = count
+        self._made: Engine | None = None
+
+    def ready(self, count: int) -> Engine:
+        """Return the engine, made for `count` images if no other number was given."""
+        if self._made is None:
+            self._made = self._make(count=self._count or count)
+        return self._made
+
+
 def compute_shard(shard: Shard, engine: Engine) -> tuple[np.ndarray, ...]:
     """Return the rows of a shard, one array for each output; nothing else is read, changed or kept."""
     batches = [engine(images) for images in _images(shard, engine.batch_size)]
@@ -60,7 +83,7 @@ def feature_arrays(
     augmentation: Any = None,
     seed: int = 0,
     view: int | None = None,
-    engine: str = "auto",
+    engine: str | LazyEngine = "auto",
     precision: str = "float32",
     batch_size: int = 32,
     store: bool = True,
@@ -78,7 +101,8 @@ def feature_arrays(
         augmentation: a layer with a method `draw(images, seeds)`, for the draw number `view` of each image; or None.
         seed: of the draws.
         view: number of the draw, from 0.
-        engine, precision, batch_size: as `compile_engine` takes them.
+        engine: as `compile_engine` takes it, or a `LazyEngine` of the model, for several calls to share.
+        precision, batch_size: as `compile_engine` takes them.
         store: whether rows are read from and kept in the store.
         progress: whether a bar is shown when it takes more than a few seconds.
 
@@ -87,14 +111,15 @@ def feature_arrays(
     """
     keys = split.keys()
     seeds = None if augmentation is None else _draw_seeds(keys, seed, view or 0)
+    if isinstance(engine, str):
+        engine = LazyEngine(model, engine, precision, batch_size)
     if not store:
-        compiled = compile_engine(model, engine=engine, precision=precision, batch_size=batch_size, count=len(keys))
-        return compute_shard(Shard(split, tuple(range(len(keys))), seeds, augmentation), compiled)
+        return compute_shard(Shard(split, tuple(range(len(keys))), seeds, augmentation), engine.ready(len(keys)))
     kept = FeatureStore(_store_identity(split, identity or model_identity(model), augmentation, seed, view, precision))
     kept.refresh()
     missing = kept.missing(keys)
     if missing:
-        compiled = compile_engine(model, engine=engine, precision=precision, batch_size=batch_size, count=len(missing))
+        compiled = engine.ready(len(missing))
         _fill(kept, keys, missing, split, seeds, augmentation, compiled, _rows_a_shard(model), progress)
         make_room(keep=kept.folder)
         kept.refresh()

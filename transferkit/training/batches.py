@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,11 @@ from transferkit.features.store import StoredArray
 __all__ = ["evaluation_batches", "training_batches"]
 
 _plain = tf.autograph.experimental.do_not_convert
+# Up to this size features are held in memory; beyond it, a batch's rows are read from disk.
+_IN_MEMORY_BYTES = 512 << 20
+_EVALUATION_BATCH = 256
+# From the rows of a batch and their draws to (features, labels).
+Gather = Callable[[tf.Tensor, tf.Tensor], tuple[Any, tf.Tensor]]
 # One draw of every image: an array (n, ...) for each tensor that crosses the cut.
 View = tuple[np.ndarray | StoredArray, ...]
 
@@ -26,7 +32,7 @@ def training_batches(
     of all draws, and after as many epochs as there are draws each image was seen in each of them.
 
     Args:
-        views: the draws of the images; arrays may be memory-mapped, and only the rows of a batch are read.
+        views: the draws of the images; arrays may be memory-mapped, and only the rows of a batch are read then.
         labels: (n,) or (n, classes).
         batch_size: rows in a batch; the last one of an epoch may have fewer.
         seed: of the order.
@@ -43,33 +49,54 @@ def training_batches(
         return rows.map(_plain(lambda chosen: (chosen, (chosen + epoch) % len(views))))
 
     order = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(rows_of)
-    return order.map(_plain(lambda rows, draws: _gather(views, labels, rows, draws))).prefetch(4)
+    return order.map(_plain(_gatherer(views, labels))).prefetch(4)
 
 
-def evaluation_batches(features: View, labels: np.ndarray, *, batch_size: int) -> tf.data.Dataset:
-    """Return the batches (features, labels) in the order of the rows."""
-    rows = tf.data.Dataset.range(len(labels)).batch(batch_size)
-    return rows.map(_plain(lambda chosen: _gather([features], labels, chosen, tf.zeros_like(chosen)))).prefetch(4)
+def evaluation_batches(features: View, labels: np.ndarray) -> tf.data.Dataset:
+    """Return the batches (features, labels) in the order of the rows, large ones: a mean does not depend on them."""
+    rows = tf.data.Dataset.range(len(labels)).batch(_EVALUATION_BATCH)
+    gather = _gatherer([features], labels)
+    return rows.map(_plain(lambda chosen: gather(chosen, tf.zeros_like(chosen)))).prefetch(4)
 
 
-def _gather(
-    views: Sequence[View], labels: np.ndarray, rows: tf.Tensor, draws: tf.Tensor
-) -> tuple[tf.Tensor | tuple[tf.Tensor, ...], tf.Tensor]:
+def _gatherer(views: Sequence[View], labels: np.ndarray) -> Gather:
+    """Return what turns (rows, draws) into (features, labels): within TensorFlow where all fits, else through NumPy."""
+    size = sum(array.nbytes for view in views for array in view)
+    return _from_memory(views, labels) if size <= _IN_MEMORY_BYTES else _from_disk(views, labels)
+
+
+def _from_memory(views: Sequence[View], labels: np.ndarray) -> Gather:
+    tables = [
+        tf.constant(np.concatenate([np.asarray(view[number], "float32") for view in views]))
+        for number in range(len(views[0]))
+    ]
+    targets = tf.constant(labels)
+
+    def gather(rows: tf.Tensor, draws: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        places = draws * len(labels) + rows
+        tensors = tuple(tf.gather(table, places) for table in tables)
+        return (tensors[0] if len(tensors) == 1 else tensors), tf.gather(targets, rows)
+
+    return gather
+
+
+def _from_disk(views: Sequence[View], labels: np.ndarray) -> Gather:
     def read(rows: np.ndarray, draws: np.ndarray) -> list[np.ndarray]:
         tensors = [_rows(views, number, rows, draws) for number in range(len(views[0]))]
         return [*tensors, labels[rows]]
 
-    kinds = [*(tf.float32 for _ in views[0]), tf.as_dtype(labels.dtype)]
-    *tensors, target = tf.numpy_function(read, [rows, draws], kinds)
-    for tensor, array in zip(tensors, views[0]):
-        tensor.set_shape([None, *array.shape[1:]])
-    target.set_shape([None, *labels.shape[1:]])
-    return (tensors[0] if len(tensors) == 1 else tuple(tensors)), target
+    def gather(rows: tf.Tensor, draws: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        kinds = [*(tf.float32 for _ in views[0]), tf.as_dtype(labels.dtype)]
+        *tensors, target = tf.numpy_function(read, [rows, draws], kinds)
+        for tensor, array in zip(tensors, views[0]):
+            tensor.set_shape([None, *array.shape[1:]])
+        target.set_shape([None, *labels.shape[1:]])
+        return (tensors[0] if len(tensors) == 1 else tuple(tensors)), target
+
+    return gather
 
 
 def _rows(views: Sequence[View], number: int, rows: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    if len(views) == 1:
-        return np.asarray(views[0][number][rows], "float32")
     gathered = np.empty((len(rows), *views[0][number].shape[1:]), "float32")
     for draw in np.unique(draws):
         gathered[draws == draw] = views[draw][number][rows[draws == draw]]

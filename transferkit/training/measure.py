@@ -29,7 +29,7 @@ def logits_of(
     split = split_of(dataset)
     if cut is None or cut.lower is None or split is None or split.stream is not None:
         return _collect(model, dataset)
-    batches = evaluation_batches(extractor.features(split, cut), split.labels, batch_size=256)
+    batches = evaluation_batches(extractor.features(split, cut), split.labels)
     return _collect(cut.upper, batches)
 
 

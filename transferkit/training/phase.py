@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,7 +12,7 @@ import tensorflow as tf
 from transferkit.data.pipeline import training_stream
 from transferkit.data.records import Data, Split
 from transferkit.features.cut import Cut
-from transferkit.features.extract import feature_arrays
+from transferkit.features.extract import LazyEngine, feature_arrays
 from transferkit.features.identity import model_identity
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
@@ -50,10 +51,18 @@ class Extractor:
     engine: str
     precision: str
 
-    def features(self, split: Split, cut: Cut, view: int | None = None, identity: str | None = None) -> View:
+    def features(
+        self,
+        split: Split,
+        cut: Cut,
+        view: int | None = None,
+        *,
+        identity: str | None = None,
+        shared: LazyEngine | None = None,
+    ) -> View:
         """Return what crosses the cut for every image of `split`, in its augmented draw `view` or as it is.
 
-        `identity` is that of the lower part, where it is known already.
+        `identity` is that of the lower part, and `shared` an engine of it, where they are there already.
         """
         return feature_arrays(
             split,
@@ -62,7 +71,7 @@ class Extractor:
             augmentation=None if view is None else cut.augmentation,
             seed=self.seed,
             view=view,
-            engine=self.engine,
+            engine=shared or self.engine,
             precision=self.precision,
         )
 
@@ -95,12 +104,16 @@ def extract_features(data: Data, cut: Cut, *, views: int, extractor: Extractor) 
     """Run the constant part once for every training and validation image, or read what was stored."""
     split = data.splits["train"]
     draws = range(views) if cut.augmentation is not None else [None]
-    identity = model_identity(cut.lower)
+    total = sum(len(part) for part in data.splits.values()) + len(split) * (len(draws) - 1)
+    common: dict[str, Any] = {
+        "identity": model_identity(cut.lower),
+        "shared": LazyEngine(cut.lower, extractor.engine, extractor.precision, count=total),
+    }
     held_out = None
     if "validation" in data.splits:
         validation = data.splits["validation"]
-        held_out = extractor.features(validation, cut, None, identity), validation.labels
-    return Features([extractor.features(split, cut, view, identity) for view in draws], split.labels, held_out)
+        held_out = extractor.features(validation, cut, **common), validation.labels
+    return Features([extractor.features(split, cut, view, **common) for view in draws], split.labels, held_out)
 
 
 def on_features(
@@ -125,7 +138,7 @@ def on_features(
     )
     validation = None
     if features.held_out is not None:
-        validation = evaluation_batches(*features.held_out, batch_size=data.batch_size)
+        validation = evaluation_batches(*features.held_out)
     steps = _steps(data.splits["train"], data)
     # The same optimizer and layers as the whole model's, so that training one trains the other.
     cut.upper.compile(

@@ -10,6 +10,8 @@ import os
 import platform
 import time
 import warnings
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -194,8 +196,13 @@ class _Workshop:
         return self._frozen
 
     def _reference(self, probe: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return what Keras gives for the probe: the answer belongs to the model's weights, so it is kept for good."""
+        if self._wanted is None:
+            file = home() / "engines" / f"{_digest(self._identity, len(probe), tf.__version__, keras.__version__)}.npz"
+            self._wanted = _read_answer(file)
         if self._wanted is None:
             self._wanted = Direct(self._model, len(probe))(probe)
+            _write_answer(file, self._wanted)
         return self._wanted
 
     def _cache_key(self) -> str:
@@ -212,6 +219,22 @@ def _probe_images(shape: tuple[int, ...]) -> np.ndarray:
     coarse = generator.uniform(0, 255, (2, 5, 5, 3)).astype(np.float32)
     smooth = tf.image.resize(coarse, shape[:2]).numpy()
     return np.clip(smooth + generator.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def _read_answer(file: Path) -> tuple[np.ndarray, ...] | None:
+    # What cannot be read is worked out again; the archive's own checksums tell a broken one.
+    with (
+        contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile),
+        np.load(file, allow_pickle=False) as kept,
+    ):
+        return tuple(kept[f"output_{number}"] for number in range(len(kept.files)))
+    return None
+
+
+def _write_answer(file: Path, answer: tuple[np.ndarray, ...]) -> None:
+    with contextlib.suppress(OSError), atomic_path(file, suffix=".npz") as path:
+        arrays: dict[str, Any] = {f"output_{number}": output for number, output in enumerate(answer)}
+        np.savez(path, **arrays)
 
 
 def _digest(*parts: Any) -> str:
