@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from transferkit._checks import check_choice, check_fraction, check_int, check_number
+from transferkit.backbones.pooling import global_pooling
 
 __all__ = ["ClassifierHead"]
 
@@ -24,8 +25,8 @@ class ClassifierHead:
 
     Args:
         num_classes: number of classes, at least 2 (at least 1 with `multi_label`).
-        pooling: how a feature map (height, width, channels) becomes a vector: "avg" (global average), "max" or
-            "flatten". Features that are vectors already are left as they are.
+        pooling: how a feature map (height, width, channels), or a row of tokens (tokens, channels), becomes a vector:
+            "avg" (global average), "max" or "flatten". Features that are vectors already are left as they are.
         dropout: share of the features dropped while training, in [0, 1).
         hidden: widths of dense layers with ReLU before the logits.
         l2: weight decay on the kernels, of at least 0, added to the loss.
@@ -114,14 +115,11 @@ class ClassifierHead:
     def _pooling_layers(self, rank: int) -> list[keras.layers.Layer]:
         if rank <= 2:
             return []
-        if rank != 4:
+        if rank not in (3, 4):
             raise ValueError(
-                f"Features must be (batch, channels) or (batch, height, width, channels). Received: rank {rank}. "
-                "Pool or reshape them at the end of the backbone."
+                "Features must be (batch, channels), (batch, tokens, channels) or (batch, height, width, channels). "
+                f"Received: rank {rank}. Pool or reshape them at the end of the backbone."
             )
-        make = {
-            "avg": keras.layers.GlobalAveragePooling2D,
-            "max": keras.layers.GlobalMaxPooling2D,
-            "flatten": keras.layers.Flatten,
-        }[self.pooling]
-        return [make(name="pooling")]
+        if self.pooling == "flatten":
+            return [keras.layers.Flatten(name="pooling")]
+        return [global_pooling(self.pooling, rank, name="pooling")]

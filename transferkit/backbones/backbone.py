@@ -10,6 +10,7 @@ import numpy as np
 
 from transferkit._checks import check_choice, check_int
 from transferkit.backbones.freezing import freeze, unfreeze
+from transferkit.backbones.pooling import global_pooling
 from transferkit.backbones.preprocessing import Preprocessing
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.data.pixels import PixelSpec
@@ -140,10 +141,8 @@ class Backbone:
 
 
 def _pooled(tensor: Any, pooling: str | None) -> Any:
-    if pooling is None or len(tensor.shape) != 4:
-        return tensor
-    layer = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
-    return layer()(tensor)
+    rank = len(tensor.shape)
+    return tensor if pooling is None or rank not in (3, 4) else global_pooling(pooling, rank)(tensor)
 
 
 def preprocessing_of(value: Any) -> Any:
