@@ -404,7 +404,7 @@ class Trainer:
 
 
 # Measured on photographs of cats and dogs: docs/speed.md has the curve.
-DEFAULT_VIEWS = 1
+DEFAULT_VIEWS = 2
 
 
 def _as_history(model: keras.Model, history: dict[str, list[float]], first_epoch: int) -> History:
