@@ -33,7 +33,7 @@ def small(input_shape: tuple[int, int, int], weights: str | None) -> keras.Model
     images = x = keras.Input(input_shape)
     for number, channels in enumerate((16, 32, 64, 128)):
         x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", use_bias=False, name=f"conv_{number}")(x)
-        x = keras.layers.BatchNormalization(name=f"norm_{number}")(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, name=f"norm_{number}")(x)
         x = keras.layers.ReLU(name=f"relu_{number}")(x)
     return keras.Model(images, x, name="small")
 

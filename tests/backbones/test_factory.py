@@ -226,3 +226,35 @@ def test_bad_registrations() -> None:
         tk.BackboneFactory.register("resnet-50", small_network)
     with pytest.raises(TypeError, match="`build` must be a function, class or keras.Model. Received: int"):
         tk.BackboneFactory.register("number", 3)
+
+
+def test_a_broken_file_in_keras_cache_is_thrown_away_said_and_fetched_again(
+    mobilenet_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cached = tmp_path / "models" / mobilenet_weights.name
+    cached.parent.mkdir()
+    # What an interrupted download of Keras' leaves lies there like a whole file.
+    cached.write_bytes(mobilenet_weights.read_bytes()[:300_000])
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+
+    def get_file(*_: object, **__: object) -> str:
+        if not cached.exists():
+            cached.write_bytes(mobilenet_weights.read_bytes())
+        return str(cached)
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
+    backbone = create("MobileNetV2", input_shape=(224, 224, 3), alpha=0.35)
+    assert "was broken and has been thrown away" in capsys.readouterr().err
+    given = create("MobileNetV2", input_shape=(224, 224, 3), alpha=0.35, weights=mobilenet_weights)
+    np.testing.assert_array_equal(backbone.model.get_weights()[0], given.model.get_weights()[0])
+
+
+def test_weights_from_an_address_are_fetched_and_checked(tmp_path: Path) -> None:
+    from transferkit._storage import sha256_of
+
+    made = create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
+    file = tmp_path / "mine.weights.h5"
+    made.model.save_weights(file)
+    options = {"input_shape": (32, 32, 3), "alpha": 0.35, "weights": file.as_uri()}
+    fetched = create("MobileNetV2", sha256=sha256_of(file), **options)
+    np.testing.assert_array_equal(fetched.model.get_weights()[0], made.model.get_weights()[0])
