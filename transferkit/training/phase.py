@@ -16,6 +16,7 @@ from transferkit.features.extract import LazyEngine, feature_arrays
 from transferkit.features.identity import model_identity
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
+from transferkit.training.steps import steps_per_call, take_many_steps
 
 __all__ = ["Extractor", "Features", "Prepared", "extract_features", "jit", "on_features", "on_images"]
 
@@ -146,9 +147,9 @@ def on_features(
         loss=objective.loss(),
         metrics=objective.metrics(),
         jit_compile=jit(),
-        # A step on features takes less time than the way into it through Python.
-        steps_per_execution=min(steps, 64),
+        steps_per_execution=steps_per_call(steps),
     )
+    take_many_steps(cut.upper, steps=steps, validation_steps=0 if validation is None else int(validation.cardinality()))
     return Prepared(cut.upper, batches, steps, validation)
 
 
