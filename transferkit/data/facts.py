@@ -19,17 +19,19 @@ import numpy as np
 from transferkit._storage import home
 from transferkit.data.decode import read_bytes
 from transferkit.data.memory import PIXEL_MEMORY, file_key
-from transferkit.data.pixels import Examined, PixelSpec, examine_many, threads
+from transferkit.data.pixels import Examined, PixelSpec, content_keys, examine_many, threads
 from transferkit.data.progress import with_bar
 from transferkit.errors import ImageError
 
-__all__ = ["FileFact", "difference_hash", "facts_of"]
+__all__ = ["FileFact", "difference_hash", "digests_of", "facts_of"]
 
 # A file changed twice within the clock's tick keeps its time of change; so what is this young is not remembered.
 _SETTLED_NS = 2 * 10**9
 # Changes whenever another version could judge a file otherwise.
 _VERSION = 2
 _CHUNK = 16
+# SQLite takes 999 values in a query at least.
+_ASKED = 500
 # Grey levels between the darkest and the lightest cell under which a picture is too flat to be told from others.
 _FLAT = 12.0
 
@@ -77,6 +79,20 @@ def facts_of(paths: Sequence[str], pixels: PixelSpec, *, progress: bool = True) 
             known[index] = dataclasses.replace(fact, bytes=max(0, stamps[index][0]))
         _record(paths, stamps, known, missing, started)
     return [fact for fact in known if fact is not None]
+
+
+def digests_of(paths: Sequence[str]) -> list[bytes]:
+    """Return 32 bytes for each file that stand for its contents, reading only those that are new or changed.
+
+    Raises:
+        ImageError: for the first file that must be read and cannot be.
+    """
+    # The database knows files by their absolute paths.
+    absolute = [os.path.abspath(path) for path in paths]
+    known = _recall(absolute, [_stamp(path) for path in absolute])
+    missing = [index for index, fact in enumerate(known) if fact is None]
+    read = dict(zip(missing, content_keys([paths[index] for index in missing])))
+    return [read[index] if fact is None else fact.digest for index, fact in enumerate(known)]
 
 
 def difference_hash(grey: np.ndarray) -> int | None:
@@ -170,15 +186,22 @@ _COLUMNS = "size, changed, digest, error, format, height, width, look"
 
 
 def _recall(paths: Sequence[str], stamps: Sequence[tuple[int, int]]) -> list[FileFact | None]:
+    names = [os.fsencode(path) for path in paths]
+    rows: dict[bytes, tuple] = {}
     with _database() as database:
         if database is None:
             return [None] * len(paths)
-        query = f"SELECT {_COLUMNS} FROM files WHERE path = ?"
         try:
-            rows = [database.execute(query, [os.fsencode(path)]).fetchone() for path in paths]
+            # Several hundred in one query take a third of the time of one query each.
+            for start in range(0, len(names), _ASKED):
+                asked = names[start : start + _ASKED]
+                places = ", ".join("?" * len(asked))
+                query = f"SELECT path, {_COLUMNS} FROM files WHERE path IN ({places})"
+                rows.update((row[0], row[1:]) for row in database.execute(query, asked))
         except sqlite3.Error:
             return [None] * len(paths)
-    return [_fact(row) if row is not None and row[:2] == stamp else None for row, stamp in zip(rows, stamps)]
+    found = [rows.get(name) for name in names]
+    return [_fact(row) if row is not None and row[:2] == stamp else None for row, stamp in zip(found, stamps)]
 
 
 def _fact(row: tuple) -> FileFact | None:

@@ -54,11 +54,14 @@ class Split:
         return len(self.labels)
 
     def keys(self) -> list[bytes]:
-        """Return 32 bytes for each example that stand for its contents, in order."""
-        if self.paths is not None:
-            from transferkit.data.pixels import content_keys
+        """Return 32 bytes for each example that stand for its contents, in order.
 
-            return content_keys(self.paths)
+        Files are read for it only where they changed since they were last read.
+        """
+        if self.paths is not None:
+            from transferkit.data.facts import digests_of
+
+            return digests_of(self.paths)
         if self.images is not None:
             kind = f"{self.images.dtype}{self.images.shape[1:]}".encode()
             return [hashlib.blake2b(kind + image.tobytes(), digest_size=32).digest() for image in self.images]

@@ -1,0 +1,80 @@
+"""The digests of a split's files: taken from what building the data set found, and never of contents that are gone."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit.data import PixelSpec, Split, content_keys
+from transferkit.data import facts as facts_module
+from transferkit.errors import ImageError
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that are read for their digests after the data set was built."""
+    names: list[str] = []
+
+    def spy(paths: list[str]) -> list[bytes]:
+        names.extend(map(os.path.basename, paths))
+        return content_keys(paths)
+
+    monkeypatch.setattr(facts_module, "content_keys", spy)
+    return names
+
+
+def aged(folder: Path) -> Path:
+    """Make all files old enough to be remembered."""
+    for path in folder.rglob("*.jpg"):
+        os.utime(path, (time.time() - 60, time.time() - 60))
+    return folder
+
+
+def split_of(paths: list[str]) -> Split:
+    return Split("train", np.zeros(len(paths), np.int32), PixelSpec((16, 16)), paths=tuple(paths))
+
+
+def test_digests_come_from_building_and_a_replaced_photograph_is_read(folder: Path, read: list[str]) -> None:
+    data = tk.DatasetBuilder(aged(folder), image_size=16).build()
+    split = data.splits["train"]
+    before = split.keys()
+    assert before == content_keys(split.paths) and read == []
+    other = Path(split.paths[3])
+    other.write_bytes(Path(split.paths[0]).read_bytes())
+    assert split.keys() == [*before[:3], before[0], *before[4:]]
+    assert read == [other.name]
+
+
+def test_files_too_young_to_be_remembered_are_read(folder: Path, read: list[str]) -> None:
+    split = tk.DatasetBuilder(folder, image_size=16).build().splits["train"]
+    assert split.keys() == content_keys(split.paths)
+    assert len(read) == len(split.paths)
+
+
+def test_paths_from_elsewhere_use_what_is_known(folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    split = tk.DatasetBuilder(aged(folder), image_size=16).build().splits["train"]
+    monkeypatch.chdir(folder)
+    relative = [os.path.relpath(path, folder) for path in split.paths]
+    assert split_of(relative).keys() == split.keys()
+    assert read == []
+    with pytest.raises(ImageError, match="no such file"):
+        split_of([*relative, "none.jpg"]).keys()
+
+
+def test_hundreds_of_files_in_any_order(tmp_path: Path, read: list[str]) -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    from PIL import Image
+
+    for number in range(1203):
+        pixels[0, 0] = number % 256, number // 256, 0
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        os.utime(tmp_path / f"{number}.png", (time.time() - 60, time.time() - 60))
+    paths = [str(tmp_path / f"{number}.png") for number in (*range(1202, -1, -1), 7, 7)]
+    facts_module.facts_of(paths, PixelSpec((16, 16)), progress=False)
+    assert split_of(paths).keys() == content_keys(paths)
+    assert read == []
