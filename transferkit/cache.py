@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
+from pathlib import Path
 
+from transferkit._checks import check_choice
 from transferkit._storage import home
-from transferkit.features.store import limit_bytes
+from transferkit.features.room import folder_size, limit_bytes, remove_folder, remove_remains
 
 __all__ = ["CacheInfo", "clear", "info"]
 
 # What can be made again; downloads and data sets are not among it.
-_PARTS = ("features", "engines", "pixels", "unpacked")
+_FOLDERS = ("features", "engines", "pixels", "unpacked")
+_PARTS = (*_FOLDERS, "files")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +24,8 @@ class CacheInfo:
 
     Attributes:
         folder: where.
-        bytes: part ("features", "engines", "pixels", "unpacked") to its size in bytes.
+        bytes: part to its size in bytes: "features" (stored), "engines" (converted), "pixels" (decoded images),
+            "unpacked" (archives), "files" (what is known of files by reading them).
         limit: how much the features may take, in bytes.
     """
 
@@ -34,18 +39,44 @@ class CacheInfo:
 
 
 def info() -> CacheInfo:
-    """Return how much space stored features, converted engines, decoded images and unpacked archives take.
+    """Return how much space each part takes that can be made again.
 
     >>> info().bytes.keys()
-    dict_keys(['features', 'engines', 'pixels', 'unpacked'])
+    dict_keys(['features', 'engines', 'pixels', 'unpacked', 'files'])
     """
-    sizes = {part: sum(path.stat().st_size for path in (home() / part).rglob("*") if path.is_file()) for part in _PARTS}
-    return CacheInfo(str(home()), sizes, limit_bytes())
+    sizes = {part: folder_size(home() / part) for part in _FOLDERS}
+    return CacheInfo(str(home()), {**sizes, "files": sum(map(_size, _databases()))}, limit_bytes())
 
 
-def clear() -> None:
-    """Remove all of that, and what is known of files by reading them; it is made again when it is needed."""
-    for part in _PARTS:
-        shutil.rmtree(home() / part, ignore_errors=True)
-    for path in home().glob("files-*.sqlite*"):
-        path.unlink(missing_ok=True)
+def clear(*parts: str) -> None:
+    """Remove what can be made again: all of it, or the parts that are named; it is made when it is needed.
+
+    Processes that are at work go on with what they have open.
+
+    Args:
+        parts: names of `info().bytes`; none means all.
+
+    Raises:
+        ValueError: when there is no such part.
+
+    >>> clear("features", "engines")
+    """
+    for part in [check_choice("parts", part, _PARTS) for part in parts] or _PARTS:
+        if part == "files":
+            for path in _databases():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        elif not remove_folder(home() / part):
+            # Where open files hold a folder in its place, what is in it goes one by one, as far as it can.
+            shutil.rmtree(home() / part, ignore_errors=True)
+    remove_remains(home())
+
+
+def _databases() -> list[Path]:
+    return sorted(home().glob("files-*.sqlite*"))
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size
+    return 0

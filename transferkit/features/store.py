@@ -1,42 +1,26 @@
 """What frozen models gave for images, on disk, found by what went into it.
 
-A store is a folder of shards for one computation (model, pixels, precision, augmented draw). A shard is one array file
-for each output and one file of keys; the keys are written last, so a shard without them is none. Rows are found by the
+A store is a folder of shards for one computation (model, pixels, precision, augmented draw). Rows are found by the
 digest of an image's contents, whoever computed them, in whatever order.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import shutil
 import sys
-import uuid
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from transferkit._storage import atomic_path, home
+from transferkit.features.room import limit_bytes, make_room, mark_in_use, root
+from transferkit.features.shards import StoredRows, open_shard, remove_shard, write_shard
 
-__all__ = ["FeatureStore", "StoredArray", "limit_bytes", "root"]
+__all__ = ["FeatureStore", "StoredArray", "limit_bytes", "make_room", "root"]
 
-_KEY_BYTES = 32
-LIMIT_VARIABLE = "TRANSFERKIT_CACHE_LIMIT"
-_DEFAULT_LIMIT = 20 * 10**9
-
-
-def root() -> Path:
-    """Return the folder of all stores."""
-    return home() / "features"
-
-
-def limit_bytes() -> int:
-    """Return how much all stores together may take: $TRANSFERKIT_CACHE_LIMIT in bytes, or 20 GB."""
-    return int(float(os.environ.get(LIMIT_VARIABLE) or _DEFAULT_LIMIT))
+# Where nothing can be written, such as on a full disk, so much is kept in memory instead.
+_MOST_IN_MEMORY = 1 << 30
+_ROWS_AT_ONCE = 1024
 
 
 class StoredArray:
@@ -47,8 +31,15 @@ class StoredArray:
         dtype: of the numbers.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray], places: np.ndarray) -> None:
-        self._parts, self._places = parts, places
+    def __init__(
+        self,
+        parts: Sequence[StoredRows | np.ndarray],
+        starts: np.ndarray,
+        places: np.ndarray,
+        in_use: BinaryIO | None = None,
+    ) -> None:
+        # As long as the array lives, its store is marked as in use.
+        self._parts, self._starts, self._places, self._in_use = parts, starts, places, in_use
         self.shape = (len(places), *parts[0].shape[1:])
         self.dtype = parts[0].dtype
 
@@ -62,17 +53,20 @@ class StoredArray:
 
     def __getitem__(self, rows: Any) -> np.ndarray:
         places = self._places[rows]
-        if places.ndim == 1:
-            return self._parts[places[0]][places[1]]
+        if places.ndim == 0:
+            return self[[rows]][0]
         result = np.empty((len(places), *self.shape[1:]), self.dtype)
-        for part in np.unique(places[:, 0]):
-            mine = places[:, 0] == part
-            result[mine] = self._parts[part][places[mine, 1]]
+        numbers = np.searchsorted(self._starts, places, side="right") - 1
+        for number in np.unique(numbers):
+            mine = numbers == number
+            result[mine] = self._parts[number][places[mine] - self._starts[number]]
         return result
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        result = self[np.arange(len(self))]
-        return result if dtype is None else result.astype(dtype)
+        result = np.empty(self.shape, dtype or self.dtype)
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            result[start : start + _ROWS_AT_ONCE] = self[start : start + _ROWS_AT_ONCE]
+        return result
 
 
 class FeatureStore:
@@ -82,23 +76,25 @@ class FeatureStore:
         identity: what is computed, in hexadecimal; it names the folder.
 
     Any number of processes may read and add at once: a shard appears whole under a name of its own, and two that
-    computed the same row have merely both done so.
+    computed the same row have merely both done so. What was found or added stays readable for as long as the store
+    and its arrays live, even when another process clears the folder.
     """
 
     def __init__(self, identity: str) -> None:
         self.folder = root() / identity
-        self._parts: list[tuple[np.ndarray, ...]] = []
-        self._places: dict[bytes, tuple[int, int]] = {}
+        self._parts: list[Sequence[StoredRows | np.ndarray]] = []
+        self._starts = [0]
+        self._places: dict[bytes, int] = {}
         self._seen: set[str] = set()
+        self._in_memory = 0
+        self._in_use: BinaryIO | None = None
 
     def refresh(self) -> None:
         """Take notice of all shards that are there by now."""
+        self._in_use = self._in_use or mark_in_use(self.folder)
         for path in sorted(self.folder.glob("*.keys")):
             if path.name not in self._seen:
-                self._seen.add(path.name)
                 self._open(path)
-        with contextlib.suppress(OSError):
-            os.utime(self.folder)
 
     def missing(self, keys: Sequence[bytes]) -> list[int]:
         """Return the places in `keys` of those that have no row yet, each key once."""
@@ -109,97 +105,62 @@ class FeatureStore:
         return list(asked.values())
 
     def add(self, keys: Sequence[bytes], arrays: Sequence[np.ndarray]) -> None:
-        """Write one shard: the rows of `keys`, one array for each output."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = uuid.uuid4().hex
-        sums = []
-        for number, array in enumerate(arrays):
-            with atomic_path(self.folder / f"{name}.{number}.npy") as path:
-                with open(path, "wb") as file:
-                    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
-                sums.append(_checksum(path))
-        header = json.dumps({"outputs": len(arrays), "sums": sums}).encode() + b"\n"
-        with atomic_path(self.folder / f"{name}.keys") as path:
-            path.write_bytes(header + b"".join(keys))
+        """Write one shard: the rows of `keys`, one array for each output; in memory where it cannot be written.
+
+        Raises:
+            OSError: when it cannot be written, and is too much for memory. What was written before stays.
+        """
+        for _ in range(5):
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                path = write_shard(self.folder, keys, arrays)
+                self._take(*open_shard(path))
+            except FileNotFoundError:
+                # Another process cleared the folder at this very moment.
+                continue
+            except OSError as error:
+                self._keep_in_memory(keys, arrays, error)
+            else:
+                self._seen.add(path.name)
+            return
+        self._keep_in_memory(keys, arrays, FileNotFoundError("it is removed again and again"))
 
     def rows(self, keys: Sequence[bytes]) -> tuple[StoredArray, ...]:
         """Return the rows of `keys`, in their order, one array for each output; every key must be there."""
-        places = np.array([self._places[key] for key in keys], np.int64).reshape(-1, 2)
-        return tuple(StoredArray([part[n] for part in self._parts], places) for n in range(len(self._parts[0])))
+        places = np.fromiter((self._places[key] for key in keys), np.int64, len(keys))
+        starts, outputs = np.array(self._starts[:-1]), range(len(self._parts[0]))
+        return tuple(StoredArray([part[n] for part in self._parts], starts, places, self._in_use) for n in outputs)
 
     def _open(self, path: Path) -> None:
+        self._seen.add(path.name)
         try:
-            keys, arrays = _read_shard(path)
-        except (OSError, ValueError, KeyError) as error:
+            self._take(*open_shard(path))
+        except FileNotFoundError:
+            # Another process removes it just now, or was killed while it did.
+            remove_shard(path)
+        except OSError as error:
+            print(f"transferkit: stored features in {path} cannot be read ({error}); not using them", file=sys.stderr)
+        except (ValueError, KeyError, TypeError) as error:
             print(f"transferkit: stored features in {path} are broken ({error}); computing them again", file=sys.stderr)
-            _remove_shard(path)
-            return
-        number = len(self._parts)
-        self._parts.append(arrays)
-        for row, key in enumerate(keys):
-            self._places.setdefault(key, (number, row))
+            remove_shard(path)
 
+    def _take(self, keys: Sequence[bytes], outputs: Sequence[StoredRows | np.ndarray]) -> None:
+        start = self._starts[-1]
+        self._parts.append(outputs)
+        self._starts.append(start + len(keys))
+        for row, key in enumerate(keys, start):
+            self._places.setdefault(key, row)
 
-def make_room(keep: Path) -> None:
-    """Remove the stores that were not used for longest, until all fit the limit; never `keep`."""
-    stores = [path for path in root().glob("*") if path.is_dir()]
-    sizes = {path: _size(path) for path in stores}
-    for path in sorted(stores, key=_used):
-        if sum(sizes.values()) <= limit_bytes():
-            return
-        if path != keep:
-            shutil.rmtree(path, ignore_errors=True)
-            sizes.pop(path)
-
-
-def _read_shard(path: Path) -> tuple[list[bytes], tuple[np.ndarray, ...]]:
-    header, _, body = path.read_bytes().partition(b"\n")
-    described = json.loads(header)
-    if len(body) % _KEY_BYTES:
-        raise ValueError("its keys are cut short")
-    keys = [body[start : start + _KEY_BYTES] for start in range(0, len(body), _KEY_BYTES)]
-    arrays = []
-    for number, wanted in enumerate(described["sums"]):
-        file = path.with_name(f"{path.stem}.{number}.npy")
-        if _checksum(file) != wanted:
-            raise ValueError("its checksum differs")
-        array = np.load(file, mmap_mode="r", allow_pickle=False)
-        if len(array) != len(keys):
-            raise ValueError("it has another number of rows than keys")
-        arrays.append(array)
-    return keys, tuple(arrays)
-
-
-def _remove_shard(path: Path) -> None:
-    for file in [path, *path.parent.glob(f"{path.stem}.*.npy")]:
-        with contextlib.suppress(OSError):
-            file.unlink()
-
-
-def _checksum(path: Path) -> int:
-    value = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 22):
-            value = zlib.crc32(chunk, value)
-    return value
-
-
-def _size(folder: Path) -> int:
-    return sum(_file_size(path) for path in _files(folder))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        yield from (path for path in folder.rglob("*") if path.is_file())
-
-
-def _file_size(path: Path) -> int:
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0
-
-
-def _used(folder: Path) -> float:
-    with contextlib.suppress(OSError):
-        return folder.stat().st_mtime
-    return 0.0
+    def _keep_in_memory(self, keys: Sequence[bytes], arrays: Sequence[np.ndarray], error: OSError) -> None:
+        reason = error.strerror or str(error)
+        if not self._in_memory:
+            what = "they are kept in memory and computed again next time"
+            print(f"transferkit: features cannot be stored in {self.folder} ({reason}); {what}", file=sys.stderr)
+        self._in_memory += sum(array.nbytes for array in arrays)
+        if self._in_memory > _MOST_IN_MEMORY:
+            raise OSError(
+                error.errno,
+                f"{self.folder} must take the features. Received: {reason}. What was stored before is "
+                "kept and not computed again: free space, set TRANSFERKIT_HOME to another disk, or use cache=False.",
+            ) from error
+        self._take(keys, [np.array(array) for array in arrays])
