@@ -18,6 +18,7 @@ import numpy as np
 from transferkit.data.pixels import pixel_batches
 from transferkit.data.records import Split
 from transferkit.features.engines import Engine, compile_engine
+from transferkit.features.half import as_stored
 from transferkit.features.identity import model_identity
 from transferkit.features.store import FeatureStore, StoredArray, make_room
 
@@ -88,6 +89,7 @@ def feature_arrays(
     batch_size: int = 32,
     store: bool = True,
     progress: bool = True,
+    feature_dtype: str = "float32",
 ) -> Arrays:
     """Return what a frozen model gives for every image of a split.
 
@@ -105,22 +107,25 @@ def feature_arrays(
         precision, batch_size: as `compile_engine` takes them.
         store: whether rows are read from and kept in the store.
         progress: whether a bar is shown when it takes more than a few seconds.
+        feature_dtype: "float32", or "float16" for rows of half the size, rounded to three digits.
 
     Returns:
-        One array for each output, float32, rows in the order of the split; read from disk as they are used.
+        One array for each output, of that type, rows in the order of the split; read from disk as they are used.
     """
     keys = split.keys()
     seeds = None if augmentation is None else _draw_seeds(keys, seed, view or 0)
     if isinstance(engine, str):
         engine = LazyEngine(model, engine, precision, batch_size)
     if not store:
-        return compute_shard(Shard(split, tuple(range(len(keys))), seeds, augmentation), engine.ready(len(keys)))
-    kept = FeatureStore(_store_identity(split, identity or model_identity(model), augmentation, seed, view, precision))
+        arrays = compute_shard(Shard(split, tuple(range(len(keys))), seeds, augmentation), engine.ready(len(keys)))
+        return tuple(as_stored(array, feature_dtype) for array in arrays)
+    numbers = precision, feature_dtype
+    kept = FeatureStore(_store_identity(split, identity or model_identity(model), augmentation, seed, view, numbers))
     kept.refresh()
     missing = kept.missing(keys)
     if missing:
         compiled = engine.ready(len(missing))
-        _fill(kept, keys, missing, split, seeds, augmentation, compiled, _rows_a_shard(model), progress)
+        _fill(kept, keys, missing, split, seeds, augmentation, compiled, _rows_a_shard(model), progress, feature_dtype)
         make_room(keep=kept.folder)
         kept.refresh()
     return kept.rows(keys)
@@ -136,12 +141,14 @@ def _fill(
     engine: Engine,
     rows: int,
     progress: bool,
+    feature_dtype: str,
 ) -> None:
     started = shown = time.monotonic()
     for start in range(0, len(missing), rows):
         places = tuple(missing[start : start + rows])
         shard = Shard(split, places, None if seeds is None else seeds[list(places)], augmentation)
-        kept.add([keys[place] for place in places], compute_shard(shard, engine))
+        arrays = [as_stored(array, feature_dtype) for array in compute_shard(shard, engine)]
+        kept.add([keys[place] for place in places], arrays)
         now = time.monotonic()
         if progress and now - started > 3 and now - shown > 0.5:
             shown = now
@@ -180,12 +187,14 @@ def _draw_seeds(keys: Sequence[bytes], seed: int, view: int) -> np.ndarray:
     return np.frombuffer(words, np.uint32).reshape(-1, 2)
 
 
-def _store_identity(split: Split, identity: str, augmentation: Any, seed: int, view: int | None, precision: str) -> str:
+def _store_identity(
+    split: Split, identity: str, augmentation: Any, seed: int, view: int | None, numbers: tuple[str, str]
+) -> str:
     pixels = split.pixels.identity() if split.paths is not None else "arrays"
     config = None
     if augmentation is not None:
         config = {key: value for key, value in augmentation.get_config().items() if key not in ("name", "trainable")}
-    parts = [_VERSION, identity, pixels, precision, config, (seed, view) if config is not None else None]
+    parts = [_VERSION, identity, pixels, numbers, config, (seed, view) if config is not None else None]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 

@@ -55,8 +55,10 @@ class StoredArray:
         places = self._places[rows]
         if places.ndim == 0:
             return self[[rows]][0]
-        result = np.empty((len(places), *self.shape[1:]), self.dtype)
         numbers = np.searchsorted(self._starts, places, side="right") - 1
+        if len(numbers) and (numbers == numbers[0]).all():
+            return self._parts[numbers[0]][places - self._starts[numbers[0]]]
+        result = np.empty((len(places), *self.shape[1:]), self.dtype)
         for number in np.unique(numbers):
             mine = numbers == number
             result[mine] = self._parts[number][places[mine] - self._starts[number]]

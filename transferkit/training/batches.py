@@ -15,7 +15,9 @@ __all__ = ["evaluation_batches", "training_batches"]
 
 _plain = tf.autograph.experimental.do_not_convert
 # Up to this size features are held in memory; beyond it, a batch's rows are read from disk.
-_IN_MEMORY_BYTES = 512 << 20
+_IN_MEMORY_BYTES = 128 << 20
+# Rows that go to TensorFlow at once: it copies what it is given more than once.
+_ROWS_AT_ONCE = 2048
 _EVALUATION_BATCH = 256
 # From the rows of a batch and their draws to (features, labels).
 Gather = Callable[[tf.Tensor, tf.Tensor], tuple[Any, tf.Tensor]]
@@ -32,7 +34,8 @@ def training_batches(
     of all draws, and after as many epochs as there are draws each image was seen in each of them.
 
     Args:
-        views: the draws of the images; arrays may be memory-mapped, and only the rows of a batch are read then.
+        views: the draws of the images, float32 or float16; batches are float32. Of stored arrays that are too large
+            for memory only the rows of a batch are read.
         labels: (n,) or (n, classes).
         batch_size: rows in a batch; the last one of an epoch may have fewer.
         seed: of the order.
@@ -66,18 +69,24 @@ def _gatherer(views: Sequence[View], labels: np.ndarray) -> Gather:
 
 
 def _from_memory(views: Sequence[View], labels: np.ndarray) -> Gather:
-    tables = [
-        tf.constant(np.concatenate([np.asarray(view[number], "float32") for view in views]))
-        for number in range(len(views[0]))
-    ]
+    tables = [_table([view[number] for view in views]) for number in range(len(views[0]))]
     targets = tf.constant(labels)
 
     def gather(rows: tf.Tensor, draws: tf.Tensor) -> tuple[Any, tf.Tensor]:
         places = draws * len(labels) + rows
-        tensors = tuple(tf.gather(table, places) for table in tables)
+        tensors = tuple(tf.cast(tf.gather(table, places), tf.float32) for table in tables)
         return (tensors[0] if len(tensors) == 1 else tensors), tf.gather(targets, rows)
 
     return gather
+
+
+def _table(arrays: Sequence[np.ndarray | StoredArray]) -> tf.Tensor:
+    parts = [
+        tf.constant(array[start : start + _ROWS_AT_ONCE])
+        for array in arrays
+        for start in range(0, len(array), _ROWS_AT_ONCE)
+    ]
+    return tf.concat(parts, axis=0)
 
 
 def _from_disk(views: Sequence[View], labels: np.ndarray) -> Gather:

@@ -46,11 +46,13 @@ class Extractor:
         seed: of the augmented draws.
         engine: "auto" or a name that `transferkit.features.engines` knows.
         precision: "float32" or "bfloat16".
+        feature_dtype: what stored features are kept as, "float32" or "float16".
     """
 
     seed: int
     engine: str
     precision: str
+    feature_dtype: str = "float32"
 
     def features(
         self,
@@ -74,6 +76,7 @@ class Extractor:
             view=view,
             engine=shared or self.engine,
             precision=self.precision,
+            feature_dtype=self.feature_dtype,
         )
 
 

@@ -53,7 +53,16 @@ class Plan:
         return "\n".join(lines)
 
 
-def make_plan(model: keras.Model, data: Any, *, cut: Cut, cache: bool, views: int, limit: int | None) -> Plan:
+def make_plan(
+    model: keras.Model,
+    data: Any,
+    *,
+    cut: Cut,
+    cache: bool,
+    views: int,
+    limit: int | None,
+    feature_dtype: str = "float32",
+) -> Plan:
     """Decide between stored features and ordinary training.
 
     Args:
@@ -63,13 +72,13 @@ def make_plan(model: keras.Model, data: Any, *, cut: Cut, cache: bool, views: in
         cache: whether the user allows stored features at all.
         views: augmented draws of each training image.
         limit: largest size of the features in bytes; None for the smaller of 10 GB and half the free disk.
+        feature_dtype: what features are stored as.
     """
     views = views if cut.augmentation is not None else 1
     training = len(data.splits["train"]) if "train" in data.splits else 0
     held_out = len(data.splits["validation"]) if "validation" in data.splits else 0
-    size = (
-        sum(4 * math.prod(side or 1 for side in shape[1:]) for shape in _crossing(cut)) if cut.lower is not None else 0
-    )
+    itemsize = np.dtype(feature_dtype).itemsize
+    size = sum(itemsize * math.prod(side or 1 for side in shape[1:]) for shape in _crossing(cut))
     total = size * (training * views + held_out)
     limit = _default_limit() if limit is None else limit
     if not cache:

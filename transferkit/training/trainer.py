@@ -19,6 +19,7 @@ from transferkit.data.records import Data
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
 from transferkit.features.cut import Cut, constant_part
+from transferkit.features.half import FEATURE_DTYPES
 from transferkit.prediction import Prediction, Predictor, probabilities_of
 from transferkit.training.checkpoint import Checkpoint, SaveEveryEpoch
 from transferkit.training.history import History, Phase, RunHistory
@@ -54,6 +55,7 @@ class Trainer:
             by 1e-4 to 1e-2 of the largest.
         feature_limit: largest size of stored features of a phase in bytes; None for the smaller of 10 GB and
             half the free disk.
+        feature_dtype: "float32", or "float16" for stored features of half the size, rounded to three digits.
 
     Attributes:
         model: the keras.Model, compiled.
@@ -83,6 +85,7 @@ class Trainer:
         engine: str = "auto",
         precision: str = "float32",
         feature_limit: int | None = None,
+        feature_dtype: str = "float32",
     ) -> None:
         if not isinstance(model, keras.Model):
             raise TypeError(
@@ -97,6 +100,7 @@ class Trainer:
         self.engine = engine
         self.precision = check_choice("precision", precision, ("float32", "bfloat16"))
         self.feature_limit = None if feature_limit is None else check_int("feature_limit", feature_limit, minimum=0)
+        self.feature_dtype = check_choice("feature_dtype", feature_dtype, FEATURE_DTYPES)
         self.history = RunHistory()
         self._objective = objective_for(model)
         self._data: Data | None = None
@@ -205,6 +209,7 @@ class Trainer:
             cache=self.cache,
             views=self._view_count(views),
             limit=self.feature_limit,
+            feature_dtype=self.feature_dtype,
         )
 
     def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
@@ -328,7 +333,7 @@ class Trainer:
         return self._known_cut[1]
 
     def _extractor(self) -> Extractor:
-        return Extractor(self.seed, self.engine, self.precision)
+        return Extractor(self.seed, self.engine, self.precision, self.feature_dtype)
 
     def _record_solution(self, data: Data, views: int | str) -> History:
         plan = self.plan(data, views=views)
