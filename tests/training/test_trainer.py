@@ -205,7 +205,10 @@ class TestBadCalls:
             ({"learning_rate": 0}, "`learning_rate` must be a finite number above 0. Received: 0."),
             ({"learning_rate": float("nan")}, "`learning_rate` must be a finite number above 0. Received: nan."),
             ({"seed": -1}, "`seed` must be an integer of at least 0. Received: -1."),
-            ({"precision": "float16"}, "`precision` must be one of 'float32', 'bfloat16'. Received: 'float16'."),
+            (
+                {"precision": "half"},
+                "`precision` must be one of 'float32', 'bfloat16', 'float16'. Received: 'half'.",
+            ),
         ],
     )
     def test_arguments_out_of_range(self, options: dict[str, Any], text: str) -> None:

@@ -49,7 +49,8 @@ class Checkpoint:
         if not self.path.is_file():
             return {}, False
         # The optimizer's variables must be there before they can be set: Keras drops their values otherwise.
-        model.optimizer.build(model.trainable_variables)
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         state = _state(model)
         with np.load(self.path, allow_pickle=False) as saved:
             record = json.loads(str(saved["record"]))

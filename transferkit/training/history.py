@@ -29,6 +29,7 @@ class Phase:
         seconds: wall time.
         learning_rate: the one that the phase started with.
         trained_on: "images" (ordinary Keras training) or "features" (the constant part was run beforehand).
+        precision: in which the trained part computed.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Phase:
     seconds: float
     learning_rate: float
     trained_on: str
+    precision: str = "float32"
 
     @property
     def epochs(self) -> int:

@@ -16,9 +16,13 @@ from transferkit.features.extract import LazyEngine, feature_arrays
 from transferkit.features.identity import model_identity
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
+from transferkit.training.precision import has_gpu
 from transferkit.training.steps import steps_per_call, take_many_steps
 
 __all__ = ["Extractor", "Features", "Prepared", "extract_features", "jit", "on_features", "on_images"]
+
+# Steps on images in one call on a GPU: enough to hide the way through Python, few enough to show progress.
+_MOST_STEPS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +90,22 @@ def on_images(model: keras.Model, data: Data, *, seed: int, first_epoch: int, ep
     if split is None or split.stream is not None:
         return Prepared(model, data.train, None, data.validation)
     batches = training_stream(split, batch_size=data.batch_size, seed=seed, first_epoch=first_epoch, epochs=epochs)
-    return Prepared(model, batches, _steps(split, data), data.validation)
+    steps = _steps(split, data)
+    if has_gpu():
+        _take_several_steps(model, steps)
+    return Prepared(model, batches, steps, data.validation)
+
+
+def _take_several_steps(model: keras.Model, steps: int) -> None:
+    """Take several steps in one call, where the way through Python takes as long as a step.
+
+    Their number divides an epoch's steps, for Keras would go on into the next epoch's batches otherwise. On a
+    processor it was measured not to help, and progress would be seen less often.
+    """
+    several = max(count for count in range(1, _MOST_STEPS + 1) if steps % count == 0)
+    if several != model.steps_per_execution:
+        model.steps_per_execution = several
+        model.train_function = model.test_function = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +177,7 @@ def on_features(
 
 def jit() -> bool | str:
     """Return Keras' `jit_compile` for this machine: XLA makes convolution nets ten times slower on a CPU."""
-    return "auto" if tf.config.list_physical_devices("GPU") else False
+    return "auto" if has_gpu() else False
 
 
 def _steps(split: Split, data: Data) -> int:

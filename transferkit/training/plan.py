@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from transferkit._storage import home
+from transferkit.training.step_time import AS_ASKED, Choice
 
 if TYPE_CHECKING:
     from transferkit.features.cut import Cut
@@ -31,6 +32,7 @@ class Plan:
         bytes_per_image: size of what crosses the cut, for one image.
         total_bytes: size of all stored features of the phase.
         trainable: numbers that are trained.
+        precision: in which precision the trained part computes, and why.
     """
 
     trained_on: str
@@ -41,6 +43,7 @@ class Plan:
     bytes_per_image: int
     total_bytes: int
     trainable: int
+    precision: Choice = AS_ASKED
 
     def __str__(self) -> str:
         lines = [f"Trained on {self.trained_on}: {self.reason}.", f"{self.trainable:,} numbers are trained."]
@@ -50,6 +53,8 @@ class Plan:
             lines.append(f"The constant part ends at {shapes}: {self.bytes_per_image / 1e3:,.1f} kB an image.")
             if self.trained_on == "features":
                 lines.append(f"{self.images:,} images{draws} are run once: {self.total_bytes / 1e6:,.1f} MB.")
+        if self.precision != AS_ASKED:
+            lines.append(str(self.precision))
         return "\n".join(lines)
 
 

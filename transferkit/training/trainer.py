@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -28,8 +29,10 @@ from transferkit.training.measure import logits_of
 from transferkit.training.objective import objective_for
 from transferkit.training.phase import Extractor, Prepared, extract_features, jit, on_features, on_images
 from transferkit.training.plan import Plan, make_plan
+from transferkit.training.precision import check_precision, has_gpu, scaled, trained_in
 from transferkit.training.seeding import SeedEveryEpoch
 from transferkit.training.solver import SOLVERS, solve_head
+from transferkit.training.step_time import Choice, choose_precision
 
 __all__ = ["Trainer"]
 
@@ -51,8 +54,10 @@ class Trainer:
             (the patience of early stopping) starts anew.
         callbacks: Keras callbacks for every phase.
         engine: what runs the constant part: "auto" or a name that `transferkit.features.engines` knows.
-        precision: "float32", or "bfloat16" for a constant part that runs faster and gives features that are off
-            by 1e-4 to 1e-2 of the largest.
+        precision: "float32"; or "bfloat16", in which the constant part runs faster, with features that are off by
+            1e-4 to 1e-2 of the largest, and the convolutions and dense layers of the trained part compute where a
+            step was measured to be faster so. With a GPU, also "float16". Variables, optimizer, loss, logits and
+            statistics stay float32, and so does the model that is saved.
         feature_limit: largest size of stored features of a phase in bytes; None for the smaller of 10 GB and
             half the free disk.
         feature_dtype: "float32", or "float16" for stored features of half the size, rounded to three digits.
@@ -98,7 +103,7 @@ class Trainer:
         self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
         self.callbacks = tuple(callbacks)
         self.engine = engine
-        self.precision = check_choice("precision", precision, ("float32", "bfloat16"))
+        self.precision = check_precision(precision)
         self.feature_limit = None if feature_limit is None else check_int("feature_limit", feature_limit, minimum=0)
         self.feature_dtype = check_choice("feature_dtype", feature_dtype, FEATURE_DTYPES)
         self.history = RunHistory()
@@ -195,14 +200,15 @@ class Trainer:
         return self._train("fine-tuning", data, epochs, views, options)
 
     def plan(self, data: Data, *, views: int | str = "auto") -> Plan:
-        """Return which part of the model is constant now, and what storing its results costs; `print` it.
+        """Return which part of the model is constant now, what storing its results costs, and in which precision the
+        rest will compute; `print` it.
 
         Args:
             data: what `DatasetBuilder.build()` gave.
             views: as in `fit`.
         """
         self._check_data(data)
-        return make_plan(
+        plan = make_plan(
             self.model,
             data,
             cut=self._cut(),
@@ -211,6 +217,7 @@ class Trainer:
             limit=self.feature_limit,
             feature_dtype=self.feature_dtype,
         )
+        return dataclasses.replace(plan, precision=self._choice(plan, data, measure=False))
 
     def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
         """Measure the classifier on held-out images.
@@ -274,13 +281,14 @@ class Trainer:
         self._data = data
         first_epoch = sum(phase.epochs for phase in self.history)
         rate = float(self.model.optimizer.learning_rate)
-        checkpoint = self._checkpoint(data, name, epochs, rate)
+        plan = dataclasses.replace(plan, precision=self._choice(plan, data, measure=True))
+        checkpoint = self._checkpoint(plan, data, name, epochs, rate)
         done, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
         started = time.perf_counter()
         if not finished:
             done = self._run(plan, data, first_epoch, epochs, done, checkpoint, options)
         seconds = time.perf_counter() - started
-        self.history.append(Phase(name, done, first_epoch, seconds, rate, plan.trained_on))
+        self.history.append(Phase(name, done, first_epoch, seconds, rate, plan.trained_on, plan.precision.precision))
         return _as_history(self.model, done, first_epoch)
 
     def _run(
@@ -299,7 +307,8 @@ class Trainer:
         if checkpoint is not None:
             # The checkpoint comes last, so that it holds what the other callbacks did at the end of an epoch.
             callbacks.append(SaveEveryEpoch(checkpoint, self.model, done))
-        history = run_fit(self._prepare(plan, data, **span), self.model, callbacks=callbacks, **span, **options)
+        with trained_in(_trained_part(self.model, plan), plan.precision.precision):
+            history = run_fit(self._prepare(plan, data, **span), self.model, callbacks=callbacks, **span, **options)
         return {name: [*done.get(name, []), *map(float, values)] for name, values in history.history.items()}
 
     def _prepare(self, plan: Plan, data: Data, *, first_epoch: int, epochs: int) -> Prepared:
@@ -333,7 +342,9 @@ class Trainer:
         return self._known_cut[1]
 
     def _extractor(self) -> Extractor:
-        return Extractor(self.seed, self.engine, self.precision, self.feature_dtype)
+        # No engine runs a constant part in reduced precision on a GPU.
+        precision = "float32" if has_gpu() else self.precision
+        return Extractor(self.seed, self.engine, precision, self.feature_dtype)
 
     def _record_solution(self, data: Data, views: int | str) -> History:
         plan = self.plan(data, views=views)
@@ -345,7 +356,11 @@ class Trainer:
         self.history.append(Phase("frozen", done, first_epoch, seconds, 0.0, plan.trained_on))
         return _as_history(self.model, done, first_epoch)
 
-    def _checkpoint(self, data: Data, name: str, epochs: int, rate: float) -> Checkpoint | None:
+    def _choice(self, plan: Plan, data: Data, *, measure: bool) -> Choice:
+        part = _trained_part(self.model, plan)
+        return choose_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
+
+    def _checkpoint(self, plan: Plan, data: Data, name: str, epochs: int, rate: float) -> Checkpoint | None:
         if self.checkpoint_dir is None:
             return None
         identity = {
@@ -353,6 +368,8 @@ class Trainer:
             "seed": self.seed,
             "learning_rate": rate,
             "batch_size": data.batch_size,
+            "precision": self.precision,
+            "trained_in": plan.precision.precision,
             "epochs": epochs,
             "classes": list(data.class_names),
             "images": {split: len(files) for split, files in data.files.items()},
@@ -396,7 +413,7 @@ class Trainer:
 
     def _compile(self, learning_rate: float) -> None:
         self.model.compile(
-            optimizer=keras.optimizers.Adam(learning_rate),
+            optimizer=scaled(keras.optimizers.Adam(learning_rate), self.precision),
             loss=self._objective.loss(),
             metrics=self._objective.metrics(),
             jit_compile=jit(),
@@ -410,6 +427,10 @@ class Trainer:
 
 # Measured on photographs of cats and dogs: docs/speed.md has the curve.
 DEFAULT_VIEWS = 2
+
+
+def _trained_part(model: keras.Model, plan: Plan) -> keras.Model:
+    return plan.cut.upper if plan.trained_on == "features" and plan.cut is not None else model
 
 
 def _as_history(model: keras.Model, history: dict[str, list[float]], first_epoch: int) -> History:
