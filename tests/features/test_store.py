@@ -17,7 +17,7 @@ import transferkit as tk
 from tests.training.conftest import small_network
 from transferkit.data import Split
 from transferkit.data.pixels import PixelSpec
-from transferkit.features import extract
+from transferkit.features import extract, shards
 from transferkit.features.extract import feature_arrays
 from transferkit.features.identity import model_identity
 from transferkit.features.store import FeatureStore
@@ -165,3 +165,55 @@ def test_two_processes_fill_one_store_and_one_is_killed(drawn: Path, own_home: P
     assert counted == []
     (fresh,) = feature_arrays(split_of_files(paths), model, store=False)
     np.testing.assert_allclose(np.asarray(stored), fresh, atol=1e-5)
+
+
+class Means:
+    """An engine that any process can make in no time: the mean of each colour."""
+
+    batch_size = 4
+
+    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+        return (images.mean(axis=(1, 2), dtype=np.float32),)
+
+
+def _fill_shards(paths: list[Path], home: str, turn: int, killed: bool) -> None:
+    """Fill a store, shard by shard of a fixed list, beginning with another one in each process."""
+    os.environ["TRANSFERKIT_HOME"] = home
+    split = split_of_files(paths)
+    keys, kept, added = split.keys(), FeatureStore("together"), 0
+    starts = list(range(0, len(paths), 5))
+    for start in starts[turn:] + starts[:turn]:
+        places = tuple(range(start, min(start + 5, len(paths))))
+        kept.refresh()
+        # There must be time to clear the store meanwhile, and always something to write for the one that is killed.
+        time.sleep(0.05)
+        if killed or kept.missing([keys[place] for place in places]):
+            if killed and added == 1:
+                # The arrays are written and the keys not yet.
+                shards._remember_checked = lambda path, stamps: os.kill(os.getpid(), signal.SIGKILL)
+            kept.add([keys[place] for place in places], extract.compute_shard(extract.Shard(split, places), Means()))
+            added += 1
+
+
+def test_several_processes_fill_one_store_shard_by_shard_while_one_clears(drawn: Path, own_home: Path) -> None:
+    paths = sorted(drawn.glob("*/*/*.jpg"))
+    context = multiprocessing.get_context("spawn")
+    processes = [
+        context.Process(target=_fill_shards, args=(paths, str(own_home), 4 * turn, turn == 1)) for turn in range(3)
+    ]
+    for process in processes:
+        process.start()
+    cleared = 0
+    while any(process.is_alive() for process in processes):
+        if cleared < 3 and list((own_home / "features").rglob("*.keys")):
+            tk.cache.clear("features")
+            cleared += 1
+        time.sleep(0.02)
+    assert [process.exitcode for process in processes] == [0, -signal.SIGKILL, 0]
+    assert cleared
+    _fill_shards(paths, str(own_home), 0, False)
+    split, kept = split_of_files(paths), FeatureStore("together")
+    kept.refresh()
+    (stored,) = kept.rows(split.keys())
+    (fresh,) = extract.compute_shard(extract.Shard(split, tuple(range(len(paths)))), Means())
+    np.testing.assert_array_equal(np.asarray(stored), fresh)

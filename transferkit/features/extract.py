@@ -72,8 +72,16 @@ class LazyEngine:
 
 def compute_shard(shard: Shard, engine: Engine) -> tuple[np.ndarray, ...]:
     """Return the rows of a shard, one array for each output; nothing else is read, changed or kept."""
-    batches = [engine(images) for images in _images(shard, engine.batch_size)]
-    return tuple(np.concatenate(parts) for parts in zip(*batches))
+    arrays: tuple[np.ndarray, ...] = ()
+    done = 0
+    for images in _images(shard, engine.batch_size):
+        outputs = engine(images)
+        # Made once and filled: batches that are put together in the end would be in memory twice.
+        arrays = arrays or tuple(np.empty((len(shard.places), *part.shape[1:]), part.dtype) for part in outputs)
+        for array, part in zip(arrays, outputs):
+            array[done : done + len(part)] = part
+        done += len(images)
+    return arrays
 
 
 def feature_arrays(

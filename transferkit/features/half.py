@@ -27,11 +27,12 @@ def as_stored(array: np.ndarray, dtype: str) -> np.ndarray:
     """
     if dtype == "float32" or array.dtype != np.float32:
         return array
-    beyond = int(np.count_nonzero(np.abs(array) > _LARGEST))
+    beyond = int(np.count_nonzero((array > _LARGEST) | (array < -_LARGEST)))
     if beyond:
         print(
             f"transferkit: {beyond:,} features of {array.size:,} are beyond float16 and clipped to {_LARGEST:,.0f}; "
             "use feature_dtype='float32' to keep them",
             file=sys.stderr,
         )
-    return np.clip(array, -_LARGEST, _LARGEST).astype(np.float16)
+        array = np.clip(array, -_LARGEST, _LARGEST)
+    return array.astype(np.float16)
