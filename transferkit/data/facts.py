@@ -32,6 +32,7 @@ _VERSION = 2
 _CHUNK = 16
 # SQLite takes 999 values in a query at least.
 _ASKED = 500
+_AT_ONCE = 10_000
 # Grey levels between the darkest and the lightest cell under which a picture is too flat to be told from others.
 _FLAT = 12.0
 
@@ -87,12 +88,8 @@ def digests_of(paths: Sequence[str]) -> list[bytes]:
     Raises:
         ImageError: for the first file that must be read and cannot be.
     """
-    # The database knows files by their absolute paths.
-    absolute = [os.path.abspath(path) for path in paths]
-    known = _recall(absolute, [_stamp(path) for path in absolute])
-    missing = [index for index, fact in enumerate(known) if fact is None]
-    read = dict(zip(missing, content_keys([paths[index] for index in missing])))
-    return [read[index] if fact is None else fact.digest for index, fact in enumerate(known)]
+    # Part by part: all that is known of a hundred thousand files takes more memory than their digests.
+    return [digest for start in range(0, len(paths), _AT_ONCE) for digest in _digests(paths[start : start + _AT_ONCE])]
 
 
 def difference_hash(grey: np.ndarray) -> int | None:
@@ -137,6 +134,15 @@ def _examine(paths: Sequence[str], spec: PixelSpec) -> list[FileFact]:
         else:
             facts.append(FileFact(_digest_of_broken(path), examined.reason))
     return facts
+
+
+def _digests(paths: Sequence[str]) -> list[bytes]:
+    # The database knows files by their absolute paths.
+    absolute = [os.path.abspath(path) for path in paths]
+    known = _recall(absolute, [_stamp(path) for path in absolute])
+    missing = [index for index, fact in enumerate(known) if fact is None]
+    read = dict(zip(missing, content_keys([paths[index] for index in missing])))
+    return [read[index] if fact is None else fact.digest for index, fact in enumerate(known)]
 
 
 def _digest_of_broken(path: str) -> bytes:
@@ -186,32 +192,31 @@ _COLUMNS = "size, changed, digest, error, format, height, width, look"
 
 
 def _recall(paths: Sequence[str], stamps: Sequence[tuple[int, int]]) -> list[FileFact | None]:
-    names = [os.fsencode(path) for path in paths]
-    rows: dict[bytes, tuple] = {}
+    found: list[FileFact | None] = []
     with _database() as database:
         if database is None:
             return [None] * len(paths)
         try:
             # Several hundred in one query take a third of the time of one query each.
-            for start in range(0, len(names), _ASKED):
-                asked = names[start : start + _ASKED]
-                places = ", ".join("?" * len(asked))
+            for start in range(0, len(paths), _ASKED):
+                names = [os.fsencode(path) for path in paths[start : start + _ASKED]]
+                places = ", ".join("?" * len(names))
                 query = f"SELECT path, {_COLUMNS} FROM files WHERE path IN ({places})"
-                rows.update((row[0], row[1:]) for row in database.execute(query, asked))
+                rows = {row[0]: row[1:] for row in database.execute(query, names)}
+                found += [_fact(rows.get(name), stamp) for name, stamp in zip(names, stamps[start : start + _ASKED])]
         except sqlite3.Error:
             return [None] * len(paths)
-    found = [rows.get(name) for name in names]
-    return [_fact(row) if row is not None and row[:2] == stamp else None for row, stamp in zip(found, stamps)]
+    return found
 
 
-def _fact(row: tuple) -> FileFact | None:
+def _fact(row: tuple | None, stamp: tuple[int, int]) -> FileFact | None:
+    if row is None or row[:2] != stamp:
+        return None
     size, _, digest, error, form, height, width, look = row
-    good = isinstance(digest, bytes) and len(digest) == 32 and (look is None or len(look) == 8)
-    return (
-        FileFact(digest, error, form, height, width, None if look is None else int.from_bytes(look, "big"), size)
-        if good
-        else None
-    )
+    if not isinstance(digest, bytes) or len(digest) != 32 or (look is not None and len(look) != 8):
+        return None
+    look = None if look is None else int.from_bytes(look, "big")
+    return FileFact(digest, error, form, height, width, look, size)
 
 
 def _record(
@@ -221,17 +226,18 @@ def _record(
     indices: Sequence[int],
     started: int,
 ) -> None:
-    rows = []
-    for index in indices:
-        fact = facts[index]
-        # What cannot be read today (a share that is away, a permission) may be readable tomorrow.
-        if fact is not None and fact.digest and 0 <= stamps[index][1] < started - _SETTLED_NS:
-            look = None if fact.look is None else fact.look.to_bytes(8, "big")
-            what = fact.digest, fact.error, fact.format, fact.height, fact.width, look
-            rows.append((os.fsencode(paths[index]), *stamps[index], *what))
+    def rows() -> Iterator[tuple]:
+        for index in indices:
+            fact = facts[index]
+            # What cannot be read today (a share that is away, a permission) may be readable tomorrow.
+            if fact is not None and fact.digest and 0 <= stamps[index][1] < started - _SETTLED_NS:
+                look = None if fact.look is None else fact.look.to_bytes(8, "big")
+                what = fact.digest, fact.error, fact.format, fact.height, fact.width, look
+                yield os.fsencode(paths[index]), *stamps[index], *what
+
     with _database() as database:
         if database is not None:
             with contextlib.suppress(sqlite3.Error), database:
                 database.executemany(
-                    f"INSERT OR REPLACE INTO files (path, {_COLUMNS}) VALUES ({', '.join('?' * 9)})", rows
+                    f"INSERT OR REPLACE INTO files (path, {_COLUMNS}) VALUES ({', '.join('?' * 9)})", rows()
                 )
