@@ -15,7 +15,7 @@ __all__ = ["evaluation_batches", "training_batches"]
 
 _plain = tf.autograph.experimental.do_not_convert
 # Up to this size features are held in memory; beyond it, a batch's rows are read from disk.
-_IN_MEMORY_BYTES = 128 << 20
+_IN_MEMORY_BYTES = 96 << 20
 # Rows that go to TensorFlow at once: it copies what it is given more than once.
 _ROWS_AT_ONCE = 2048
 _EVALUATION_BATCH = 256
