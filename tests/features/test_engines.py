@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import pytest
 
 from tests.training.conftest import small_network
 from transferkit.features.engines import EngineError, choose, compile_engine, openvino, relative_error
+from transferkit.features.engines.measurements import guessed_seconds
 
 BUILD = {
     "small": lambda: small_network(48),
@@ -60,7 +62,7 @@ def test_a_model_of_several_outputs() -> None:
 
 
 class _Nan:
-    name, precision, batch_size = "openvino", "float32", 8
+    name, precision, batch_size, streams = "openvino", "float32", 8, 1
 
     def __init__(self, *_: object) -> None:
         pass
@@ -90,6 +92,54 @@ def test_measurements_are_remembered_and_followed(own_home: Path) -> None:
     for slow, fast in (("openvino", "frozen_graph"), ("frozen_graph", "openvino")):
         file.write_text(json.dumps({key: {slow: [0.0, 1.0], fast: [0.0, 1e-6]}}))
         assert compile_engine(model, batch_size=8, count=1000).name == fast
+
+
+@pytest.mark.parametrize("broken", ["", "[]", '{"key": 1}', '{"KEY": {"openvino": ["a"]}}', '{"KEY": [1, 2]}'])
+def test_measurements_that_cannot_be_read_count_as_none(own_home: Path, broken: str) -> None:
+    model = small_network(48)
+    compile_engine(model, batch_size=8, count=None)
+    file = own_home / "engines" / "measurements.json"
+    (key,) = json.loads(file.read_text())
+    file.write_text(broken.replace("KEY", key))
+    compile_engine(model, batch_size=8, count=None)
+    assert set(json.loads(file.read_text())[key]) == {"openvino", "frozen_graph"}
+
+
+@pytest.mark.parametrize(("seconds", "count", "expected"), [(1e-3, 100, "frozen_graph"), (1e-2, 1000, "openvino")])
+def test_without_measurements_the_work_to_come_decides_whether_converting_pays(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, count: int, expected: str
+) -> None:
+    monkeypatch.setattr(choose, "guessed_seconds", lambda model: seconds)
+    assert compile_engine(small_network(48), batch_size=8, count=count).name == expected
+
+
+def test_the_guess_grows_with_the_network() -> None:
+    small, large = (guessed_seconds(BUILD[name]()) for name in ("MobileNetV2", "ResNet50"))
+    assert 0 < 5 * small < large
+
+
+@pytest.mark.parametrize("engine", ["keras", "frozen_graph", "openvino"])
+def test_one_engine_serves_many_threads_and_any_number_of_images(engine: str) -> None:
+    model = BUILD["MobileNetV2"]()
+    images = images_for(model, 50)
+    expected = model.predict(images.astype("float32"), verbose=0)
+    compiled = compile_engine(model, engine=engine, batch_size=4)
+    (whole,) = compiled(images)
+    assert relative_error((whole,), (expected,)) < 1e-4
+    parts = [slice(start, start + size) for size in (1, 3, 4, 11, 50) for start in range(0, 50, size)]
+    with ThreadPoolExecutor(max_workers=7) as pool:
+        for part, (got,) in zip(parts, pool.map(lambda part: compiled(images[part]), parts)):
+            assert relative_error((got,), (expected[part],)) < 1e-4
+
+
+def test_a_call_that_fails_leaves_the_engine_in_order() -> None:
+    model = small_network(48)
+    compiled = compile_engine(model, engine="openvino", batch_size=4)
+    images = images_for(model, 12)
+    for _ in range(2 * compiled.streams + 1):
+        with pytest.raises((RuntimeError, ValueError)):
+            compiled(images[:, :40])
+    assert compiled(images)[0].shape[0] == 12
 
 
 def test_a_converted_model_that_was_cut_is_converted_again(own_home: Path) -> None:

@@ -18,8 +18,9 @@ from tests.training.conftest import small_network
 from transferkit.data import Split
 from transferkit.data.pixels import PixelSpec
 from transferkit.features import extract, shards
-from transferkit.features.extract import feature_arrays
+from transferkit.features.extract import feature_arrays, feature_views
 from transferkit.features.identity import model_identity
+from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureStore
 
 
@@ -75,9 +76,9 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counts: list[int] = []
     original = extract.compute_shard
 
-    def counting(shard: extract.Shard, engine: object) -> tuple[np.ndarray, ...]:
+    def counting(shard: Shard, engine: object, **options: object) -> tuple[np.ndarray, ...]:
         counts.append(len(shard.places))
-        return original(shard, engine)
+        return original(shard, engine, **options)
 
     monkeypatch.setattr(extract, "compute_shard", counting)
     return counts
@@ -106,9 +107,9 @@ def test_other_weights_pixels_and_draws_have_rows_of_their_own(drawn: Path, coun
     model = small_network(48)
     split = split_of_files(sorted(drawn.glob("train/*/*.jpg"))[:4])
     block = tk.AugmentationBlock(rotation=0.2)
-    options = [{}, {"augmentation": block, "view": 0}, {"augmentation": block, "view": 1}]
-    options.append({"augmentation": block, "view": 0, "seed": 1})
-    results = [np.asarray(feature_arrays(split, model, **one)[0]) for one in options]
+    options = [{}, {"augmentation": block, "views": [0]}, {"augmentation": block, "views": [1]}]
+    options.append({"augmentation": block, "views": [0], "seed": 1})
+    results = [np.asarray(feature_views(split, model, **one)[0][0]) for one in options]
     model.get_layer("block0_conv").set_weights([np.ones((3, 3, 3, 8)), np.zeros(8)])
     results.append(np.asarray(feature_arrays(split, model)[0]))
     assert counted == [4] * 5
@@ -191,7 +192,7 @@ def _fill_shards(paths: list[Path], home: str, turn: int, killed: bool) -> None:
             if killed and added == 1:
                 # The arrays are written and the keys not yet.
                 shards._remember_checked = lambda path, stamps: os.kill(os.getpid(), signal.SIGKILL)
-            kept.add([keys[place] for place in places], extract.compute_shard(extract.Shard(split, places), Means()))
+            kept.add([keys[place] for place in places], compute_shard(Shard(split, places), Means()))
             added += 1
 
 
@@ -215,5 +216,5 @@ def test_several_processes_fill_one_store_shard_by_shard_while_one_clears(drawn:
     split, kept = split_of_files(paths), FeatureStore("together")
     kept.refresh()
     (stored,) = kept.rows(split.keys())
-    (fresh,) = extract.compute_shard(extract.Shard(split, tuple(range(len(paths)))), Means())
+    (fresh,) = compute_shard(Shard(split, tuple(range(len(paths)))), Means())
     np.testing.assert_array_equal(np.asarray(stored), fresh)

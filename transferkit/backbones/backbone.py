@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit._checks import check_choice, check_int
+from transferkit._checks import check_choice
 from transferkit.backbones.freezing import freeze, unfreeze
 from transferkit.backbones.pooling import global_pooling
 from transferkit.backbones.preprocessing import Preprocessing
@@ -87,7 +87,7 @@ class Backbone:
         layer: str | Sequence[str] | None = None,
         pooling: str | None = "avg",
         pixels: PixelSpec | None = None,
-        batch_size: int = 32,
+        batch_size: int | None = None,
         engine: str = "auto",
         precision: str = "float32",
     ) -> Any:
@@ -99,7 +99,7 @@ class Backbone:
             layer: name of a layer of `model`, or several; by default the last.
             pooling: "avg", "max" or None (feature maps as they are).
             pixels: how files become images; by default stretched to the input size.
-            batch_size: images run at once.
+            batch_size: images run together; by default what suits the machine.
             engine: "auto" or a name that `transferkit.features.engines` knows.
             precision: "float32", or "bfloat16" for a faster run with features off by 1e-4 to 1e-2 of the largest.
 
@@ -109,7 +109,6 @@ class Backbone:
         Raises:
             ImageError: for the first file that cannot be read.
         """
-        check_int("batch_size", batch_size)
         source = self._source(images, pixels or PixelSpec(self.input_shape[:2]))
         model = self.extractor(layer=layer, pooling=pooling)
         arrays = feature_arrays(source, model, engine=engine, precision=precision, batch_size=batch_size)

@@ -24,6 +24,7 @@ __all__ = [
     "Examined",
     "PixelSpec",
     "content_keys",
+    "decoded",
     "examine_many",
     "load_many",
     "load_pixels",
@@ -186,6 +187,15 @@ def pixel_batches(
         ImageError: for the first file that cannot be read.
     """
     return map(stacked, loaded_batches(sources, spec, batch_size=batch_size, order=order))
+
+
+def decoded(sources: Sequence[Any], spec: PixelSpec) -> np.ndarray:
+    """Return uint8 (n, height, width, 3): a few images, decoded in this thread or taken from memory.
+
+    Raises:
+        ImageError: for the first file that cannot be read.
+    """
+    return stacked(_remembered(sources, spec))
 
 
 def loaded_batches(

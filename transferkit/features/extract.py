@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import json
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
 
-from transferkit.data.pixels import pixel_batches
+from transferkit.data.progress import Progress
 from transferkit.data.records import Split
 from transferkit.features.engines import Engine, compile_engine
 from transferkit.features.half import as_stored
 from transferkit.features.identity import model_identity
+from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureStore, StoredArray, make_room
 
-__all__ = ["LazyEngine", "Shard", "compute_shard", "feature_arrays"]
+__all__ = ["LazyEngine", "feature_arrays", "feature_views"]
 
 # Changes whenever the same inputs would give other rows than before.
-_VERSION = 2
-# A shard is large enough that a hundred thousand images make few files, and small enough that little is lost.
-_SHARD_BYTES = 64 << 20
+_VERSION = 3
+# A shard is large enough that a hundred thousand images make few files, and small enough that little is lost when the
+# work is interrupted: so many bytes or seconds of work, whichever is less.
+_SHARD_BYTES, _SHARD_SECONDS, _FIRST_ROWS = 64 << 20, 20.0, 512
 Arrays = tuple[np.ndarray | StoredArray, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """A fixed list of images, and how they become rows: all that `compute_shard` needs besides the engine.
-
-    Attributes:
-        split: where the images come from.
-        places: which of its images, in order.
-        seeds: one pair of numbers for each image's augmented draw, or None for the images as they are.
-        augmentation: the layer that draws, or None.
-    """
-
-    split: Split
-    places: tuple[int, ...]
-    seeds: np.ndarray | None = None
-    augmentation: Any = None
+# A row of the work to do: number of the view, and place of the image.
+Row = tuple[int, int]
 
 
 class LazyEngine:
     """An engine that is made when it is first needed, and then shared.
 
     Args:
-        model, engine, precision, batch_size: as `compile_engine` takes them.
+        model, engine, precision, batch_size, identity: as `compile_engine` takes them.
         count: number of images to come in all; by default those of the call that needs it first.
     """
 
     def __init__(
-        self, model: keras.Model, engine: str, precision: str, batch_size: int = 32, count: int | None = None
+        self,
+        model: keras.Model,
+        engine: str,
+        precision: str,
+        batch_size: int | None = None,
+        *,
+        count: int | None = None,
+        identity: str | None = None,
     ) -> None:
-        self._make = functools.partial(compile_engine, model, engine=engine, precision=precision, batch_size=batch_size)
+        options: dict[str, Any] = {"engine": engine, "precision": precision, "batch_size": batch_size}
+        self._make = functools.partial(compile_engine, model, identity=identity, **options)
         self._count = count
         self._made: Engine | None = None
 
@@ -70,139 +61,147 @@ class LazyEngine:
         return self._made
 
 
-def compute_shard(shard: Shard, engine: Engine) -> tuple[np.ndarray, ...]:
-    """Return the rows of a shard, one array for each output; nothing else is read, changed or kept."""
-    arrays: tuple[np.ndarray, ...] = ()
-    done = 0
-    for images in _images(shard, engine.batch_size):
-        outputs = engine(images)
-        # Made once and filled: batches that are put together in the end would be in memory twice.
-        arrays = arrays or tuple(np.empty((len(shard.places), *part.shape[1:]), part.dtype) for part in outputs)
-        for array, part in zip(arrays, outputs):
-            array[done : done + len(part)] = part
-        done += len(images)
-    return arrays
+def feature_arrays(split: Split, model: keras.Model, **options: Any) -> Arrays:
+    """Return what a frozen model gives for every image of a split as it is; see `feature_views`."""
+    return feature_views(split, model, **options)[0]
 
 
-def feature_arrays(
+def feature_views(
     split: Split,
     model: keras.Model,
     *,
-    identity: str | None = None,
+    views: Sequence[int | None] = (None,),
     augmentation: Any = None,
     seed: int = 0,
-    view: int | None = None,
+    identity: str | None = None,
     engine: str | LazyEngine = "auto",
     precision: str = "float32",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     store: bool = True,
     progress: bool = True,
     feature_dtype: str = "float32",
-) -> Arrays:
-    """Return what a frozen model gives for every image of a split.
+) -> list[Arrays]:
+    """Return what a frozen model gives for every image of a split, as it is and in augmented draws.
 
-    Rows that were computed before, by any process, are read from the store on disk; only what is new is computed.
-    The float32 engines agree within 1e-4 and share their rows; each precision has rows of its own.
+    Rows that were computed before, by any process, are read from the store on disk; only what is new is computed, and
+    an image is decoded once for all views of it. The float32 engines agree within 1e-4 and share their rows; each
+    precision has rows of its own.
 
     Args:
         split: the images.
         model: from float32 images (batch, height, width, 3), RGB in [0, 255], to one or several outputs.
-        identity: of the model, where it was worked out already; see `model_identity`.
-        augmentation: a layer with a method `draw(images, seeds)`, for the draw number `view` of each image; or None.
+        views: None for the images as they are, a number from 0 for the augmented draw of that number.
+        augmentation: a layer with a method `draw(images, seeds)`; or None where no draws are wanted.
         seed: of the draws.
-        view: number of the draw, from 0.
+        identity: of the model, where it was worked out already; see `model_identity`.
         engine: as `compile_engine` takes it, or a `LazyEngine` of the model, for several calls to share.
         precision, batch_size: as `compile_engine` takes them.
         store: whether rows are read from and kept in the store.
-        progress: whether a bar is shown when it takes more than a few seconds.
+        progress: whether a line is shown when it takes more than a few seconds.
         feature_dtype: "float32", or "float16" for rows of half the size, rounded to three digits.
 
     Returns:
-        One array for each output, of that type, rows in the order of the split; read from disk as they are used.
+        For each view one array for each output, of that type, rows in the order of the split; those in the store are
+        read from disk as they are used.
     """
-    keys = split.keys()
-    seeds = None if augmentation is None else _draw_seeds(keys, seed, view or 0)
+    identity = identity or (model_identity(model) if store else None)
     if isinstance(engine, str):
-        engine = LazyEngine(model, engine, precision, batch_size)
+        engine = LazyEngine(model, engine, precision, batch_size, identity=identity)
+    work = _Work(split, views, augmentation, seed)
     if not store:
-        arrays = compute_shard(Shard(split, tuple(range(len(keys))), seeds, augmentation), engine.ready(len(keys)))
-        return tuple(as_stored(array, feature_dtype) for array in arrays)
-    numbers = precision, feature_dtype
-    kept = FeatureStore(_store_identity(split, identity or model_identity(model), augmentation, seed, view, numbers))
-    kept.refresh()
-    missing = kept.missing(keys)
-    if missing:
-        compiled = engine.ready(len(missing))
-        _fill(kept, keys, missing, split, seeds, augmentation, compiled, _rows_a_shard(model), progress, feature_dtype)
-        make_room(keep=kept.folder)
+        return _unstored(work, engine, feature_dtype)
+    stores = {
+        drawn: FeatureStore(_store_identity(split, identity, augmentation if drawn else None, precision, feature_dtype))
+        for drawn in {view is not None for view in views}
+    }
+    for kept in stores.values():
         kept.refresh()
-    return kept.rows(keys)
+    missing = work.missing(stores)
+    if missing:
+        _fill(stores, work, missing, engine.ready(len(missing)), _rows_a_shard(model), progress, feature_dtype)
+        for kept in stores.values():
+            make_room(keep=kept.folder)
+            kept.refresh()
+    return [stores[view is not None].rows(keys) for view, keys in zip(views, work.keys)]
+
+
+class _Work:
+    """Which rows are wanted, and under which keys."""
+
+    def __init__(self, split: Split, views: Sequence[int | None], augmentation: Any, seed: int) -> None:
+        self.split, self.views, self.augmentation = split, views, augmentation
+        contents = split.keys()
+        self.keys = [contents if view is None else _draw_keys(contents, seed, view) for view in views]
+
+    def missing(self, stores: dict[bool, FeatureStore]) -> list[Row]:
+        """Return the rows that no store holds, all views of an image one after another."""
+        rows = [
+            (number, place)
+            for number, (view, keys) in enumerate(zip(self.views, self.keys))
+            for place in stores[view is not None].missing(keys)
+        ]
+        return sorted(rows, key=lambda row: (row[1], row[0]))
+
+    def shard(self, rows: Sequence[Row]) -> Shard:
+        """Return the shard of `rows`, which are ordered by place."""
+        places = [place for _, place in rows]
+        drawn = np.array([self.views[number] is not None for number, _ in rows])
+        if not drawn.any():
+            return Shard(self.split, places)
+        # A draw follows from its key, and so from the contents: one more photo changes no other's.
+        words = b"".join(self.keys[number][place][:8] for number, place in rows)
+        seeds = np.frombuffer(words, np.uint32).reshape(-1, 2)
+        return Shard(self.split, places, seeds, drawn, self.augmentation)
+
+
+def _unstored(work: _Work, engine: LazyEngine, feature_dtype: str) -> list[Arrays]:
+    rows = [(number, place) for place in range(len(work.split)) for number in range(len(work.views))]
+    arrays = compute_shard(work.shard(rows), engine.ready(len(rows)))
+    kept = [as_stored(array, feature_dtype) for array in arrays]
+    return [tuple(array[number :: len(work.views)] for array in kept) for number in range(len(work.views))]
 
 
 def _fill(
-    kept: FeatureStore,
-    keys: Sequence[bytes],
-    missing: Sequence[int],
-    split: Split,
-    seeds: np.ndarray | None,
-    augmentation: Any,
+    stores: dict[bool, FeatureStore],
+    work: _Work,
+    missing: Sequence[Row],
     engine: Engine,
-    rows: int,
-    progress: bool,
+    most_rows: int,
+    shown: bool,
     feature_dtype: str,
 ) -> None:
-    started = shown = time.monotonic()
-    for start in range(0, len(missing), rows):
-        places = tuple(missing[start : start + rows])
-        shard = Shard(split, places, None if seeds is None else seeds[list(places)], augmentation)
-        arrays = [as_stored(array, feature_dtype) for array in compute_shard(shard, engine)]
-        kept.add([keys[place] for place in places], arrays)
-        now = time.monotonic()
-        if progress and now - started > 3 and now - shown > 0.5:
-            shown = now
-            done = start + len(places)
-            left = (now - started) / done * (len(missing) - done)
-            line = f"\rRunning the frozen part: {done:,} of {len(missing):,} images, {left:.0f} s left "
-            print(line, end="" if done < len(missing) else "\n", file=sys.stderr, flush=True)
+    with Progress("Running the frozen part", len(missing), shown=shown) as progress:
+        for rows in _portions(missing, most_rows, progress):
+            arrays = compute_shard(work.shard(rows), engine, advance=progress.advance)
+            kept = [as_stored(array, feature_dtype) for array in arrays]
+            for drawn, store in stores.items():
+                mine = [row for row, (number, _) in enumerate(rows) if (work.views[number] is not None) == drawn]
+                if mine:
+                    keys = [work.keys[number][place] for number, place in (rows[row] for row in mine)]
+                    store.add(keys, kept if len(mine) == len(rows) else [array[mine] for array in kept])
 
 
-def _images(shard: Shard, batch_size: int) -> Iterator[np.ndarray]:
-    starts = range(0, len(shard.places), batch_size)
-    if shard.split.paths is not None:
-        batches = pixel_batches(shard.split.paths, shard.split.pixels, batch_size=batch_size, order=shard.places)
-    else:
-        source = shard.split.images
-        assert source is not None, "a stream's images must be read before they are run"
-        batches = (source[list(shard.places[start : start + batch_size])] for start in starts)
-    if shard.augmentation is None or shard.seeds is None:
-        yield from batches
-        return
-    # The next batch is drawn while the engine runs on this one.
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        drawn = (
-            pool.submit(shard.augmentation.draw, images, shard.seeds[start : start + batch_size])
-            for start, images in zip(starts, batches)
-        )
-        ahead = next(drawn, None)
-        while ahead is not None:
-            current, ahead = ahead, next(drawn, None)
-            yield np.asarray(current.result())
+def _portions(rows: Sequence[Row], most: int, progress: Progress) -> Iterator[Sequence[Row]]:
+    start, size = 0, min(most, _FIRST_ROWS)
+    while start < len(rows):
+        yield rows[start : start + size]
+        start += size
+        size = int(min(most, max(_FIRST_ROWS, _SHARD_SECONDS * progress.rate)))
 
 
-def _draw_seeds(keys: Sequence[bytes], seed: int, view: int) -> np.ndarray:
-    """Return (n, 2) uint32: each image's draw follows from its contents, so one more photo changes no other's."""
-    words = b"".join(hashlib.blake2b(key + f"{seed}:{view}".encode(), digest_size=8).digest() for key in keys)
-    return np.frombuffer(words, np.uint32).reshape(-1, 2)
+def _draw_keys(keys: Sequence[bytes], seed: int, view: int) -> list[bytes]:
+    words = f"{seed}:{view}".encode()
+    return [hashlib.blake2b(key + words, digest_size=32).digest() for key in keys]
 
 
-def _store_identity(
-    split: Split, identity: str, augmentation: Any, seed: int, view: int | None, numbers: tuple[str, str]
-) -> str:
+def _store_identity(split: Split, identity: str | None, augmentation: Any, precision: str, feature_dtype: str) -> str:
     pixels = split.pixels.identity() if split.paths is not None else "arrays"
     config = None
     if augmentation is not None:
-        config = {key: value for key, value in augmentation.get_config().items() if key not in ("name", "trainable")}
-    parts = [_VERSION, identity, pixels, numbers, config, (seed, view) if config is not None else None]
+        # The layer's own seed is that of ordinary training; draws have theirs in their keys.
+        apart = ("name", "trainable", "seed")
+        config = {key: value for key, value in augmentation.get_config().items() if key not in apart}
+    parts = [_VERSION, identity, pixels, precision, feature_dtype, config]
     return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
 
 

@@ -19,9 +19,9 @@ _IN_MEMORY_BYTES = 96 << 20
 # Rows that go to TensorFlow at once: it copies what it is given more than once.
 _ROWS_AT_ONCE = 2048
 _EVALUATION_BATCH = 256
-# From the rows of a batch and their draws to (features, labels).
+# From the rows of a batch and their views to (features, labels).
 Gather = Callable[[tf.Tensor, tf.Tensor], tuple[Any, tf.Tensor]]
-# One draw of every image: an array (n, ...) for each tensor that crosses the cut.
+# One view of every image: an array (n, ...) for each tensor that crosses the cut.
 View = tuple[np.ndarray | StoredArray, ...]
 
 
@@ -30,12 +30,12 @@ def training_batches(
 ) -> tf.data.Dataset:
     """Return the batches (features, labels) of `epochs` epochs, one after another.
 
-    In epoch e, image i comes in its draw number (e + i) modulo the number of draws: every epoch sees a mixture
-    of all draws, and after as many epochs as there are draws each image was seen in each of them.
+    In epoch e, image i comes in its view number (e + i) modulo the number of views: every epoch sees a mixture
+    of all views, and after as many epochs as there are views each image was seen in each of them.
 
     Args:
-        views: the draws of the images, float32 or float16; batches are float32. Of stored arrays that are too large
-            for memory only the rows of a batch are read.
+        views: the images as they are and their draws, float32 or float16; batches are float32. Of stored arrays that
+            are too large for memory only the rows of a batch are read.
         labels: (n,) or (n, classes).
         batch_size: rows in a batch; the last one of an epoch may have fewer.
         seed: of the order.

@@ -29,7 +29,8 @@ def logits_of(
     split = split_of(dataset)
     if cut is None or cut.lower is None or split is None or split.stream is not None:
         return _collect(model, dataset)
-    batches = evaluation_batches(extractor.features(split, cut), split.labels)
+    (features,) = extractor.features(split, cut)
+    batches = evaluation_batches(features, split.labels)
     return _collect(cut.upper, batches)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ import tensorflow as tf
 from transferkit.data.pipeline import training_stream
 from transferkit.data.records import Data, Split
 from transferkit.features.cut import Cut
-from transferkit.features.extract import LazyEngine, feature_arrays
+from transferkit.features.extract import LazyEngine, feature_views
 from transferkit.features.identity import model_identity
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
@@ -62,22 +62,22 @@ class Extractor:
         self,
         split: Split,
         cut: Cut,
-        view: int | None = None,
+        views: Sequence[int | None] = (None,),
         *,
         identity: str | None = None,
         shared: LazyEngine | None = None,
-    ) -> View:
-        """Return what crosses the cut for every image of `split`, in its augmented draw `view` or as it is.
+    ) -> list[View]:
+        """Return what crosses the cut for every image of `split`, for each view: as it is (None) or in a draw.
 
         `identity` is that of the lower part, and `shared` an engine of it, where they are there already.
         """
-        return feature_arrays(
+        return feature_views(
             split,
             cut.lower,
-            identity=identity,
-            augmentation=None if view is None else cut.augmentation,
+            views=views,
+            augmentation=cut.augmentation,
             seed=self.seed,
-            view=view,
+            identity=identity,
             engine=shared or self.engine,
             precision=self.precision,
             feature_dtype=self.feature_dtype,
@@ -113,7 +113,7 @@ class Features:
     """What crosses the cut.
 
     Attributes:
-        views: of the training images, one tuple of arrays for each augmented draw.
+        views: of the training images: as they are, and in each augmented draw; each a tuple of arrays.
         labels: of the training images.
         held_out: of the validation images, with their labels; or None.
     """
@@ -124,19 +124,24 @@ class Features:
 
 
 def extract_features(data: Data, cut: Cut, *, views: int, extractor: Extractor) -> Features:
-    """Run the constant part once for every training and validation image, or read what was stored."""
-    split = data.splits["train"]
-    draws = range(views) if cut.augmentation is not None else [None]
-    total = sum(len(part) for part in data.splits.values()) + len(split) * (len(draws) - 1)
-    common: dict[str, Any] = {
-        "identity": model_identity(cut.lower),
-        "shared": LazyEngine(cut.lower, extractor.engine, extractor.precision, count=total),
-    }
+    """Run the constant part once for every training and validation image, or read what was stored.
+
+    Args:
+        data: the images.
+        cut: the constant part.
+        views: augmented draws of each training image, besides the image as it is.
+        extractor: how the constant part is run.
+    """
+    split, identity = data.splits["train"], model_identity(cut.lower)
+    total = sum(len(part) for part in data.splits.values()) + len(split) * views
+    shared = LazyEngine(cut.lower, extractor.engine, extractor.precision, count=total, identity=identity)
     held_out = None
     if "validation" in data.splits:
         validation = data.splits["validation"]
-        held_out = extractor.features(validation, cut, **common), validation.labels
-    return Features([extractor.features(split, cut, view, **common) for view in draws], split.labels, held_out)
+        (rows,) = extractor.features(validation, cut, identity=identity, shared=shared)
+        held_out = rows, validation.labels
+    chosen = (None, *range(views))
+    return Features(extractor.features(split, cut, chosen, identity=identity, shared=shared), split.labels, held_out)
 
 
 def on_features(

@@ -27,7 +27,8 @@ class Plan:
         trained_on: "features" when the constant part is run beforehand, "images" for ordinary training.
         reason: why it is so.
         cut: the two parts of the model, or None.
-        views: augmented draws of each training image that are worked out once; 1 without augmentation.
+        views: augmented draws of each training image that are worked out once, besides the image as it is; 0 without
+            augmentation.
         images: training and validation images.
         bytes_per_image: size of what crosses the cut, for one image.
         total_bytes: size of all stored features of the phase.
@@ -49,7 +50,9 @@ class Plan:
         lines = [f"Trained on {self.trained_on}: {self.reason}.", f"{self.trainable:,} numbers are trained."]
         if self.cut is not None and self.cut.lower is not None:
             shapes = ", ".join("x".join(map(str, shape[1:])) for shape in _crossing(self.cut))
-            draws = f" in {self.views} augmented draws" if self.views > 1 else ""
+            draws = (
+                f", with {self.views} augmented draw{'s' * (self.views > 1)} of each to train on," if self.views else ""
+            )
             lines.append(f"The constant part ends at {shapes}: {self.bytes_per_image / 1e3:,.1f} kB an image.")
             if self.trained_on == "features":
                 lines.append(f"{self.images:,} images{draws} are run once: {self.total_bytes / 1e6:,.1f} MB.")
@@ -75,16 +78,16 @@ def make_plan(
         data: what DatasetBuilder.build() gave.
         cut: the constant and the trained part of `model`.
         cache: whether the user allows stored features at all.
-        views: augmented draws of each training image.
+        views: augmented draws of each training image, besides the image as it is.
         limit: largest size of the features in bytes; None for the smaller of 10 GB and half the free disk.
         feature_dtype: what features are stored as.
     """
-    views = views if cut.augmentation is not None else 1
+    views = views if cut.augmentation is not None else 0
     training = len(data.splits["train"]) if "train" in data.splits else 0
     held_out = len(data.splits["validation"]) if "validation" in data.splits else 0
     itemsize = np.dtype(feature_dtype).itemsize
     size = sum(itemsize * math.prod(side or 1 for side in shape[1:]) for shape in _crossing(cut))
-    total = size * (training * views + held_out)
+    total = size * (training * (1 + views) + held_out)
     limit = _default_limit() if limit is None else limit
     if not cache:
         kind, reason = "images", "stored features are turned off (cache=False)"

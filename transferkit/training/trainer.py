@@ -130,8 +130,9 @@ class Trainer:
         Args:
             data: what `DatasetBuilder.build()` gave.
             epochs: number of epochs.
-            views: augmented draws of each image that are run through the frozen part once and then taken in turn;
-                "auto" chooses by what was measured (docs/speed.md). Without augmentation there is one.
+            views: augmented draws of each image that are run through the frozen part once, beside the image as it is;
+                epochs take them in turn. "auto" is one, by what was measured (docs/speed.md). Without augmentation
+                there are none.
             solver: "adam" steps through the epochs; "lbfgs" sets a linear head to its optimum at once, the strength of
                 its regularisation chosen on the validation images, and counts as one epoch without callbacks.
             callbacks: Keras callbacks for this call, after the trainer's own.
@@ -426,7 +427,7 @@ class Trainer:
 
 
 # Measured on photographs of cats and dogs: docs/speed.md has the curve.
-DEFAULT_VIEWS = 2
+DEFAULT_VIEWS = 1
 
 
 def _trained_part(model: keras.Model, plan: Plan) -> keras.Model:

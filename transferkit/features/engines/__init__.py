@@ -1,6 +1,20 @@
 """Engines: ways of running a frozen model on batches of images."""
 
 from transferkit.features.engines.base import Engine, EngineError
-from transferkit.features.engines.choose import ENGINES, PRECISIONS, compile_engine, relative_error
+from transferkit.features.engines.choose import (
+    ENGINES,
+    PRECISIONS,
+    compile_engine,
+    default_batch_size,
+    relative_error,
+)
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "EngineError", "compile_engine", "relative_error"]
+__all__ = [
+    "ENGINES",
+    "PRECISIONS",
+    "Engine",
+    "EngineError",
+    "compile_engine",
+    "default_batch_size",
+    "relative_error",
+]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 
-__all__ = ["Engine", "EngineError", "padded"]
+__all__ = ["Engine", "EngineError", "Outputs", "batches", "concatenated", "padded", "run_in_turn"]
+
+Outputs = tuple[np.ndarray, ...]
 
 
 class EngineError(RuntimeError):
@@ -14,24 +17,32 @@ class EngineError(RuntimeError):
 
 
 class Engine(Protocol):
-    """A model that is ready to run.
+    """A model that is ready to run, from any number of threads at once.
 
     Attributes:
         name: "keras", "frozen_graph" or "openvino".
         precision: "float32" or "bfloat16".
-        batch_size: images run at once.
+        batch_size: images run together; of more, several such batches are run.
+        streams: batches that it runs side by side.
     """
 
     name: str
     precision: str
     batch_size: int
+    streams: int
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
+    def __call__(self, images: np.ndarray) -> Outputs:
         """Return one float32 array for each output of the model.
 
         Args:
-            images: uint8 or float32 (n, height, width, 3), n of at most `batch_size`.
+            images: uint8 or float32 (n, height, width, 3), n of at least 1.
         """
+
+
+def batches(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Yield the images in batches of `batch_size`, the last with what is left."""
+    for start in range(0, len(images), batch_size):
+        yield images[start : start + batch_size]
 
 
 def padded(images: np.ndarray, batch_size: int) -> np.ndarray:
@@ -45,3 +56,14 @@ def padded(images: np.ndarray, batch_size: int) -> np.ndarray:
     full = np.zeros((batch_size, *images.shape[1:]), np.float32)
     full[: len(images)] = images
     return full
+
+
+def run_in_turn(run: Callable[[np.ndarray], Outputs], images: np.ndarray, batch_size: int) -> Outputs:
+    """Run batches of `batch_size`, filled up with black images, one after another; return the rows of `images`."""
+    parts = ((run(padded(batch, batch_size)), len(batch)) for batch in batches(images, batch_size))
+    return concatenated([tuple(output[:rows] for output in outputs) for outputs, rows in parts])
+
+
+def concatenated(parts: Sequence[Outputs]) -> Outputs:
+    """Return the outputs of several batches as those of one."""
+    return parts[0] if len(parts) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*parts))

@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib.metadata
-import json
-import os
-import platform
+import itertools
 import time
 import warnings
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from transferkit._checks import check_choice, check_int
-from transferkit._storage import atomic_path, home
+from transferkit._storage import home
 from transferkit.features.engines import openvino
 from transferkit.features.engines.base import Engine, EngineError
 from transferkit.features.engines.direct import Direct
 from transferkit.features.engines.frozen_graph import FrozenGraph, frozen_function
+from transferkit.features.engines.measurements import (
+    Timing,
+    guessed_seconds,
+    key_of,
+    known_timings,
+    machine,
+    remember,
+    seconds_per_image,
+)
+from transferkit.features.engines.probe import TOLERANCE, keras_answer, probe_images, relative_error
 from transferkit.features.identity import model_identity
 
-__all__ = ["ENGINES", "PRECISIONS", "compile_engine", "relative_error"]
+__all__ = ["ENGINES", "PRECISIONS", "compile_engine", "default_batch_size", "relative_error"]
 
 ENGINES = ("auto", "keras", "frozen_graph", "openvino")
 PRECISIONS = ("float32", "bfloat16")
 # Up to so many images, tracing a graph takes longer than Keras takes without one.
 _FEW = 16
-# The largest difference from Keras, relative to the largest feature. Float32 engines were seen at 2e-6; a wrong
-# conversion gives NaN or whole other numbers.
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
-# Before anything was measured: converting takes about this long, and saves about this part of the time.
-_CONVERSION_SECONDS, _SAVING = 1.5, 0.4
+# Converting takes about this long and saves about this part of TensorFlow's time; reading what was converted before
+# takes a moment.
+_CONVERSION_SECONDS, _SAVING, _READING_SECONDS = 1.5, 0.3, 0.2
+# Work from which on it pays to try every engine, so that the fastest is known.
+_WORTH_TRYING_SECONDS = 60.0
 
 
 def compile_engine(
@@ -44,8 +47,9 @@ def compile_engine(
     *,
     engine: str = "auto",
     precision: str = "float32",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     count: int | None = None,
+    identity: str | None = None,
 ) -> Engine:
     """Return an engine that runs `model`, tried against Keras on a batch.
 
@@ -55,8 +59,9 @@ def compile_engine(
             itself; "frozen_graph", TensorFlow's; or "openvino", by the extra `fast`.
         precision: "float32"; or "bfloat16", which takes half the time on processors that have it and gives features
             that are off by 1e-4 to 1e-2 of the largest.
-        batch_size: images run at once.
+        batch_size: images run together; by default what `default_batch_size` says.
         count: number of images to come, or None for very many.
+        identity: of the model, where it was worked out already; see `model_identity`.
 
     Raises:
         EngineError: when the engine asked for gives other numbers than Keras.
@@ -64,7 +69,7 @@ def compile_engine(
     """
     check_choice("engine", engine, ENGINES)
     check_choice("precision", precision, PRECISIONS)
-    check_int("batch_size", batch_size)
+    batch_size = default_batch_size() if batch_size is None else check_int("batch_size", batch_size)
     if None in model.input_shape[1:]:
         raise EngineError(
             f"A model must have a fixed input size to be converted. Received: {model.input_shape[1:]}. Give "
@@ -72,30 +77,24 @@ def compile_engine(
         )
     if engine == "keras" or (engine == "auto" and precision == "float32" and count is not None and count <= _FEW):
         return Direct(model, batch_size)
-    workshop = _Workshop(model, batch_size, precision)
+    workshop = _Workshop(model, batch_size, precision, identity or model_identity(model))
     if engine != "auto":
         return workshop.make(engine)
     return workshop.fastest(count)
 
 
-def relative_error(got: tuple[np.ndarray, ...], wanted: tuple[np.ndarray, ...]) -> float:
-    """Return the largest difference over all outputs, relative to the largest wanted number; infinite for NaN."""
-    worst = 0.0
-    for mine, theirs in zip(got, wanted):
-        scale = max(float(np.abs(theirs).max()), 1e-12)
-        difference = float(np.abs(mine - theirs).max()) / scale
-        worst = max(worst, difference if np.isfinite(difference) else float("inf"))
-    return worst
+def default_batch_size() -> int:
+    """Return how many images are best run together: few on a CPU, for they stay in its caches; many on a GPU."""
+    return 64 if tf.config.list_physical_devices("GPU") else 8
 
 
 class _Workshop:
-    """Makes engines of one model; the traced graph and Keras' own answer are worked out once for all."""
+    """Makes engines of one model; the traced graph is worked out once for all."""
 
-    def __init__(self, model: keras.Model, batch_size: int, precision: str) -> None:
-        self._model, self._batch_size, self._precision = model, batch_size, precision
-        self._identity = model_identity(model)
+    def __init__(self, model: keras.Model, batch_size: int, precision: str, identity: str) -> None:
+        self._model, self._batch_size, self._precision, self._identity = model, batch_size, precision, identity
+        self._shape = tuple(model.input_shape[1:])
         self._frozen: Any = None
-        self._wanted: tuple[np.ndarray, ...] | None = None
         self._conversions: dict[str, float] = {}
 
     def fastest(self, count: int | None) -> Engine:
@@ -103,25 +102,23 @@ class _Workshop:
         names = self._candidates()
         if len(names) == 1:
             return self.make(names[0])
-        known = _measurements().get(self._measurement_key(), {})
-        if set(known) >= set(names) and count is not None:
-            return self._make_any(sorted(names, key=lambda name: self._expected(known[name], name, count)))
-        if self._is_converted() or count is None:
-            return self._probed(names)
-        # Nothing is known yet. The graph is needed in any case; whether converting it pays is seen from its speed.
-        engine = self.make("frozen_graph")
-        seconds = self._seconds_per_image(engine)
-        if count * seconds * _SAVING < _CONVERSION_SECONDS:
-            return engine
-        return self._probed(names, {"frozen_graph": (engine, seconds)})
+        known = known_timings(self._measurement_key())
+        if all(name in known for name in names) and count is not None:
+            return self._first_that_works(sorted(names, key=lambda name: self._expected(known[name], name, count)))
+        # What TensorFlow will take, known or guessed.
+        seconds = known["frozen_graph"].per_image if "frozen_graph" in known else guessed_seconds(self._model)
+        if count is None or count * seconds > _WORTH_TRYING_SECONDS:
+            return self._tried(names)
+        conversion = _READING_SECONDS if self._is_converted() else _CONVERSION_SECONDS
+        worth_it = count * seconds * _SAVING > conversion
+        return self._first_that_works(names if worth_it else names[::-1])
 
     def make(self, name: str) -> Engine:
         """Return the engine, or raise an EngineError when it gives other numbers than Keras."""
         started = time.perf_counter()
         engine = self._build(name)
         self._conversions[name] = time.perf_counter() - started
-        probe = _probe_images(self._model.input_shape[1:])[: self._batch_size]
-        error = relative_error(engine(probe), self._reference(probe))
+        error = relative_error(engine(probe_images(self._shape)), keras_answer(self._model, self._identity))
         if error > TOLERANCE[engine.precision]:
             raise EngineError(
                 f"An engine must give Keras' numbers within {TOLERANCE[engine.precision]:g}. Received: {name} off by "
@@ -130,6 +127,7 @@ class _Workshop:
         return engine
 
     def _candidates(self) -> list[str]:
+        """Return the engines to choose from, the one first that is fastest as a rule."""
         if tf.config.list_physical_devices("GPU") or not openvino.installed():
             return ["frozen_graph"]
         if self._precision == "bfloat16":
@@ -140,9 +138,7 @@ class _Workshop:
         if name == "openvino":
             model = openvino.cached_model(self._cache_key())
             if model is None:
-                model = openvino.convert(
-                    self._graph(), self._batch_size, self._model.input_shape[1:], self._cache_key()
-                )
+                model = openvino.convert(self._graph(), self._batch_size, self._shape, self._cache_key())
             return openvino.OpenVino(model, self._batch_size, self._precision)
         if self._precision != "float32":
             raise EngineError(
@@ -151,104 +147,49 @@ class _Workshop:
             )
         return FrozenGraph(self._graph(), self._batch_size)
 
-    def _make_any(self, names: list[str]) -> Engine:
-        for name in names[:-1]:
+    def _first_that_works(self, names: list[str]) -> Engine:
+        for name, other in itertools.pairwise(names):
             try:
-                return self.make(name)
+                return self._timed(name)
             except (EngineError, RuntimeError) as error:
-                warnings.warn(f"{error} Taking {names[-1]} instead.", RuntimeWarning, stacklevel=4)
-        return self.make(names[-1])
+                warnings.warn(f"{error} Taking {other} instead.", RuntimeWarning, stacklevel=4)
+        return self._timed(names[-1])
 
-    def _probed(self, names: list[str], done: dict[str, tuple[Engine, float]] | None = None) -> Engine:
-        """Make every candidate, time it, remember the times, and return the fastest."""
-        timed = dict(done or {})
+    def _tried(self, names: list[str]) -> Engine:
+        """Make every candidate, time it, and return the fastest."""
+        engines: dict[str, Engine] = {}
         for name in names:
-            if name in timed:
-                continue
             try:
-                engine = self.make(name)
+                engines[name] = self._timed(name)
             except (EngineError, RuntimeError) as error:
                 warnings.warn(f"{error} It is left out.", RuntimeWarning, stacklevel=4)
-                continue
-            timed[name] = engine, self._seconds_per_image(engine)
-        times = {name: [self._conversions[name], seconds] for name, (_, seconds) in timed.items()}
-        _remember(self._measurement_key(), times)
-        return min(timed.values(), key=lambda pair: pair[1])[0]
+        if not engines:
+            raise EngineError(f"An engine must run {self._model.name!r}. Received: none that does. Use engine='keras'.")
+        known = known_timings(self._measurement_key())
+        return min(engines.values(), key=lambda engine: known[engine.name].per_image)
 
-    def _expected(self, times: list[float], name: str, count: int) -> float:
-        conversion, per_image = times
+    def _timed(self, name: str) -> Engine:
+        """Make an engine; how long it takes is measured once, and remembered."""
+        engine = self.make(name)
+        if name not in known_timings(self._measurement_key()):
+            timing = Timing(self._conversions[name], seconds_per_image(engine, self._shape))
+            remember(self._measurement_key(), {name: timing})
+        return engine
+
+    def _expected(self, timing: Timing, name: str, count: int) -> float:
         converted = name == "openvino" and self._is_converted()
-        return (0.1 if converted else conversion) + count * per_image
+        return (_READING_SECONDS if converted else timing.conversion) + count * timing.per_image
 
     def _is_converted(self) -> bool:
         return (home() / "engines" / self._cache_key() / "SHA256SUMS").is_file()
-
-    def _seconds_per_image(self, engine: Engine) -> float:
-        images = np.zeros((self._batch_size, *self._model.input_shape[1:]), np.float32)
-        engine(images)
-        started = time.perf_counter()
-        engine(images)
-        return (time.perf_counter() - started) / self._batch_size
 
     def _graph(self) -> Any:
         if self._frozen is None:
             self._frozen = frozen_function(self._model, self._batch_size)
         return self._frozen
 
-    def _reference(self, probe: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return what Keras gives for the probe: the answer belongs to the model's weights, so it is kept for good."""
-        if self._wanted is None:
-            file = home() / "engines" / f"{_digest(self._identity, len(probe), tf.__version__, keras.__version__)}.npz"
-            self._wanted = _read_answer(file)
-        if self._wanted is None:
-            self._wanted = Direct(self._model, len(probe))(probe)
-            _write_answer(file, self._wanted)
-        return self._wanted
-
     def _cache_key(self) -> str:
-        return _digest(self._identity, self._batch_size, importlib.metadata.version("openvino"), tf.__version__)
+        return key_of(self._identity, self._batch_size, importlib.metadata.version("openvino"), tf.__version__)
 
     def _measurement_key(self) -> str:
-        machine = (platform.machine(), platform.processor(), os.cpu_count())
-        return _digest(_digest(self._identity), self._batch_size, self._precision, tf.__version__, *machine)
-
-
-def _probe_images(shape: tuple[int, ...]) -> np.ndarray:
-    # Smooth blobs with some noise: closer to photographs than noise alone, which saturates many networks.
-    generator = np.random.default_rng(0)
-    coarse = generator.uniform(0, 255, (2, 5, 5, 3)).astype(np.float32)
-    smooth = tf.image.resize(coarse, shape[:2]).numpy()
-    return np.clip(smooth + generator.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
-
-
-def _read_answer(file: Path) -> tuple[np.ndarray, ...] | None:
-    # What cannot be read is worked out again; the archive's own checksums tell a broken one.
-    with (
-        contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile),
-        np.load(file, allow_pickle=False) as kept,
-    ):
-        return tuple(kept[f"output_{number}"] for number in range(len(kept.files)))
-    return None
-
-
-def _write_answer(file: Path, answer: tuple[np.ndarray, ...]) -> None:
-    with contextlib.suppress(OSError), atomic_path(file, suffix=".npz") as path:
-        arrays: dict[str, Any] = {f"output_{number}": output for number, output in enumerate(answer)}
-        np.savez(path, **arrays)
-
-
-def _digest(*parts: Any) -> str:
-    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
-
-
-def _measurements() -> dict[str, dict[str, list[float]]]:
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads((home() / "engines" / "measurements.json").read_text())
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _remember(key: str, times: dict[str, list[float]]) -> None:
-    with contextlib.suppress(OSError), atomic_path(home() / "engines" / "measurements.json") as path:
-        path.write_text(json.dumps({**_measurements(), key: times}))
+        return key_of(self._identity, self._batch_size, self._precision, tf.__version__, *machine())

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit.features.engines.base import Outputs, batches, concatenated
+
 __all__ = ["Direct"]
 
 
@@ -14,11 +16,15 @@ class Direct:
 
     name = "keras"
     precision = "float32"
+    streams = 1
 
     def __init__(self, model: keras.Model, batch_size: int) -> None:
         self.batch_size = batch_size
         self._model = model
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        outputs = keras.tree.flatten(self._model(tf.constant(images, tf.float32), training=False))
+    def __call__(self, images: np.ndarray) -> Outputs:
+        return concatenated([self._run(batch) for batch in batches(images, self.batch_size)])
+
+    def _run(self, batch: np.ndarray) -> Outputs:
+        outputs = keras.tree.flatten(self._model(tf.constant(batch, tf.float32), training=False))
         return tuple(np.asarray(output, np.float32) for output in outputs)

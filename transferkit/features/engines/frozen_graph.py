@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from transferkit.features.engines.base import padded
+from transferkit.features.engines.base import Outputs, run_in_turn
 
 __all__ = ["FrozenGraph", "frozen_function"]
 
@@ -77,12 +77,15 @@ class FrozenGraph:
     """Runs a model as a TensorFlow graph of constants; on a GPU, where there is one."""
 
     name = "frozen_graph"
-    precision = "float32"
+    # TensorFlow spreads one batch over all cores.
+    streams = 1
 
-    def __init__(self, function: Any, batch_size: int) -> None:
-        self.batch_size = batch_size
+    def __init__(self, function: Any, batch_size: int, precision: str = "float32") -> None:
+        self.batch_size, self.precision = batch_size, precision
         self._function = function
 
-    def __call__(self, images: np.ndarray) -> tuple[np.ndarray, ...]:
-        outputs = self._function(tf.constant(padded(images, self.batch_size)))
-        return tuple(output.numpy()[: len(images)] for output in outputs)
+    def __call__(self, images: np.ndarray) -> Outputs:
+        return run_in_turn(self._run, images, self.batch_size)
+
+    def _run(self, batch: np.ndarray) -> Outputs:
+        return tuple(output.numpy() for output in self._function(tf.constant(batch)))

@@ -1,0 +1,107 @@
+"""How fast engines were on this machine, remembered; and a guess where nothing was measured yet."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from transferkit._storage import atomic_path, home
+from transferkit.features.engines.base import Engine
+from transferkit.features.graph import is_functional, multiplications, steps_of
+
+__all__ = ["Timing", "guessed_seconds", "key_of", "known_timings", "machine", "remember", "seconds_per_image"]
+
+# Convolution nets were seen to reach about this part of the speed of one large matrix product.
+_EFFICIENCY = 0.3
+
+
+class Timing(NamedTuple):
+    """What an engine costs.
+
+    Attributes:
+        conversion: seconds until it was ready.
+        per_image: seconds an image.
+    """
+
+    conversion: float
+    per_image: float
+
+
+def machine() -> tuple[Any, ...]:
+    """Return what measured times belong to."""
+    return platform.machine(), platform.processor(), os.cpu_count()
+
+
+def key_of(*parts: Any) -> str:
+    """Return 32 hexadecimal digits that stand for `parts`."""
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+
+
+def known_timings(key: str) -> dict[str, Timing]:
+    """Return engine name to what it was seen to cost, under `key`."""
+    with contextlib.suppress(TypeError, ValueError, AttributeError):
+        return {name: Timing(*map(float, figures)) for name, figures in _all().get(key, {}).items()}
+    return {}
+
+
+def remember(key: str, timings: dict[str, Timing]) -> None:
+    """Keep `timings` beside what is known under `key` already."""
+    with contextlib.suppress(OSError), atomic_path(_file()) as path:
+        everything = _all()
+        path.write_text(json.dumps({**everything, key: {**known_timings(key), **timings}}))
+
+
+def seconds_per_image(engine: Engine, shape: tuple[int, ...]) -> float:
+    """Return how long `engine` takes for an image of `shape`: all its streams filled, the better of two runs."""
+    images = np.zeros((engine.batch_size * engine.streams, *shape), np.float32)
+    engine(images)
+    seconds = []
+    for _ in range(2):
+        started = time.perf_counter()
+        engine(images)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds) / len(images)
+
+
+def guessed_seconds(model: keras.Model) -> float:
+    """Return about how long TensorFlow takes for an image, from the multiplications of `model`, before any is run."""
+    return _work(model) / (_EFFICIENCY * _multiplications_a_second())
+
+
+def _work(model: keras.Model) -> int:
+    if not is_functional(model):
+        # Nothing can be counted, so say a network of middle size.
+        return 10**9
+    return sum(_work(step.layer) if is_functional(step.layer) else multiplications(step) for step in steps_of(model))
+
+
+@functools.cache
+def _multiplications_a_second() -> float:
+    matrix = tf.ones((512, 512))
+    tf.matmul(matrix, matrix).numpy()
+    started = time.perf_counter()
+    tf.matmul(matrix, matrix).numpy()
+    return 512**3 / max(time.perf_counter() - started, 1e-6)
+
+
+def _file() -> Path:
+    return home() / "engines" / "measurements.json"
+
+
+def _all() -> dict[str, dict[str, list[float]]]:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(_file().read_text())
+        if isinstance(found, dict):
+            return found
+    return {}
