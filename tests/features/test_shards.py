@@ -223,3 +223,18 @@ def test_rows_read_do_not_count_as_memory() -> None:
         np.testing.assert_array_equal(rows[chosen][:, 7], chosen // 4000 * 4000)
     grown = (int(statm.read_text().split()[1]) - before) * resource.getpagesize()
     assert rows.nbytes > 100e6 and grown < 10e6
+
+
+def test_more_shards_than_a_process_may_open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 50, hard))
+    try:
+        kept = opened()
+        for number in range(60):
+            add(kept, number)
+        check(kept, list(range(60)))
+        check(opened(), list(range(60)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(free)

@@ -173,12 +173,17 @@ def _fill(
     with Progress("Running the frozen part", len(missing), shown=shown) as progress:
         for rows in _portions(missing, most_rows, progress):
             arrays = compute_shard(work.shard(rows), engine, advance=progress.advance)
-            kept = [as_stored(array, feature_dtype) for array in arrays]
-            for drawn, store in stores.items():
-                mine = [row for row, (number, _) in enumerate(rows) if (work.views[number] is not None) == drawn]
-                if mine:
-                    keys = [work.keys[number][place] for number, place in (rows[row] for row in mine)]
-                    store.add(keys, kept if len(mine) == len(rows) else [array[mine] for array in kept])
+            _add(stores, work, rows, [as_stored(array, feature_dtype) for array in arrays])
+            # The next shard's arrays are made when these are gone.
+            del arrays
+
+
+def _add(stores: dict[bool, FeatureStore], work: _Work, rows: Sequence[Row], arrays: Sequence[np.ndarray]) -> None:
+    for drawn, store in stores.items():
+        mine = [row for row, (number, _) in enumerate(rows) if (work.views[number] is not None) == drawn]
+        if mine:
+            keys = [work.keys[number][place] for number, place in (rows[row] for row in mine)]
+            store.add(keys, arrays if len(mine) == len(rows) else [array[mine] for array in arrays])
 
 
 def _portions(rows: Sequence[Row], most: int, progress: Progress) -> Iterator[Sequence[Row]]:

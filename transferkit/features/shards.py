@@ -16,10 +16,16 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from transferkit._storage import atomic_path
+
+try:
+    import resource
+except ImportError:  # Windows, where the limit is none to speak of
+    resource = None  # type: ignore[assignment]
 
 __all__ = ["KEY_BYTES", "StoredRows", "open_shard", "remove_leftovers", "remove_shard", "write_shard"]
 
@@ -45,12 +51,11 @@ class StoredRows:
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - it stays open
+        _allow_more_files(self._file.fileno())
         self._lock = threading.Lock()
         status = os.fstat(self._file.fileno())
         self.stamp = [status.st_size, status.st_mtime_ns, status.st_ino]
-        if np.lib.format.read_magic(self._file) != (1, 0):
-            raise ValueError("it is no array file")
-        self.shape, fortran, self.dtype = np.lib.format.read_array_header_1_0(self._file)
+        self.shape, fortran, self.dtype = _read_header(self._file)
         self._start = self._file.tell()
         self._row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         if fortran or status.st_size != self._start + len(self) * self._row_bytes:
@@ -158,8 +163,31 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
+def _allow_more_files(handle: int) -> None:
+    """Raise the limit of open files before a store of very many shards comes up against it."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if handle > soft // 2:
+        most = 2 * soft if hard == resource.RLIM_INFINITY else min(2 * soft, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def _array_path(path: Path, number: int) -> Path:
     return path.with_name(f"{path.stem}.{number}.npy")
+
+
+def _read_header(file: BinaryIO | io.FileIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError("another version")
+        return np.lib.format.read_array_header_1_0(file)
+    except OSError:
+        raise
+    except Exception as error:
+        # NumPy's parser raises errors of many kinds, its tokenizer's among them.
+        raise ValueError(f"its header cannot be read: {error}") from error
 
 
 def _write_array(path: Path, array: np.ndarray) -> int:
