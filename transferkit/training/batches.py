@@ -52,14 +52,22 @@ def training_batches(
         return rows.map(_plain(lambda chosen: (chosen, (chosen + epoch) % len(views))))
 
     order = tf.data.Dataset.range(first_epoch, first_epoch + epochs).flat_map(rows_of)
-    return order.map(_plain(_gatherer(views, labels))).prefetch(4)
+    return _lean(order.map(_plain(_gatherer(views, labels))).prefetch(4))
 
 
 def evaluation_batches(features: View, labels: np.ndarray) -> tf.data.Dataset:
     """Return the batches (features, labels) in the order of the rows, large ones: a mean does not depend on them."""
     rows = tf.data.Dataset.range(len(labels)).batch(_EVALUATION_BATCH)
     gather = _gatherer([features], labels)
-    return rows.map(_plain(lambda chosen: gather(chosen, tf.zeros_like(chosen)))).prefetch(4)
+    return _lean(rows.map(_plain(lambda chosen: gather(chosen, tf.zeros_like(chosen)))).prefetch(4))
+
+
+def _lean(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Return `dataset` without what tf.data does to be faster: looking for it takes longer than these few batches."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
+    return dataset.with_options(options)
 
 
 def _gatherer(views: Sequence[View], labels: np.ndarray) -> Gather:

@@ -37,9 +37,9 @@ PRECISIONS = ("float32", "bfloat16")
 _FEW = 16
 # Converting takes about this long and saves about this part of TensorFlow's time; reading what was converted before
 # takes a moment.
-_CONVERSION_SECONDS, _SAVING, _READING_SECONDS = 1.5, 0.3, 0.2
+_CONVERSION_SECONDS, _SAVING, _READING_SECONDS = 0.5, 0.3, 0.2
 # Work from which on it pays to try every engine, so that the fastest is known.
-_WORTH_TRYING_SECONDS = 60.0
+_WORTH_TRYING_SECONDS = 100.0
 
 
 def compile_engine(
@@ -138,7 +138,7 @@ class _Workshop:
         if name == "openvino":
             model = openvino.cached_model(self._cache_key())
             if model is None:
-                model = openvino.convert(self._graph(), self._batch_size, self._shape, self._cache_key())
+                model = openvino.convert(self._graph(), self._cache_key())
             return openvino.OpenVino(model, self._batch_size, self._precision)
         if self._precision != "float32":
             raise EngineError(

@@ -25,14 +25,23 @@ def frozen_function(model: keras.Model, batch_size: int) -> Any:
         batch_size: images at once.
     """
 
+    values = [[np.asarray(variable) for variable in kind] for kind in _variables(model)]
+
     @tf.function(input_signature=[tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.float32)], autograph=False)
     def forward(images: tf.Tensor) -> list[tf.Tensor]:
-        outputs = keras.tree.flatten(model(images, training=False))
-        return [tf.cast(output, tf.float32) for output in outputs]
+        trained, others = ([tf.constant(value) for value in kind] for kind in values)
+        outputs, _ = model.stateless_call(trained, others, images, training=False)
+        return [tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs)]
 
     with _depthwise_as_such(model):
         traced = forward.get_concrete_function()
-    return convert_variables_to_constants_v2(traced)
+    # Traced with constants there is nothing to freeze, which takes twice as long as tracing; but some layers (Keras'
+    # Normalization) bring tensors of their own along.
+    return convert_variables_to_constants_v2(traced) if traced.captured_inputs else traced
+
+
+def _variables(model: keras.Model) -> tuple[list[Any], list[Any]]:
+    return model.trainable_variables, model.non_trainable_variables
 
 
 @contextlib.contextmanager

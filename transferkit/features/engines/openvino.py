@@ -28,17 +28,32 @@ def installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def convert(function: Any, batch_size: int, shape: tuple[int, ...], key: str) -> Any:
+def convert(function: Any, key: str) -> Any:
     """Convert a frozen TensorFlow function, keep the result on disk under `key`, and return it."""
-    openvino = _openvino()
-    model = openvino.convert_model(function.graph, input=[(batch_size, *shape)])
+    model = _translated(function.graph)
     folder = _folder(key)
     with lock(folder.with_suffix(".lock")), atomic_folder(folder) as fresh:
         # Compressed to half precision, which is the default, the weights would no longer be the model's.
-        openvino.save_model(model, str(fresh / "model.xml"), compress_to_fp16=False)
+        _openvino().save_model(model, str(fresh / "model.xml"), compress_to_fp16=False)
         sums = "\n".join(f"{sha256_of(fresh / name)}  {name}" for name in ("model.xml", "model.bin"))
         (fresh / "SHA256SUMS").write_text(sums)
     return model
+
+
+def _translated(graph: Any) -> Any:
+    """Return the model of a TensorFlow graph, without what surrounds it in `openvino.convert_model`.
+
+    That takes five to ten times as long, and tries to report the use of the tool over the network.
+    """
+    openvino = _openvino()
+    try:
+        from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
+    except ImportError:
+        return openvino.convert_model(graph)
+    frontend = openvino.frontend.FrontEndManager().load_by_framework("tf")
+    # It must live until the model is translated; the weights are copied, so that they outlive the graph.
+    iterator = GraphIteratorTFGraph(graph, False)
+    return frontend.convert(frontend.load(iterator))
 
 
 def cached_model(key: str) -> Any:
@@ -118,5 +133,6 @@ def _openvino() -> Any:
     if not installed():
         raise MissingExtraError("The engine 'openvino'", "openvino", "fast")
     import openvino
+    import openvino.frontend
 
     return openvino
