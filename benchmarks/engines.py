@@ -2,8 +2,10 @@
 
     python benchmarks/engines.py --data PHOTOS [--backbones MobileNetV2:160 ConvNeXtTiny:160] [--json out.json]
 
-The floor is decoding plus the fastest engine in float32; "from paths" is feature extraction as users call it, decoding
-included, with the engine converted before and nothing stored.
+All ways of a backbone run in turns, so that a machine whose speed drifts is fair to all; times are the least of the
+rounds, ratios the median of those within a round. "keras" is `model.predict` on decoded images; "arrays" is feature
+extraction from decoded images and "paths" from files, decoding included, both with the engine that `engine="auto"`
+chooses, converted before, and nothing stored. The floor is decoding plus the fastest engine in float32.
 """
 
 from __future__ import annotations
@@ -11,8 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -23,16 +27,22 @@ import numpy as np
 
 import transferkit as tk
 from transferkit.data import PixelSpec, Split
+from transferkit.data.memory import PIXEL_MEMORY
 from transferkit.data.pixels import pixel_batches
 from transferkit.features.engines import compile_engine, relative_error
-from transferkit.features.extract import feature_arrays
+from transferkit.features.extract import LazyEngine, feature_arrays
 
 DEFAULT = (
     "MobileNetV2:160 MobileNetV3Large:224 EfficientNetB0:224 EfficientNetV2B0:224 NASNetMobile:224 ResNet50:160 "
     "ResNet50V2:160 DenseNet121:160 InceptionV3:160 VGG16:160 ConvNeXtTiny:160"
 )
-ENGINES = (("frozen_graph", "float32"), ("openvino", "float32"), ("openvino", "bfloat16"))
-BATCH = 32
+# Of the same name, what is asked of `compile_engine`.
+ENGINES = {
+    "frozen_graph": ("frozen_graph", "float32"),
+    "openvino": ("openvino", "float32"),
+    "bfloat16": ("openvino", "bfloat16"),
+}
+TITLES = ("keras", "frozen_graph", "openvino", "bfloat16", "arrays", "decode", "floor", "paths")
 
 
 def main() -> None:
@@ -40,75 +50,80 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, help="a folder of photographs, at any depth")
     parser.add_argument("--backbones", nargs="*", default=DEFAULT.split())
-    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--json")
     options = parser.parse_args()
     paths = tuple(str(path) for path in sorted(Path(options.data).rglob("*.jpg")))[: options.images]
-    rows = []
-    titles = "predict  frozen  openvino (error)   bf16 (error)   decode  floor  from paths  x predict"
-    print(f"{'backbone, size':24} {titles}", flush=True)
+    print(
+        "| backbone, size | "
+        + " | ".join(TITLES)
+        + " | error f32, bf16 | keras / paths | paths / floor | arrays / best |"
+    )
+    print("| --- " * (len(TITLES) + 5) + "|", flush=True)
+    rows = {}
     for wanted in options.backbones:
         name, size = wanted.split(":")
-        row = measure(name, int(size), paths)
-        rows.append(row)
-        print(
-            f"{wanted:24} {row['predict']:7.2f} {row['frozen_graph']:7.2f} {row['openvino']:9.2f} "
-            f"({row['openvino_error']:.0e}) {row['openvino_bfloat16']:6.2f} ({row['openvino_bfloat16_error']:.0e}) "
-            f"{row['decode']:8.2f} {row['floor']:6.2f} {row['from_paths']:11.2f} "
-            f"{row['predict'] / row['from_paths']:10.1f}",
-            flush=True,
-        )
+        rows[wanted] = row = measure(name, int(size), paths, options.rounds)
+        figures = " | ".join(f"{row[title]:.2f}" for title in TITLES)
+        errors = f"{row['openvino_error']:.0e}, {row['bfloat16_error']:.0e}"
+        ratios = " | ".join(f"{row[name]:.2f}" for name in ("keras_to_paths", "paths_to_floor", "arrays_to_best"))
+        print(f"| {wanted.replace(':', ', ')} | {figures} | {errors} | {ratios} |", flush=True)
+        keras.backend.clear_session()
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=2))
 
 
-def measure(name: str, size: int, paths: tuple[str, ...]) -> dict[str, float]:
-    """Return the figures of one backbone, in milliseconds an image."""
-    keras.backend.clear_session()
-    backbone = tk.BackboneFactory.create(name, input_shape=(size, size, 3), weights=None)
-    model = backbone.extractor()
-    images = np.random.default_rng(0).uniform(0, 255, (2 * BATCH, size, size, 3)).astype("float32")
-    row: dict[str, float] = {}
-    expected = model.predict(images[:BATCH], batch_size=BATCH, verbose=0)
-    row["predict"] = best(lambda: model.predict(images, batch_size=BATCH, verbose=0), len(images))
-    for engine, precision in ENGINES:
-        compiled = compile_engine(model, engine=engine, precision=precision, batch_size=BATCH)
-        key = engine if precision == "float32" else f"{engine}_{precision}"
-        row[key] = best(lambda compiled=compiled: compiled(images[:BATCH]), BATCH)
-        row[f"{key}_error"] = relative_error(compiled(images[:BATCH]), (np.asarray(expected),))
+def measure(name: str, size: int, paths: tuple[str, ...], rounds: int) -> dict[str, float]:
+    """Return the figures of one backbone, in milliseconds an image, and the ratios."""
+    model = tk.BackboneFactory.create(name, input_shape=(size, size, 3), weights=None).extractor()
     pixels = PixelSpec((size, size))
-    split = Split("images", np.zeros(len(paths), np.int32), pixels, paths=paths)
-    row["decode"] = cold(
-        lambda: sum(len(batch) for batch in pixel_batches(paths, pixels, batch_size=BATCH)), len(paths)
-    )
-    row["floor"] = row["decode"] + min(row["frozen_graph"], row["openvino"])
-    feature_arrays(split, model, store=False)
-    row["from_paths"] = cold(lambda: feature_arrays(split, model, store=False), len(paths))
+    files = Split("files", np.zeros(len(paths), np.int32), pixels, paths=paths)
+    images = np.concatenate(list(pixel_batches(paths, pixels, batch_size=32)))
+    decoded = Split("images", files.labels, pixels, images=images)
+    floats = images.astype("float32")
+    engines = {key: compile_engine(model, engine=engine, precision=kind) for key, (engine, kind) in ENGINES.items()}
+    chosen = LazyEngine(model, "auto", "float32", count=10_000)
+    ways: dict[str, Callable[[], object]] = {
+        "keras": lambda: model.predict(floats, batch_size=32, verbose=0),
+        **{key: lambda engine=engine: engine(images) for key, engine in engines.items()},
+        "arrays": lambda: feature_arrays(decoded, model, engine=chosen, store=False),
+        "decode": lambda: sum(map(len, pixel_batches(paths, pixels, batch_size=32))),
+        "paths": lambda: feature_arrays(files, model, engine=chosen, store=False),
+    }
+    times = in_turns(ways, rounds)
+    expected = (np.asarray(model.predict(floats[:32], batch_size=32, verbose=0)),)
+    errors = {f"{key}_error": relative_error(engine(images[:32]), expected) for key, engine in engines.items()}
+    return {**summary(times, len(paths)), **errors}
+
+
+def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run every way once for nothing, then all of them in each round; return their seconds."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, run in ways.items():
+            PIXEL_MEMORY.clear()
+            started = time.perf_counter()
+            run()
+            if number:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def summary(times: dict[str, list[float]], images: int) -> dict[str, float]:
+    """Return the least milliseconds of each way, the floor, and the median ratios."""
+    row = {name: 1000 * min(seconds) / images for name, seconds in times.items()}
+    best = [min(pair) for pair in zip(times["frozen_graph"], times["openvino"])]
+    floor = [sum(pair) for pair in zip(times["decode"], best)]
+    row["floor"] = 1000 * min(floor) / images
+
+    def ratio(first: list[float], second: list[float]) -> float:
+        return statistics.median(a / b for a, b in zip(first, second))
+
+    row["keras_to_paths"] = ratio(times["keras"], times["paths"])
+    row["paths_to_floor"] = ratio(times["paths"], floor)
+    row["arrays_to_best"] = ratio(times["arrays"], best)
     return row
-
-
-def best(run: object, images: int, rounds: int = 4) -> float:
-    """Return the least milliseconds an image over some rounds."""
-    run()
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times) / images * 1000
-
-
-def cold(run: object, images: int, rounds: int = 3) -> float:
-    """Return the least milliseconds an image, the memory of decoded images emptied before each round."""
-    from transferkit.data.memory import PIXEL_MEMORY
-
-    times = []
-    for _ in range(rounds):
-        PIXEL_MEMORY.clear()
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return min(times) / images * 1000
 
 
 if __name__ == "__main__":

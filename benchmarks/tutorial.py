@@ -1,8 +1,10 @@
 """The tutorial as published, in plain Keras, against transferkit: seconds from building the data to the end of `fit`.
 
     python benchmarks/tutorial.py --data PHOTOS [--alpha 0.35 --weights WEIGHTS.h5] [--repeat 3] [--json out.json]
+    python benchmarks/tutorial.py --data PHOTOS --photographs 10000 --repeat 1
 
-Every run is a process of its own; the two sides take turns, so that a machine whose speed drifts is fair to both.
+With --photographs, that many different ones are made out of those at hand by small crops. Every run is a process of its
+own; the two sides take turns, so that a machine whose speed drifts is fair to both.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ def main() -> None:
     parser.add_argument("--weights", help="weights of MobileNetV2 without its top; random ones without it")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--photographs", type=int, help="how many to make out of those in --data; by default none")
     parser.add_argument("--no-augmentation", action="store_true")
     parser.add_argument("--json", help="where to write the figures")
     parser.add_argument("--side", choices=("tutorial", "ours"), help=argparse.SUPPRESS)
@@ -38,21 +41,27 @@ def main() -> None:
         print(json.dumps(run_tutorial(options) if options.side == "tutorial" else run_ours(options)))
         return
     figures: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
-    for _ in range(options.repeat):
-        with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as folder:
+        photos = options.data
+        if options.photographs:
+            from photographs import repeated
+
+            photos = str(repeated(Path(options.data), Path(folder) / "photographs", options.photographs))
+        for turn in range(options.repeat):
+            home = Path(folder) / f"home-{turn}"
             for side in SIDES:
                 if side == "ours, engine converted":
-                    forget_features(Path(home))
-                figures[side].append(in_a_process(side, home))
+                    forget_features(home)
+                figures[side].append(in_a_process(side, home, photos))
     report(figures)
     if options.json:
         Path(options.json).write_text(json.dumps(figures, indent=2))
 
 
-def in_a_process(side: str, home: str) -> dict[str, float]:
+def in_a_process(side: str, home: Path, photos: str) -> dict[str, float]:
     """Run one side in a process of its own and return its figures."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--side", side.split(",")[0]]
-    environment = {**os.environ, "TRANSFERKIT_HOME": home, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, __file__, *sys.argv[1:], "--data", photos, "--side", side.split(",")[0]]
+    environment = {**os.environ, "TRANSFERKIT_HOME": str(home), "TF_CPP_MIN_LOG_LEVEL": "3"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
         raise SystemExit(result.stderr[-3000:])

@@ -51,6 +51,23 @@ def test_half_precision_is_off_by_little_and_only_where_asked_for() -> None:
     assert relative_error(half(images), (expected,)) < 5e-2
 
 
+@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetV2B0"])
+def test_tensorflow_computes_in_half_precision_too_where_asked_for(name: str) -> None:
+    model = BUILD[name]()
+    images = images_for(model, 8)
+    expected = (model.predict(images.astype("float32"), verbose=0),)
+    half = compile_engine(model, engine="frozen_graph", precision="bfloat16")
+    assert half.precision == "bfloat16"
+    assert 1e-5 < relative_error(half(images), expected) < 5e-2
+    assert {layer.dtype_policy.name for layer in model._flatten_layers()} == {"float32"}
+    np.testing.assert_array_equal(model.predict(images.astype("float32"), verbose=0), expected[0])
+
+
+def test_float16_is_for_gpus() -> None:
+    with pytest.raises(ValueError, match=r"must be 'float32' or 'bfloat16' without a GPU. Received: 'float16'"):
+        compile_engine(small_network(48), precision="float16")
+
+
 def test_a_model_of_several_outputs() -> None:
     base = small_network(48)
     model = keras.Model(base.inputs, [base.get_layer("block0_relu").output, base.output])

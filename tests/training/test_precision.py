@@ -14,8 +14,10 @@ import pytest
 import transferkit as tk
 from tests.training.conftest import small_classifier
 from transferkit.data import Data
+from transferkit.features import precision as features_precision
+from transferkit.features.engines import choose
+from transferkit.features.precision import computing_in, reduced_layers
 from transferkit.training import phase, precision, step_time, trainer
-from transferkit.training.precision import computing_in, reduced_layers
 from transferkit.training.step_time import choose_precision, step_times
 
 FASTER = {"float32": 0.2, "bfloat16": 0.1}
@@ -31,7 +33,7 @@ def faster(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let transferkit take the machine for one with a GPU, except for XLA, which takes long to compile here."""
-    for module in (phase, precision, step_time, trainer):
+    for module in (phase, features_precision, choose, precision, step_time):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(phase, "jit", lambda: False)
     monkeypatch.setattr(trainer, "jit", lambda: False)

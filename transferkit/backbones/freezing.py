@@ -9,8 +9,9 @@ from collections.abc import Iterator
 import keras
 
 from transferkit._checks import check_fraction, check_int, closest
+from transferkit.features.graph import all_layers
 
-__all__ = ["all_layers", "batch_norms", "blocks_of", "freeze", "unfreeze"]
+__all__ = ["batch_norms", "blocks_of", "freeze", "unfreeze"]
 
 # How the layers of keras.applications name the block that they belong to.
 _BLOCK = re.compile(
@@ -69,14 +70,6 @@ def unfreeze(
 def batch_norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
     """Yield every batch normalisation of a model, in nested models too."""
     return (layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization))
-
-
-def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield every layer of a model, those of nested models after the model that holds them."""
-    for layer in model.layers:
-        yield layer
-        if getattr(layer, "layers", None):
-            yield from all_layers(layer)
 
 
 def _hold_dropout(model: keras.Model) -> None:

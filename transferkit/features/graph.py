@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["Step", "flatten", "is_functional", "multiplications", "steps_of"]
+__all__ = ["Step", "all_layers", "flatten", "is_functional", "multiplications", "steps_of"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,6 +30,14 @@ class Step:
 def is_functional(layer: Any) -> bool:
     """Return whether `layer` is a model whose graph can be looked into."""
     return isinstance(layer, keras.Model) and bool(getattr(layer, "_nodes_by_depth", None))
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield every layer of a model, those of nested models after the model that holds them."""
+    for layer in model.layers:
+        yield layer
+        if getattr(layer, "layers", None):
+            yield from all_layers(layer)
 
 
 def steps_of(model: keras.Model) -> list[Step]:

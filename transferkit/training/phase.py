@@ -14,9 +14,9 @@ from transferkit.data.records import Data, Split
 from transferkit.features.cut import Cut
 from transferkit.features.extract import LazyEngine, feature_views
 from transferkit.features.identity import model_identity
+from transferkit.features.precision import has_gpu
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
-from transferkit.training.precision import has_gpu
 from transferkit.training.steps import steps_per_call, take_many_steps
 
 __all__ = ["Extractor", "Features", "Prepared", "extract_features", "jit", "on_features", "on_images"]

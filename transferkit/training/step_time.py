@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from transferkit._storage import atomic_path, home
 from transferkit.features.graph import is_functional, steps_of
-from transferkit.training.precision import computing_in, has_gpu, reduced_layers
+from transferkit.features.precision import computing_in, has_gpu, reduced_layers
 
 __all__ = ["AS_ASKED", "Choice", "choose_precision", "step_times"]
 

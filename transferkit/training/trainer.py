@@ -13,13 +13,14 @@ import keras
 import tensorflow as tf
 
 from transferkit._checks import check_choice, check_int, check_number
-from transferkit.backbones.freezing import all_layers, unfreeze
+from transferkit.backbones.freezing import unfreeze
 from transferkit.classifier import find_backbone
 from transferkit.data.pipeline import split_of
 from transferkit.data.records import Data
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
 from transferkit.features.cut import Cut, constant_part
+from transferkit.features.graph import all_layers
 from transferkit.features.half import FEATURE_DTYPES
 from transferkit.prediction import Prediction, Predictor, probabilities_of
 from transferkit.training.checkpoint import Checkpoint, SaveEveryEpoch
@@ -29,7 +30,7 @@ from transferkit.training.measure import logits_of
 from transferkit.training.objective import objective_for
 from transferkit.training.phase import Extractor, Prepared, extract_features, jit, on_features, on_images
 from transferkit.training.plan import Plan, make_plan
-from transferkit.training.precision import check_precision, has_gpu, scaled, trained_in
+from transferkit.training.precision import check_precision, scaled, trained_in
 from transferkit.training.seeding import SeedEveryEpoch
 from transferkit.training.solver import SOLVERS, solve_head
 from transferkit.training.step_time import Choice, choose_precision
@@ -343,9 +344,7 @@ class Trainer:
         return self._known_cut[1]
 
     def _extractor(self) -> Extractor:
-        # No engine runs a constant part in reduced precision on a GPU.
-        precision = "float32" if has_gpu() else self.precision
-        return Extractor(self.seed, self.engine, precision, self.feature_dtype)
+        return Extractor(self.seed, self.engine, self.precision, self.feature_dtype)
 
     def _record_solution(self, data: Data, views: int | str) -> History:
         plan = self.plan(data, views=views)

@@ -6,7 +6,6 @@ import importlib.metadata
 import itertools
 import time
 import warnings
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -28,11 +27,12 @@ from transferkit.features.engines.measurements import (
 )
 from transferkit.features.engines.probe import TOLERANCE, keras_answer, probe_images, relative_error
 from transferkit.features.identity import model_identity
+from transferkit.features.precision import has_gpu
 
 __all__ = ["ENGINES", "PRECISIONS", "compile_engine", "default_batch_size", "relative_error"]
 
 ENGINES = ("auto", "keras", "frozen_graph", "openvino")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 # Up to so many images, tracing a graph takes longer than Keras takes without one.
 _FEW = 16
 # Converting takes about this long and saves about this part of TensorFlow's time; reading what was converted before
@@ -58,7 +58,7 @@ def compile_engine(
         engine: "auto" for the one that is done first with `count` images, conversion included; "keras" for the model
             itself; "frozen_graph", TensorFlow's; or "openvino", by the extra `fast`.
         precision: "float32"; or "bfloat16", which takes half the time on processors that have it and gives features
-            that are off by 1e-4 to 1e-2 of the largest.
+            that are off by 1e-4 to 1e-2 of the largest; or "float16", on GPUs.
         batch_size: images run together; by default what `default_batch_size` says.
         count: number of images to come, or None for very many.
         identity: of the model, where it was worked out already; see `model_identity`.
@@ -69,6 +69,8 @@ def compile_engine(
     """
     check_choice("engine", engine, ENGINES)
     check_choice("precision", precision, PRECISIONS)
+    if precision == "float16" and not has_gpu():
+        raise ValueError("`precision` must be 'float32' or 'bfloat16' without a GPU. Received: 'float16'.")
     batch_size = default_batch_size() if batch_size is None else check_int("batch_size", batch_size)
     if None in model.input_shape[1:]:
         raise EngineError(
@@ -85,16 +87,15 @@ def compile_engine(
 
 def default_batch_size() -> int:
     """Return how many images are best run together: few on a CPU, for they stay in its caches; many on a GPU."""
-    return 64 if tf.config.list_physical_devices("GPU") else 8
+    return 64 if has_gpu() else 8
 
 
 class _Workshop:
-    """Makes engines of one model; the traced graph is worked out once for all."""
+    """Makes engines of one model."""
 
     def __init__(self, model: keras.Model, batch_size: int, precision: str, identity: str) -> None:
         self._model, self._batch_size, self._precision, self._identity = model, batch_size, precision, identity
         self._shape = tuple(model.input_shape[1:])
-        self._frozen: Any = None
         self._conversions: dict[str, float] = {}
 
     def fastest(self, count: int | None) -> Engine:
@@ -128,24 +129,19 @@ class _Workshop:
 
     def _candidates(self) -> list[str]:
         """Return the engines to choose from, the one first that is fastest as a rule."""
-        if tf.config.list_physical_devices("GPU") or not openvino.installed():
+        if has_gpu() or not openvino.installed():
             return ["frozen_graph"]
-        if self._precision == "bfloat16":
-            return ["openvino"]
-        return ["openvino", "frozen_graph"]
+        return ["openvino", "frozen_graph"] if self._precision == "float32" else ["openvino"]
 
     def _build(self, name: str) -> Engine:
         if name == "openvino":
             model = openvino.cached_model(self._cache_key())
             if model is None:
-                model = openvino.convert(self._graph(), self._cache_key())
+                # OpenVINO chooses the precision when it compiles a model, so the graph is one for all.
+                model = openvino.convert(frozen_function(self._model, self._batch_size), self._cache_key())
             return openvino.OpenVino(model, self._batch_size, self._precision)
-        if self._precision != "float32":
-            raise EngineError(
-                f"precision={self._precision!r} must be run by OpenVINO on this machine. Received: engine={name!r}. "
-                'Install it with: pip install "transferkit[fast]"'
-            )
-        return FrozenGraph(self._graph(), self._batch_size)
+        graph = frozen_function(self._model, self._batch_size, self._precision)
+        return FrozenGraph(graph, self._batch_size, self._precision)
 
     def _first_that_works(self, names: list[str]) -> Engine:
         for name, other in itertools.pairwise(names):
@@ -182,11 +178,6 @@ class _Workshop:
 
     def _is_converted(self) -> bool:
         return (home() / "engines" / self._cache_key() / "SHA256SUMS").is_file()
-
-    def _graph(self) -> Any:
-        if self._frozen is None:
-            self._frozen = frozen_function(self._model, self._batch_size)
-        return self._frozen
 
     def _cache_key(self) -> str:
         return key_of(self._identity, self._batch_size, importlib.metadata.version("openvino"), tf.__version__)

@@ -13,16 +13,19 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from transferkit.features.engines.base import Outputs, run_in_turn
+from transferkit.features.graph import all_layers
+from transferkit.features.precision import computing_in, reduced_layers
 
 __all__ = ["FrozenGraph", "frozen_function"]
 
 
-def frozen_function(model: keras.Model, batch_size: int) -> Any:
+def frozen_function(model: keras.Model, batch_size: int, precision: str = "float32") -> Any:
     """Return a TensorFlow function of float32 images (batch_size, height, width, 3) with the weights as constants.
 
     Args:
         model: from images to one or several outputs.
         batch_size: images at once.
+        precision: in which the layers compute that are faster in it; outputs are float32.
     """
 
     values = [[np.asarray(variable) for variable in kind] for kind in _variables(model)]
@@ -33,7 +36,8 @@ def frozen_function(model: keras.Model, batch_size: int) -> Any:
         outputs, _ = model.stateless_call(trained, others, images, training=False)
         return [tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs)]
 
-    with _depthwise_as_such(model):
+    layers = [] if precision == "float32" else reduced_layers(model)
+    with _depthwise_as_such(model), computing_in(precision, layers):
         traced = forward.get_concrete_function()
     # Traced with constants there is nothing to freeze, which takes twice as long as tracing; but some layers (Keras'
     # Normalization) bring tensors of their own along.
@@ -51,7 +55,7 @@ def _depthwise_as_such(model: keras.Model) -> Iterator[None]:
     ConvNeXt writes them as grouped ones, and Keras gives every grouped convolution on a CPU to XLA, through a function
     that is slow there and that OpenVINO cannot convert.
     """
-    layers = [layer for layer in _layers(model) if _is_depthwise(layer)]
+    layers = [layer for layer in all_layers(model) if _is_depthwise(layer)]
     try:
         for layer in layers:
             object.__setattr__(layer, "convolution_op", functools.partial(_depthwise, layer))
@@ -59,12 +63,6 @@ def _depthwise_as_such(model: keras.Model) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.__dict__.pop("convolution_op", None)
-
-
-def _layers(model: Any) -> Iterator[Any]:
-    for layer in getattr(model, "layers", ()):
-        yield layer
-        yield from _layers(layer)
 
 
 def _is_depthwise(layer: Any) -> bool:

@@ -23,7 +23,7 @@ from transferkit.features.graph import is_functional, multiplications, steps_of
 __all__ = ["Timing", "guessed_seconds", "key_of", "known_timings", "machine", "remember", "seconds_per_image"]
 
 # Convolution nets were seen to reach about this part of the speed of one large matrix product.
-_EFFICIENCY = 0.3
+_EFFICIENCY = 0.5
 
 
 class Timing(NamedTuple):
