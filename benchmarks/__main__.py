@@ -52,6 +52,7 @@ def commands(weights: list[str]) -> dict[str, list[str]]:
         "engines": ["engines.py"],
         "fine_tune": ["fine_tune.py"],
         "views": ["views.py"],
+        "precision": ["precision.py", *weights],
         "scale": ["scale.py", *weights],
         "decode": ["decode.py"],
     }

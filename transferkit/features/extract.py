@@ -19,7 +19,7 @@ from transferkit.features.identity import model_identity
 from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureStore, StoredArray, make_room
 
-__all__ = ["LazyEngine", "feature_arrays", "feature_views"]
+__all__ = ["LazyEngine", "feature_arrays", "feature_views", "missing_rows"]
 
 # Changes whenever the same inputs would give other rows than before.
 _VERSION = 3
@@ -110,12 +110,7 @@ def feature_views(
     work = _Work(split, views, augmentation, seed)
     if not store:
         return _unstored(work, engine, feature_dtype)
-    stores = {
-        drawn: FeatureStore(_store_identity(split, identity, augmentation if drawn else None, precision, feature_dtype))
-        for drawn in {view is not None for view in views}
-    }
-    for kept in stores.values():
-        kept.refresh()
+    stores = _stores(work, identity, precision, feature_dtype)
     missing = work.missing(stores)
     if missing:
         _fill(stores, work, missing, engine.ready(len(missing)), _rows_a_shard(model), progress, feature_dtype)
@@ -123,6 +118,26 @@ def feature_views(
             make_room(keep=kept.folder)
             kept.refresh()
     return [stores[view is not None].rows(keys) for view, keys in zip(views, work.keys)]
+
+
+def missing_rows(
+    split: Split,
+    identity: str,
+    *,
+    views: Sequence[int | None] = (None,),
+    augmentation: Any = None,
+    seed: int = 0,
+    precision: str = "float32",
+    feature_dtype: str = "float32",
+) -> int:
+    """Return how many rows `feature_views` would have to compute, all others being in the store.
+
+    Args:
+        identity: of the model, by `model_identity`.
+        split, views, augmentation, seed, precision, feature_dtype: as `feature_views` takes them.
+    """
+    work = _Work(split, views, augmentation, seed)
+    return len(work.missing(_stores(work, identity, precision, feature_dtype)))
 
 
 class _Work:
@@ -152,6 +167,17 @@ class _Work:
         words = b"".join(self.keys[number][place][:8] for number, place in rows)
         seeds = np.frombuffer(words, np.uint32).reshape(-1, 2)
         return Shard(self.split, places, seeds, drawn, self.augmentation)
+
+
+def _stores(work: _Work, identity: str | None, precision: str, feature_dtype: str) -> dict[bool, FeatureStore]:
+    """Return the stores of the images as they are (False) and of augmented draws (True), those that are wanted."""
+    stores = {}
+    for drawn in {view is not None for view in work.views}:
+        augmentation = work.augmentation if drawn else None
+        name = _store_identity(work.split, identity, augmentation, precision, feature_dtype)
+        stores[drawn] = FeatureStore(name)
+        stores[drawn].refresh()
+    return stores
 
 
 def _unstored(work: _Work, engine: LazyEngine, feature_dtype: str) -> list[Arrays]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,11 +13,13 @@ import tensorflow as tf
 from transferkit.data.pipeline import training_stream
 from transferkit.data.records import Data, Split
 from transferkit.features.cut import Cut
-from transferkit.features.extract import LazyEngine, feature_views
+from transferkit.features.engines import expected_seconds
+from transferkit.features.extract import LazyEngine, feature_views, missing_rows
 from transferkit.features.identity import model_identity
 from transferkit.features.precision import has_gpu
 from transferkit.training.batches import View, evaluation_batches, training_batches
 from transferkit.training.objective import Objective
+from transferkit.training.plan import Cost
 from transferkit.training.steps import steps_per_call, take_many_steps
 
 __all__ = ["Extractor", "Features", "Prepared", "extract_features", "jit", "on_features", "on_images"]
@@ -82,6 +85,21 @@ class Extractor:
             precision=self.precision,
             feature_dtype=self.feature_dtype,
         )
+
+    def cost(self, data: Data, cut: Cut, views: int) -> Cost:
+        """Return what `extract_features` would have to do now."""
+        identity = model_identity(cut.lower)
+        options: dict[str, Any] = {"precision": self.precision, "feature_dtype": self.feature_dtype}
+        rows = missing = 0
+        for name, chosen in (("train", (None, *range(views))), ("validation", (None,))):
+            if name in data.splits:
+                split = data.splits[name]
+                rows += len(split) * len(chosen)
+                missing += missing_rows(
+                    split, identity, views=chosen, augmentation=cut.augmentation, seed=self.seed, **options
+                )
+        seconds = expected_seconds(cut.lower, missing, precision=self.precision, identity=identity)
+        return Cost(rows, missing, seconds)
 
 
 def on_images(model: keras.Model, data: Data, *, seed: int, first_epoch: int, epochs: int) -> Prepared:

@@ -16,7 +16,28 @@ from transferkit.training.step_time import AS_ASKED, Choice
 if TYPE_CHECKING:
     from transferkit.features.cut import Cut
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Cost", "Plan", "make_plan"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What running the constant part beforehand costs; `str(cost)` says it in words.
+
+    Attributes:
+        rows: images and augmented draws in all.
+        missing: those that are not in the store.
+        seconds: about how long these will take, beside decoding.
+    """
+
+    rows: int
+    missing: int
+    seconds: float
+
+    def __str__(self) -> str:
+        if not self.missing:
+            return f"All {self.rows:,} are in the store."
+        stored = f"{self.rows - self.missing:,} of {self.rows:,} are in the store. " if self.missing < self.rows else ""
+        return f"{stored}{self.missing:,} have yet to be run, which takes about {self.seconds:,.1f} s beside decoding."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +55,7 @@ class Plan:
         total_bytes: size of all stored features of the phase.
         trainable: numbers that are trained.
         precision: in which precision the trained part computes, and why.
+        cost: of running the constant part; None where it was not worked out.
     """
 
     trained_on: str
@@ -45,6 +67,7 @@ class Plan:
     total_bytes: int
     trainable: int
     precision: Choice = AS_ASKED
+    cost: Cost | None = None
 
     def __str__(self) -> str:
         lines = [f"Trained on {self.trained_on}: {self.reason}.", f"{self.trainable:,} numbers are trained."]
@@ -56,6 +79,8 @@ class Plan:
             lines.append(f"The constant part ends at {shapes}: {self.bytes_per_image / 1e3:,.1f} kB an image.")
             if self.trained_on == "features":
                 lines.append(f"{self.images:,} images{draws} are run once: {self.total_bytes / 1e6:,.1f} MB.")
+        if self.cost is not None:
+            lines.append(str(self.cost))
         if self.precision != AS_ASKED:
             lines.append(str(self.precision))
         return "\n".join(lines)

@@ -202,24 +202,17 @@ class Trainer:
         return self._train("fine-tuning", data, epochs, views, options)
 
     def plan(self, data: Data, *, views: int | str = "auto") -> Plan:
-        """Return which part of the model is constant now, what storing its results costs, and in which precision the
-        rest will compute; `print` it.
+        """Return which part of the model is constant now, what of it is stored and what the rest costs, and in which
+        precision what is trained will compute; `print` it.
 
         Args:
             data: what `DatasetBuilder.build()` gave.
             views: as in `fit`.
         """
-        self._check_data(data)
-        plan = make_plan(
-            self.model,
-            data,
-            cut=self._cut(),
-            cache=self.cache,
-            views=self._view_count(views),
-            limit=self.feature_limit,
-            feature_dtype=self.feature_dtype,
-        )
-        return dataclasses.replace(plan, precision=self._choice(plan, data, measure=False))
+        plan = self._plan(data, views)
+        if plan.trained_on == "features" and plan.cut is not None:
+            plan = dataclasses.replace(plan, cost=self._extractor().cost(data, plan.cut, plan.views))
+        return plan
 
     def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
         """Measure the classifier on held-out images.
@@ -277,9 +270,22 @@ class Trainer:
 
         return save_artifact(folder, self.predictor(), self.history, seed=self.seed)
 
+    def _plan(self, data: Data, views: int | str) -> Plan:
+        self._check_data(data)
+        plan = make_plan(
+            self.model,
+            data,
+            cut=self._cut(),
+            cache=self.cache,
+            views=self._view_count(views),
+            limit=self.feature_limit,
+            feature_dtype=self.feature_dtype,
+        )
+        return dataclasses.replace(plan, precision=self._choice(plan, data, measure=False))
+
     def _train(self, name: str, data: Data, epochs: int, views: int | str, options: dict[str, Any]) -> History:
         check_int("epochs", epochs)
-        plan = self.plan(data, views=views)
+        plan = self._plan(data, views)
         self._data = data
         first_epoch = sum(phase.epochs for phase in self.history)
         rate = float(self.model.optimizer.learning_rate)
@@ -347,7 +353,7 @@ class Trainer:
         return Extractor(self.seed, self.engine, self.precision, self.feature_dtype)
 
     def _record_solution(self, data: Data, views: int | str) -> History:
-        plan = self.plan(data, views=views)
+        plan = self._plan(data, views)
         self._data = data
         first_epoch = sum(phase.epochs for phase in self.history)
         started = time.perf_counter()

