@@ -19,14 +19,17 @@ from transferkit.features.identity import model_identity
 from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureStore, StoredArray, make_room
 
-__all__ = ["LazyEngine", "feature_arrays", "feature_views", "missing_rows"]
+__all__ = ["HALF", "LazyEngine", "View", "feature_arrays", "feature_views", "missing_rows"]
 
 # Changes whenever the same inputs would give other rows than before.
-_VERSION = 3
+_VERSION = 4
 # A shard is large enough that a hundred thousand images make few files, and small enough that little is lost when the
 # work is interrupted: so many bytes or seconds of work, whichever is less.
 _SHARD_BYTES, _SHARD_SECONDS, _FIRST_ROWS = 64 << 20, 20.0, 512
 Arrays = tuple[np.ndarray | StoredArray, ...]
+View = int | str | None
+# Every image once, half of them as they are and half in a draw. Which, follows from the contents.
+HALF = "half"
 # A row of the work to do: number of the view, and place of the image.
 Row = tuple[int, int]
 
@@ -70,7 +73,7 @@ def feature_views(
     split: Split,
     model: keras.Model,
     *,
-    views: Sequence[int | None] = (None,),
+    views: Sequence[View] = (None,),
     augmentation: Any = None,
     seed: int = 0,
     identity: str | None = None,
@@ -90,7 +93,8 @@ def feature_views(
     Args:
         split: the images.
         model: from float32 images (batch, height, width, 3), RGB in [0, 255], to one or several outputs.
-        views: None for the images as they are, a number from 0 for the augmented draw of that number.
+        views: None for the images as they are, a number from 0 for the augmented draw of that number, `HALF` for one
+            half of the images as they are and the other in their first draw.
         augmentation: a layer with a method `draw(images, seeds)`; or None where no draws are wanted.
         seed: of the draws.
         identity: of the model, where it was worked out already; see `model_identity`.
@@ -110,21 +114,20 @@ def feature_views(
     work = _Work(split, views, augmentation, seed)
     if not store:
         return _unstored(work, engine, feature_dtype)
-    stores = _stores(work, identity, precision, feature_dtype)
-    missing = work.missing(stores)
+    kept = _store(split, identity, precision, feature_dtype)
+    missing = work.missing(kept)
     if missing:
-        _fill(stores, work, missing, engine.ready(len(missing)), _rows_a_shard(model), progress, feature_dtype)
-        for kept in stores.values():
-            make_room(keep=kept.folder)
-            kept.refresh()
-    return [stores[view is not None].rows(keys) for view, keys in zip(views, work.keys)]
+        _fill(kept, work, missing, engine.ready(len(missing)), _rows_a_shard(model), progress, feature_dtype)
+        make_room(keep=kept.folder)
+        kept.refresh()
+    return [kept.rows(keys) for keys in work.keys]
 
 
 def missing_rows(
     split: Split,
     identity: str,
     *,
-    views: Sequence[int | None] = (None,),
+    views: Sequence[View] = (None,),
     augmentation: Any = None,
     seed: int = 0,
     precision: str = "float32",
@@ -137,47 +140,46 @@ def missing_rows(
         split, views, augmentation, seed, precision, feature_dtype: as `feature_views` takes them.
     """
     work = _Work(split, views, augmentation, seed)
-    return len(work.missing(_stores(work, identity, precision, feature_dtype)))
+    return len(work.missing(_store(split, identity, precision, feature_dtype)))
 
 
 class _Work:
-    """Which rows are wanted, and under which keys."""
+    """Which rows are wanted, under which keys, and which of them are augmented draws."""
 
-    def __init__(self, split: Split, views: Sequence[int | None], augmentation: Any, seed: int) -> None:
+    def __init__(self, split: Split, views: Sequence[View], augmentation: Any, seed: int) -> None:
         self.split, self.views, self.augmentation = split, views, augmentation
         contents = split.keys()
-        self.keys = [contents if view is None else _draw_keys(contents, seed, view) for view in views]
-
-    def missing(self, stores: dict[bool, FeatureStore]) -> list[Row]:
-        """Return the rows that no store holds, all views of an image one after another."""
-        rows = [
-            (number, place)
-            for number, (view, keys) in enumerate(zip(self.views, self.keys))
-            for place in stores[view is not None].missing(keys)
+        config = b"" if augmentation is None else _config(augmentation)
+        self.drawn = [_drawn(contents, view) for view in views]
+        self.keys = [
+            [_draw_key(key, config, seed, view) if is_draw else key for key, is_draw in zip(contents, drawn)]
+            for view, drawn in zip(views, self.drawn)
         ]
+
+    def missing(self, store: FeatureStore) -> list[Row]:
+        """Return the rows that `store` does not hold, all views of an image one after another."""
+        rows = [(number, place) for number, keys in enumerate(self.keys) for place in store.missing(keys)]
         return sorted(rows, key=lambda row: (row[1], row[0]))
+
+    def keys_of(self, rows: Sequence[Row]) -> list[bytes]:
+        """Return the keys of `rows`."""
+        return [self.keys[number][place] for number, place in rows]
 
     def shard(self, rows: Sequence[Row]) -> Shard:
         """Return the shard of `rows`, which are ordered by place."""
         places = [place for _, place in rows]
-        drawn = np.array([self.views[number] is not None for number, _ in rows])
+        drawn = np.array([self.drawn[number][place] for number, place in rows])
         if not drawn.any():
             return Shard(self.split, places)
         # A draw follows from its key, and so from the contents: one more photo changes no other's.
-        words = b"".join(self.keys[number][place][:8] for number, place in rows)
-        seeds = np.frombuffer(words, np.uint32).reshape(-1, 2)
+        seeds = np.frombuffer(b"".join(key[:8] for key in self.keys_of(rows)), np.uint32).reshape(-1, 2)
         return Shard(self.split, places, seeds, drawn, self.augmentation)
 
 
-def _stores(work: _Work, identity: str | None, precision: str, feature_dtype: str) -> dict[bool, FeatureStore]:
-    """Return the stores of the images as they are (False) and of augmented draws (True), those that are wanted."""
-    stores = {}
-    for drawn in {view is not None for view in work.views}:
-        augmentation = work.augmentation if drawn else None
-        name = _store_identity(work.split, identity, augmentation, precision, feature_dtype)
-        stores[drawn] = FeatureStore(name)
-        stores[drawn].refresh()
-    return stores
+def _drawn(contents: Sequence[bytes], view: View) -> np.ndarray:
+    if view == HALF:
+        return np.array([key[0] % 2 == 1 for key in contents])
+    return np.full(len(contents), view is not None)
 
 
 def _unstored(work: _Work, engine: LazyEngine, feature_dtype: str) -> list[Arrays]:
@@ -188,7 +190,7 @@ def _unstored(work: _Work, engine: LazyEngine, feature_dtype: str) -> list[Array
 
 
 def _fill(
-    stores: dict[bool, FeatureStore],
+    store: FeatureStore,
     work: _Work,
     missing: Sequence[Row],
     engine: Engine,
@@ -199,17 +201,7 @@ def _fill(
     with Progress("Running the frozen part", len(missing), shown=shown) as progress:
         for rows in _portions(missing, most_rows, progress):
             arrays = compute_shard(work.shard(rows), engine, advance=progress.advance)
-            _add(stores, work, rows, [as_stored(array, feature_dtype) for array in arrays])
-            # The next shard's arrays are made when these are gone.
-            del arrays
-
-
-def _add(stores: dict[bool, FeatureStore], work: _Work, rows: Sequence[Row], arrays: Sequence[np.ndarray]) -> None:
-    for drawn, store in stores.items():
-        mine = [row for row, (number, _) in enumerate(rows) if (work.views[number] is not None) == drawn]
-        if mine:
-            keys = [work.keys[number][place] for number, place in (rows[row] for row in mine)]
-            store.add(keys, arrays if len(mine) == len(rows) else [array[mine] for array in arrays])
+            store.add(work.keys_of(rows), [as_stored(array, feature_dtype) for array in arrays])
 
 
 def _portions(rows: Sequence[Row], most: int, progress: Progress) -> Iterator[Sequence[Row]]:
@@ -220,20 +212,24 @@ def _portions(rows: Sequence[Row], most: int, progress: Progress) -> Iterator[Se
         size = int(min(most, max(_FIRST_ROWS, _SHARD_SECONDS * progress.rate)))
 
 
-def _draw_keys(keys: Sequence[bytes], seed: int, view: int) -> list[bytes]:
-    words = f"{seed}:{view}".encode()
-    return [hashlib.blake2b(key + words, digest_size=32).digest() for key in keys]
+def _draw_key(key: bytes, config: bytes, seed: int, view: View) -> bytes:
+    number = 0 if view == HALF else view
+    return hashlib.blake2b(key + config + f"{seed}:{number}".encode(), digest_size=32).digest()
 
 
-def _store_identity(split: Split, identity: str | None, augmentation: Any, precision: str, feature_dtype: str) -> str:
+def _config(augmentation: Any) -> bytes:
+    # The layer's own seed is that of ordinary training; draws have theirs in their keys.
+    apart = ("name", "trainable", "seed")
+    config = {key: value for key, value in augmentation.get_config().items() if key not in apart}
+    return json.dumps(config, sort_keys=True, default=str).encode()
+
+
+def _store(split: Split, identity: str | None, precision: str, feature_dtype: str) -> FeatureStore:
     pixels = split.pixels.identity() if split.paths is not None else "arrays"
-    config = None
-    if augmentation is not None:
-        # The layer's own seed is that of ordinary training; draws have theirs in their keys.
-        apart = ("name", "trainable", "seed")
-        config = {key: value for key, value in augmentation.get_config().items() if key not in apart}
-    parts = [_VERSION, identity, pixels, precision, feature_dtype, config]
-    return hashlib.blake2b(json.dumps(parts, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()
+    parts = json.dumps([_VERSION, identity, pixels, precision, feature_dtype])
+    store = FeatureStore(hashlib.blake2b(parts.encode(), digest_size=16).hexdigest())
+    store.refresh()
+    return store
 
 
 def _rows_a_shard(model: keras.Model) -> int:

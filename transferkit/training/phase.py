@@ -14,7 +14,8 @@ from transferkit.data.pipeline import training_stream
 from transferkit.data.records import Data, Split
 from transferkit.features.cut import Cut
 from transferkit.features.engines import expected_seconds
-from transferkit.features.extract import LazyEngine, feature_views, missing_rows
+from transferkit.features.extract import HALF, LazyEngine, feature_views, missing_rows
+from transferkit.features.extract import View as Drawn
 from transferkit.features.identity import model_identity
 from transferkit.features.precision import has_gpu
 from transferkit.training.batches import View, evaluation_batches, training_batches
@@ -65,12 +66,12 @@ class Extractor:
         self,
         split: Split,
         cut: Cut,
-        views: Sequence[int | None] = (None,),
+        views: Sequence[Drawn] = (None,),
         *,
         identity: str | None = None,
         shared: LazyEngine | None = None,
     ) -> list[View]:
-        """Return what crosses the cut for every image of `split`, for each view: as it is (None) or in a draw.
+        """Return what crosses the cut for every image of `split`, for each of the views that `feature_views` takes.
 
         `identity` is that of the lower part, and `shared` an engine of it, where they are there already.
         """
@@ -91,7 +92,7 @@ class Extractor:
         identity = model_identity(cut.lower)
         options: dict[str, Any] = {"precision": self.precision, "feature_dtype": self.feature_dtype}
         rows = missing = 0
-        for name, chosen in (("train", (None, *range(views))), ("validation", (None,))):
+        for name, chosen in (("train", _views(cut, views)), ("validation", _views(cut, 0))):
             if name in data.splits:
                 split = data.splits[name]
                 rows += len(split) * len(chosen)
@@ -131,7 +132,7 @@ class Features:
     """What crosses the cut.
 
     Attributes:
-        views: of the training images: as they are, and in each augmented draw; each a tuple of arrays.
+        views: of the training images, one tuple of arrays for each version of them.
         labels: of the training images.
         held_out: of the validation images, with their labels; or None.
     """
@@ -147,19 +148,26 @@ def extract_features(data: Data, cut: Cut, *, views: int, extractor: Extractor) 
     Args:
         data: the images.
         cut: the constant part.
-        views: augmented draws of each training image, besides the image as it is.
+        views: versions of each training image.
         extractor: how the constant part is run.
     """
     split, identity = data.splits["train"], model_identity(cut.lower)
-    total = sum(len(part) for part in data.splits.values()) + len(split) * views
+    total = sum(len(part) for part in data.splits.values()) + len(split) * (views - 1)
     shared = LazyEngine(cut.lower, extractor.engine, extractor.precision, count=total, identity=identity)
     held_out = None
     if "validation" in data.splits:
         validation = data.splits["validation"]
         (rows,) = extractor.features(validation, cut, identity=identity, shared=shared)
         held_out = rows, validation.labels
-    chosen = (None, *range(views))
-    return Features(extractor.features(split, cut, chosen, identity=identity, shared=shared), split.labels, held_out)
+    rows_of_views = extractor.features(split, cut, _views(cut, views), identity=identity, shared=shared)
+    return Features(rows_of_views, split.labels, held_out)
+
+
+def _views(cut: Cut, count: int) -> tuple[Drawn, ...]:
+    """Return which versions of an image `count` of them are: itself and draws; of one, each for half of the images."""
+    if cut.augmentation is None or not count:
+        return (None,)
+    return (HALF,) if count == 1 else (None, *range(count - 1))
 
 
 def on_features(

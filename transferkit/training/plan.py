@@ -48,8 +48,7 @@ class Plan:
         trained_on: "features" when the constant part is run beforehand, "images" for ordinary training.
         reason: why it is so.
         cut: the two parts of the model, or None.
-        views: augmented draws of each training image that are worked out once, besides the image as it is; 0 without
-            augmentation.
+        views: versions of each training image that are run once; 1 without augmentation.
         images: training and validation images.
         bytes_per_image: size of what crosses the cut, for one image.
         total_bytes: size of all stored features of the phase.
@@ -73,17 +72,23 @@ class Plan:
         lines = [f"Trained on {self.trained_on}: {self.reason}.", f"{self.trainable:,} numbers are trained."]
         if self.cut is not None and self.cut.lower is not None:
             shapes = ", ".join("x".join(map(str, shape[1:])) for shape in _crossing(self.cut))
-            draws = (
-                f", with {self.views} augmented draw{'s' * (self.views > 1)} of each to train on," if self.views else ""
-            )
             lines.append(f"The constant part ends at {shapes}: {self.bytes_per_image / 1e3:,.1f} kB an image.")
             if self.trained_on == "features":
-                lines.append(f"{self.images:,} images{draws} are run once: {self.total_bytes / 1e6:,.1f} MB.")
+                lines.append(
+                    f"{self.images:,} images are run once{self._versions()}: {self.total_bytes / 1e6:,.1f} MB."
+                )
         if self.cost is not None:
             lines.append(str(self.cost))
         if self.precision != AS_ASKED:
             lines.append(str(self.precision))
         return "\n".join(lines)
+
+    def _versions(self) -> str:
+        if self.cut is None or self.cut.augmentation is None:
+            return ""
+        if self.views == 1:
+            return ", half of those to train on in an augmented draw"
+        return f", those to train on also in {self.views - 1} augmented draw{'s' * (self.views > 2)}"
 
 
 def make_plan(
@@ -103,16 +108,16 @@ def make_plan(
         data: what DatasetBuilder.build() gave.
         cut: the constant and the trained part of `model`.
         cache: whether the user allows stored features at all.
-        views: augmented draws of each training image, besides the image as it is.
+        views: versions of each training image.
         limit: largest size of the features in bytes; None for the smaller of 10 GB and half the free disk.
         feature_dtype: what features are stored as.
     """
-    views = views if cut.augmentation is not None else 0
+    views = views if cut.augmentation is not None else 1
     training = len(data.splits["train"]) if "train" in data.splits else 0
     held_out = len(data.splits["validation"]) if "validation" in data.splits else 0
     itemsize = np.dtype(feature_dtype).itemsize
     size = sum(itemsize * math.prod(side or 1 for side in shape[1:]) for shape in _crossing(cut))
-    total = size * (training * (1 + views) + held_out)
+    total = size * (training * views + held_out)
     limit = _default_limit() if limit is None else limit
     if not cache:
         kind, reason = "images", "stored features are turned off (cache=False)"

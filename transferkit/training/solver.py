@@ -30,7 +30,7 @@ def solve_head(
 
     Args:
         upper: keras.Model of dropout, if any, and one dense layer.
-        views: the training features of the images as they are and in each augmented draw, each a tuple of one array.
+        views: the training features, one tuple of one array for each version of the images.
         labels: of the training images.
         held_out: validation features and labels, or None.
         objective: of the training.

@@ -131,9 +131,10 @@ class Trainer:
         Args:
             data: what `DatasetBuilder.build()` gave.
             epochs: number of epochs.
-            views: augmented draws of each image that are run through the frozen part once, beside the image as it is;
-                epochs take them in turn. "auto" is one, by what was measured (docs/speed.md). Without augmentation
-                there are none.
+            views: versions of each training image that are run through the frozen part once; epochs take them in turn.
+                With two or more, the first is the image as it is and the others are augmented draws; with one, half
+                of the images come as they are and half in a draw. "auto" is one, by what was measured
+                (docs/speed.md). Without augmentation there is one, the image as it is.
             solver: "adam" steps through the epochs; "lbfgs" sets a linear head to its optimum at once, the strength of
                 its regularisation chosen on the validation images, and counts as one epoch without callbacks.
             callbacks: Keras callbacks for this call, after the trainer's own.

@@ -101,7 +101,7 @@ def expected_seconds(
 
 def default_batch_size() -> int:
     """Return how many images are best run together: few on a CPU, for they stay in its caches; many on a GPU."""
-    return 64 if has_gpu() else 8
+    return 64 if has_gpu() else 4
 
 
 class _Workshop:

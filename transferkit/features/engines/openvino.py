@@ -73,7 +73,7 @@ def cached_model(key: str) -> Any:
 class OpenVino:
     """Runs a converted model on the CPU, several small batches side by side, each on threads of its own.
 
-    On two cores, two streams of eight images took a fifth to a quarter less processor time than one of thirty-two:
+    On two cores, two streams of four images took a fifth to a quarter less processor time than one of thirty-two:
     activations stay in the caches, and no core waits for another within a layer.
 
     Args:
