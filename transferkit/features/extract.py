@@ -25,7 +25,7 @@ __all__ = ["HALF", "LazyEngine", "View", "feature_arrays", "feature_views", "mis
 _VERSION = 4
 # A shard is large enough that a hundred thousand images make few files, and small enough that little is lost when the
 # work is interrupted: so many bytes or seconds of work, whichever is less.
-_SHARD_BYTES, _SHARD_SECONDS, _FIRST_ROWS = 64 << 20, 20.0, 512
+_SHARD_BYTES, _SHARD_SECONDS, _FIRST_ROWS = 64 << 20, 20.0, 1024
 Arrays = tuple[np.ndarray | StoredArray, ...]
 View = int | str | None
 # Every image once, half of them as they are and half in a draw. Which, follows from the contents.

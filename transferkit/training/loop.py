@@ -49,6 +49,7 @@ def run_fit(
         initial_epoch=first_epoch,
         steps_per_epoch=phase.steps,
         validation_data=phase.validation,
+        validation_steps=phase.validation_steps,
         callbacks=shown,
         class_weight=class_weight,
         # The batches are shuffled already; Keras warns when it is told to shuffle a dataset.

@@ -38,12 +38,14 @@ class Prepared:
         batches: training batches, one epoch after another where `steps` is given.
         steps: batches an epoch, or None when the dataset itself is one epoch.
         validation: validation batches, or None.
+        validation_steps: batches of one validation, where they come again and again; else None.
     """
 
     trained: keras.Model
     batches: tf.data.Dataset
     steps: int | None
     validation: tf.data.Dataset | None
+    validation_steps: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,9 +192,11 @@ def on_features(
         first_epoch=first_epoch,
         epochs=epochs,
     )
-    validation = None
+    validation, validation_steps = None, None
     if features.held_out is not None:
         validation = evaluation_batches(*features.held_out)
+        # Told how many batches a validation has, Keras goes on with one iterator; else it makes one each time.
+        validation, validation_steps = validation.repeat(), int(validation.cardinality())
     steps = _steps(data.splits["train"], data)
     # The same optimizer and layers as the whole model's, so that training one trains the other.
     cut.upper.compile(
@@ -202,8 +206,8 @@ def on_features(
         jit_compile=jit(),
         steps_per_execution=steps_per_call(steps),
     )
-    take_many_steps(cut.upper, steps=steps, validation_steps=0 if validation is None else int(validation.cardinality()))
-    return Prepared(cut.upper, batches, steps, validation)
+    take_many_steps(cut.upper, steps=steps, validation_steps=validation_steps or 0)
+    return Prepared(cut.upper, batches, steps, validation, validation_steps)
 
 
 def jit() -> bool | str:

@@ -50,7 +50,10 @@ class _ManySteps:
                 step(iterator.get_next())
                 return taken + 1
 
-            tf.while_loop(lambda taken: taken < count, one, [tf.constant(0)])
+            if steps == 1:
+                one(count)
+            else:
+                tf.while_loop(lambda taken: taken < count, one, [tf.constant(0)])
             return model.get_metrics_result()
 
         self._several = tf.function(several, autograph=False, reduce_retracing=True)
