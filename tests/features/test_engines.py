@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import small_network
-from transferkit.features.engines import EngineError, choose, compile_engine, openvino, relative_error
+from transferkit.features.engines import (
+    EngineError,
+    choose,
+    compile_engine,
+    expected_seconds,
+    openvino,
+    relative_error,
+)
 from transferkit.features.engines.measurements import guessed_seconds
 
 BUILD = {
@@ -130,6 +137,17 @@ def test_without_measurements_the_work_to_come_decides_whether_converting_pays(
     assert compile_engine(small_network(48), batch_size=8, count=count).name == expected
 
 
+def test_what_is_expected_follows_what_was_measured(own_home: Path) -> None:
+    model = small_network(48)
+    assert expected_seconds(model, 0) == 0
+    assert 0 < expected_seconds(model, 1000) < expected_seconds(model, 100_000)
+    compile_engine(model, count=None)
+    file = own_home / "engines" / "measurements.json"
+    (key,) = json.loads(file.read_text())
+    file.write_text(json.dumps({key: {"openvino": [9.0, 0.5], "frozen_graph": [3.0, 0.25]}}))
+    assert expected_seconds(model, 100) == pytest.approx(3 + 25)
+
+
 def test_the_guess_grows_with_the_network() -> None:
     small, large = (guessed_seconds(BUILD[name]()) for name in ("MobileNetV2", "ResNet50"))
     assert 0 < 5 * small < large
@@ -143,7 +161,7 @@ def test_one_engine_serves_many_threads_and_any_number_of_images(engine: str) ->
     compiled = compile_engine(model, engine=engine, batch_size=4)
     (whole,) = compiled(images)
     assert relative_error((whole,), (expected,)) < 1e-4
-    parts = [slice(start, start + size) for size in (1, 3, 4, 11, 50) for start in range(0, 50, size)]
+    parts = [slice(start, start + size) for size in (1, 3, 11, 50) for start in range(0, 50, size)]
     with ThreadPoolExecutor(max_workers=7) as pool:
         for part, (got,) in zip(parts, pool.map(lambda part: compiled(images[part]), parts)):
             assert relative_error((got,), (expected[part],)) < 1e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from tests.training.conftest import small_network
 from transferkit.data import PixelSpec, Split, load_pixels
 from transferkit.features import shard as module
 from transferkit.features.engines import relative_error
-from transferkit.features.extract import feature_arrays, feature_views
+from transferkit.features.extract import HALF, feature_arrays, feature_views, missing_rows
+from transferkit.features.identity import model_identity
 from transferkit.features.shard import Shard, compute_shard
 
 SPEC = PixelSpec((48, 48))
@@ -98,6 +100,31 @@ def test_rows_of_images_as_they_are_serve_with_and_without_augmentation(
     monkeypatch.setattr("transferkit.features.extract.compute_shard", None)
     (second,) = feature_arrays(split, model)
     np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
+
+
+def test_half_and_half_is_each_image_once_as_its_contents_say(split: Split) -> None:
+    model, block = small_network(48), tk.AugmentationBlock(rotation=0.2)
+    options = {"augmentation": block, "seed": 3, "store": False}
+    ((half,), (whole,), (drawn,)) = feature_views(split, model, views=(HALF, None, 0), **options)
+    is_draw = np.array([np.allclose(mine, theirs, atol=1e-4) for mine, theirs in zip(half, drawn)])
+    is_whole = np.array([np.allclose(mine, theirs, atol=1e-4) for mine, theirs in zip(half, whole)])
+    assert (is_draw != is_whole).all()
+    assert 0.2 * len(split) < is_draw.sum() < 0.8 * len(split)
+    few = dataclasses.replace(split, paths=split.paths[5::3], labels=split.labels[5::3])
+    ((part,),) = feature_views(few, model, views=(HALF,), **options)
+    assert relative_error((part,), (half[5::3],)) < 1e-5
+
+
+def test_what_is_missing_is_counted(split: Split) -> None:
+    model, block = small_network(48), tk.AugmentationBlock(rotation=0.2)
+    identity, views = model_identity(model), {"views": (None, 0), "augmentation": block}
+    assert missing_rows(split, identity, **views) == 2 * len(split)
+    feature_arrays(split, model)
+    assert missing_rows(split, identity, **views) == len(split)
+    feature_views(split, model, **views)
+    assert missing_rows(split, identity, **views) == 0
+    assert missing_rows(split, identity, **views, seed=1) == len(split)
+    assert missing_rows(split, identity, feature_dtype="float16") == len(split)
 
 
 def test_a_file_that_cannot_be_read_is_named(split: Split, tmp_path: Path) -> None:

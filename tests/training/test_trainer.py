@@ -109,6 +109,23 @@ def test_augmented_draws_are_stored_and_taken_in_turn(data: Data) -> None:
     assert tk.cache.info().bytes["features"] > 3 * 40 * 16 * 4
 
 
+def test_the_plan_says_what_is_stored_and_what_is_to_be_run(data: Data) -> None:
+    model = small_classifier(tk.AugmentationBlock(flip="horizontal", rotation=0.2))
+    trainer = tk.Trainer(model)
+    training, held_out = len(data.splits["train"]), len(data.splits["validation"])
+    plan = trainer.plan(data)
+    assert (plan.cost.rows, plan.cost.missing) == (training + held_out,) * 2
+    assert "half of those to train on in an augmented draw" in str(plan)
+    trainer.fit(data, epochs=1, verbose=0)
+    assert trainer.plan(data).cost.missing == 0
+    assert f"All {training + held_out:,} are in the store." in str(trainer.plan(data))
+    more = trainer.plan(data, views=2)
+    # Of each image one version is there: itself, or its first draw.
+    assert (more.cost.rows, more.cost.missing) == (2 * training + held_out, training)
+    assert "also in 1 augmented draw" in str(more) and f"{training:,} have yet to be run" in str(more)
+    assert tk.Trainer(small_classifier(), cache=False).plan(data).cost is None
+
+
 def test_features_beyond_the_limit_fall_back_to_ordinary_training_and_say_so(data: Data) -> None:
     trainer = tk.Trainer(small_classifier(), feature_limit=100)
     assert "the limit is" in str(trainer.plan(data))
