@@ -15,7 +15,7 @@ import numpy as np
 from transferkit._checks import check_choice, check_int
 from transferkit.data.pixels import PixelSpec, load_many
 from transferkit.errors import ImageError
-from transferkit.features.engines import Engine, compile_engine
+from transferkit.features.engines import Engine, compile_engine, default_batch_size
 
 __all__ = ["Prediction", "Predictor", "probabilities_of"]
 
@@ -87,7 +87,7 @@ class Predictor:
         pixels: how a file becomes an image of the model's input size.
         activation: what turns the model's outputs into probabilities: "sigmoid" (one logit for two classes, or
             independent labels), "softmax", or None when the model gives probabilities already.
-        batch_size: images run at once.
+        batch_size: images read and run at once.
         engine: "auto", or the name of an engine of `transferkit.features.engines`.
 
     Example:
@@ -113,8 +113,8 @@ class Predictor:
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size = check_int("batch_size", batch_size)
         self.engine = engine
-        self._compiled: tuple[int, Engine] | None = None
-        self._served = 0
+        self._compiled: dict[bool, tuple[int, Engine]] = {}
+        self._served = {True: 0, False: 0}
         outputs = model.output_shape[-1]
         expected = 1 if activation == "sigmoid" and len(self.class_names) == 2 and outputs == 1 else len(class_names)
         if outputs != expected:
@@ -183,14 +183,16 @@ class Predictor:
         return probabilities_of(outputs, self.activation, len(self.class_names))
 
     def _forward_for(self, count: int) -> Callable[[np.ndarray], Any]:
+        # One image at a time gets all cores, and an engine of its own; many share them out.
+        single = count == 1
+        self._served[single] += count
+        known = self._compiled.get(single)
         # What is worth converting for depends on how much is to come, and the best guess is: as much as came so far.
-        self._served += count
-        batch = min(self.batch_size, count)
-        if self._compiled is None or self._served > 10 * self._compiled[0] or batch > self._compiled[1].batch_size:
-            engine = compile_engine(self.model, engine=self.engine, batch_size=batch, count=self._served)
-            self._compiled = self._served, engine
-        engine = self._compiled[1]
-        # An engine made for larger batches takes smaller ones too; one made for smaller ones was replaced above.
+        if known is None or self._served[single] > 10 * known[0]:
+            batch = 1 if single else min(self.batch_size, default_batch_size())
+            engine = compile_engine(self.model, engine=self.engine, batch_size=batch, count=self._served[single])
+            known = self._compiled[single] = self._served[single], engine
+        engine = known[1]
         return lambda images: engine(images)[0]
 
     def __repr__(self) -> str:

@@ -78,7 +78,7 @@ class OpenVino:
 
     Args:
         model: what `convert` or `cached_model` gave.
-        batch_size: images at once in a stream.
+        batch_size: images at once in a stream; with 1 there is one stream, in which all cores work on an image.
         precision: "float32" or "bfloat16".
     """
 
@@ -86,7 +86,8 @@ class OpenVino:
 
     def __init__(self, model: Any, batch_size: int, precision: str) -> None:
         self.batch_size, self.precision = batch_size, precision
-        options = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": "THROUGHPUT"}
+        hint = "LATENCY" if batch_size == 1 else "THROUGHPUT"
+        options = {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": hint}
         self._compiled = _openvino().Core().compile_model(model, "CPU", options)
         self.streams = int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._free: SimpleQueue[Any] = SimpleQueue()
