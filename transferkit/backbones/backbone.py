@@ -101,7 +101,8 @@ class Backbone:
             pixels: how files become images; by default stretched to the input size.
             batch_size: images run together; by default what suits the machine.
             engine: "auto" or a name that `transferkit.features.engines` knows.
-            precision: "float32", or "bfloat16" for a faster run with features off by 1e-4 to 1e-2 of the largest.
+            precision: "float32", or "bfloat16" for a faster run with features off by 1e-3 to 1e-2 of the
+                largest in the mean (docs/speed.md has what that does to accuracy).
 
         Returns:
             float32 (n, features), or (n, height, width, features) without pooling; a list of such with several layers.

@@ -58,7 +58,7 @@ def compile_engine(
         engine: "auto" for the one that is done first with `count` images, conversion included; "keras" for the model
             itself; "frozen_graph", TensorFlow's; or "openvino", by the extra `fast`.
         precision: "float32"; or "bfloat16", which takes half the time on processors that have it and gives features
-            that are off by 1e-4 to 1e-2 of the largest; or "float16", on GPUs.
+            that are off by 1e-3 to 1e-2 of the largest in the mean; or "float16", on GPUs.
         batch_size: images run together; by default what `default_batch_size` says.
         count: number of images to come, or None for very many.
         identity: of the model, where it was worked out already; see `model_identity`.
