@@ -56,9 +56,9 @@ class Trainer:
         callbacks: Keras callbacks for every phase.
         engine: what runs the constant part: "auto" or a name that `transferkit.features.engines` knows.
         precision: "float32"; or "bfloat16", in which the constant part runs faster, with features that are off by
-            1e-3 to 1e-2 of the largest in the mean, and the convolutions and dense layers of the trained part compute where a
-            step was measured to be faster so. With a GPU, also "float16". Variables, optimizer, loss, logits and
-            statistics stay float32, and so does the model that is saved.
+            1e-3 to 1e-2 of the largest in the mean, and the convolutions and dense layers of the trained part compute
+            where a step was measured to be faster so. With a GPU, also "float16". Variables, optimizer, loss, logits
+            and statistics stay float32, and so does the model that is saved.
         feature_limit: largest size of stored features of a phase in bytes; None for the smaller of 10 GB and
             half the free disk.
         feature_dtype: "float32", or "float16" for stored features of half the size, rounded to three digits.
