@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.features import room, shards
+from transferkit.features import room, shard_files
 from transferkit.features.room import make_room, root
 from transferkit.features.store import FeatureStore
 
@@ -90,7 +90,7 @@ def test_what_killed_processes_left_goes_after_an_hour() -> None:
     make_room(keep=folder)
     assert all(path.exists() for path in left) and names() == ["some"]
     for path in left:
-        os.utime(path, (time.time() - shards._LEFTOVER_SECONDS - 1,) * 2)
+        os.utime(path, (time.time() - shard_files._LEFTOVER_SECONDS - 1,) * 2)
     make_room(keep=folder)
     assert {path.name for path in folder.iterdir()} == whole
 

@@ -17,7 +17,7 @@ import transferkit as tk
 from tests.training.conftest import small_network
 from transferkit.data import Split
 from transferkit.data.pixels import PixelSpec
-from transferkit.features import extract, shards
+from transferkit.features import extract, shard_files
 from transferkit.features.extract import feature_arrays, feature_views
 from transferkit.features.identity import model_identity
 from transferkit.features.shard import Shard, compute_shard
@@ -191,7 +191,7 @@ def _fill_shards(paths: list[Path], home: str, turn: int, killed: bool) -> None:
         if killed or kept.missing([keys[place] for place in places]):
             if killed and added == 1:
                 # The arrays are written and the keys not yet.
-                shards._remember_checked = lambda path, stamps: os.kill(os.getpid(), signal.SIGKILL)
+                shard_files._remember_checked = lambda path, stamps: os.kill(os.getpid(), signal.SIGKILL)
             kept.add([keys[place] for place in places], compute_shard(Shard(split, places), Means()))
             added += 1
 

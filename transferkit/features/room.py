@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from transferkit._storage import home
-from transferkit.features.shards import remove_leftovers
+from transferkit.features.shard_files import remove_leftovers
 
 try:
     import fcntl

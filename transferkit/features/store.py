@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from transferkit.features.room import limit_bytes, make_room, mark_in_use, root
-from transferkit.features.shards import StoredRows, open_shard, remove_shard, write_shard
+from transferkit.features.shard_files import StoredRows, open_shard, remove_shard, write_shard
 
 __all__ = ["FeatureStore", "StoredArray", "limit_bytes", "make_room", "root"]
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import os
-import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from transferkit._storage import atomic_path, home
+from transferkit.features.engines.measurements import key_of, machine
 from transferkit.features.graph import is_functional, steps_of
 from transferkit.features.precision import computing_in, has_gpu, reduced_layers
 
@@ -127,10 +125,8 @@ def _faster(times: dict[str, float | None], asked: str) -> Choice:
 
 
 def _key(model: keras.Model, batch_size: int) -> str:
-    machine = (platform.machine(), platform.processor(), os.cpu_count())
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    parts = [*_structure(model), batch_size, tf.__version__, keras.__version__, *machine, threads]
-    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
+    return key_of(*_structure(model), batch_size, tf.__version__, keras.__version__, *machine(), threads)
 
 
 def _structure(model: Any) -> Iterator[Any]:

@@ -70,7 +70,9 @@ def compile_engine(
     check_choice("engine", engine, ENGINES)
     check_choice("precision", precision, PRECISIONS)
     if precision == "float16" and not has_gpu():
-        raise ValueError("`precision` must be 'float32' or 'bfloat16' without a GPU. Received: 'float16'.")
+        raise ValueError(
+            "`precision` must be 'float32' or 'bfloat16' without a GPU. Received: 'float16'. Choose 'bfloat16'."
+        )
     batch_size = default_batch_size() if batch_size is None else check_int("batch_size", batch_size)
     if None in model.input_shape[1:]:
         raise EngineError(

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import transferkit as tk
-from transferkit.features import shards, store
-from transferkit.features.shards import StoredRows
+from transferkit.features import shard_files, store
+from transferkit.features.shard_files import StoredRows
 from transferkit.features.store import FeatureStore
 
 
@@ -161,7 +161,7 @@ def test_a_shard_that_vanishes_while_it_is_opened_is_missing(capsys: pytest.Capt
 
 
 def test_a_folder_that_is_cleared_while_it_is_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    original, times = shards._remember_checked, []
+    original, times = shard_files._remember_checked, []
 
     def clearing(path: Path, stamps: list) -> None:
         times.append(path)
@@ -169,7 +169,7 @@ def test_a_folder_that_is_cleared_while_it_is_written_to(monkeypatch: pytest.Mon
             tk.cache.clear()
         original(path, stamps)
 
-    monkeypatch.setattr(shards, "_remember_checked", clearing)
+    monkeypatch.setattr(shard_files, "_remember_checked", clearing)
     add(kept := opened(), 1, 2)
     assert len(times) == 3
     check(kept, [2, 1])
