@@ -14,10 +14,10 @@ import transferkit as tk
 PACKAGE = Path(tk.__file__).parent
 # A module imports only what stands to its left; within one name everything may import everything.
 LAYERS = [
-    ("errors", "_checks", "_storage"),
+    ("errors", "_checks", "_storage", "_collector"),
     ("data", "datasets"),
     ("evaluation",),
-    ("augmentation",),
+    ("augmentation", "warp"),
     ("features", "cache"),
     ("prediction",),
     ("backbones",),

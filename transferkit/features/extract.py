@@ -22,7 +22,7 @@ from transferkit.features.store import FeatureStore, StoredArray, make_room
 __all__ = ["HALF", "LazyEngine", "View", "feature_arrays", "feature_views", "missing_rows"]
 
 # Changes whenever the same inputs would give other rows than before.
-_VERSION = 4
+_VERSION = 5
 # A shard is large enough that a hundred thousand images make few files, and small enough that little is lost when the
 # work is interrupted: so many bytes or seconds of work, whichever is less.
 _SHARD_BYTES, _SHARD_SECONDS, _FIRST_ROWS = 64 << 20, 20.0, 1024
