@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from transferkit._checks import check_choice, check_int, check_number
+from transferkit._collector import older_objects_aside
 from transferkit.backbones.freezing import unfreeze
 from transferkit.classifier import find_backbone
 from transferkit.data.pipeline import split_of
@@ -295,7 +296,8 @@ class Trainer:
         done, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
         started = time.perf_counter()
         if not finished:
-            done = self._run(plan, data, first_epoch, epochs, done, checkpoint, options)
+            with older_objects_aside():
+                done = self._run(plan, data, first_epoch, epochs, done, checkpoint, options)
         seconds = time.perf_counter() - started
         self.history.append(Phase(name, done, first_epoch, seconds, rate, plan.trained_on, plan.precision.precision))
         return _as_history(self.model, done, first_epoch)
