@@ -18,6 +18,7 @@ from transferkit.errors import ImageError
 
 __all__ = [
     "MAX_PIXELS",
+    "REVERSED",
     "check_header",
     "decode",
     "decode_odd",
@@ -39,7 +40,7 @@ _BAND = 4_000_000
 _MAX_TEXT = 32 << 20
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # For each of EXIF's orientations, whether rows and columns are to be reversed; from 5 on they are exchanged afterwards.
-_REVERSED = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
+REVERSED = {1: (0, 0), 2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}
 # What Pillow may try. EPS and other formats that run an interpreter are left out, whatever a file says it is.
 _FORMATS = ["JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "ICO", "PPM"]
 
@@ -183,7 +184,7 @@ def upright(image: np.ndarray, orientation: int) -> np.ndarray:
     >>> upright(np.arange(6).reshape(1, 2, 3), 6)[:, 0].tolist()
     [[0, 1, 2], [3, 4, 5]]
     """
-    rows, columns = _REVERSED[orientation]
+    rows, columns = REVERSED[orientation]
     image = image[::-1] if rows else image
     image = image[:, ::-1] if columns else image
     return image.swapaxes(0, 1) if orientation >= 5 else image

@@ -28,8 +28,8 @@ __all__ = ["FileFact", "difference_hash", "digests_of", "facts_of"]
 # A file changed twice within the clock's tick keeps its time of change; so what is this young is not remembered.
 _SETTLED_NS = 2 * 10**9
 # Changes whenever another version could judge a file otherwise.
-_VERSION = 2
-_CHUNK = 16
+_VERSION = 3
+_CHUNK = 32
 # SQLite takes 999 values in a query at least.
 _ASKED = 500
 _AT_ONCE = 10_000

@@ -5,24 +5,37 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from transferkit.data.decode import REVERSED
+
 if TYPE_CHECKING:
     from transferkit.data.spec import PixelSpec
 
-__all__ = ["Place", "code_of", "fit_array", "fit_encoded", "place_of"]
+__all__ = ["Kind", "Place", "fit_array", "fit_encoded", "place_of"]
 
 # Traced once, not once in each of the threads that want it first.
 _TRACING = threading.Lock()
-# What decodes an image, by its number in `fit_encoded`: JPEG at 1/1, 1/2, 1/4 and 1/8, and PNG.
-_RATIOS = (1, 2, 4, 8)
-_PNG = len(_RATIOS)
-# Sides of the small grey picture from which perceptual hashes are made, and of what it is sampled from.
-_GREY, _SAMPLED = (8, 9), 64
+# Sides of the small grey picture from which perceptual hashes are made, and samples for each pixel of it, squared.
+_GREY, _SAMPLES = (8, 9), 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What files have in common that are decoded by the same operations.
+
+    Attributes:
+        format: "jpeg" or "png".
+        ratio: 1, 2, 4 or 8: a JPEG is decoded at one over so much of its size; of a PNG it is 1.
+        turned: whether images do not lie upright in their files.
+    """
+
+    format: str
+    ratio: int
+    turned: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,26 +68,15 @@ def place_of(height: int, width: int, spec: PixelSpec) -> Place:
     return Place(0, 0, height, width, *wanted)
 
 
-def code_of(form: str, ratio: int) -> int:
-    """Return the number under which `fit_encoded` knows a decoder."""
-    return _PNG if form == "png" else _RATIOS.index(ratio)
-
-
 def fit_encoded(
-    encoded: list[bytes],
-    codes: list[int],
-    turns: list[int],
-    places: list[Place],
-    spec: PixelSpec,
-    *,
-    with_grey: bool,
+    encoded: list[bytes], kind: Kind, turns: list[int], places: list[Place], spec: PixelSpec, *, with_grey: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decode, turn upright and resize plain JPEG and PNG files.
+    """Decode, turn upright and resize plain files of one kind.
 
     Args:
         encoded: contents of the files.
-        codes: their decoders, by `code_of`.
-        turns: their orientations as EXIF numbers them, 1 to 8.
+        kind: what they all are.
+        turns: their orientations as EXIF numbers them, 1 to 8; looked at only if `kind.turned`.
         places: what becomes of the upright images.
         spec: how files become images.
         with_grey: whether the small grey pictures are wanted; else they are black.
@@ -87,10 +89,8 @@ def fit_encoded(
     """
     with tf.device("/CPU:0"):
         with _TRACING:
-            function = _encoded_function(spec)
-        pixels, grey = function(
-            tf.constant(encoded), tf.constant(codes), tf.constant(turns), _as_rows(places), tf.constant(with_grey)
-        )
+            function = _encoded_function(kind, spec, with_grey)
+        pixels, grey = function(tf.constant(encoded), tf.constant(turns), _as_rows(places))
         return pixels.numpy(), grey.numpy()
 
 
@@ -108,27 +108,22 @@ def _as_rows(places: list[Place]) -> tf.Tensor:
     return tf.constant([list(dataclasses.astuple(place)) for place in places], tf.int32)
 
 
-@functools.lru_cache(maxsize=64)
-def _encoded_function(spec: PixelSpec) -> Any:
-    def one(item: tuple[tf.Tensor, ...], with_grey: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        encoded, code, turn, place = item
-        decoders = [functools.partial(_jpeg, encoded, ratio) for ratio in _RATIOS]
-        decoders.append(functools.partial(tf.image.decode_png, encoded, channels=3))
-        image = tf.ensure_shape(tf.switch_case(code, decoders), [None, None, 3])
-        image = tf.ensure_shape(tf.cond(turn == 1, lambda: image, lambda: _upright(image, turn)), [None, None, 3])
-        grey = tf.cond(with_grey, lambda: _grey(image), lambda: tf.zeros(_GREY))
-        return _fit(image, place, spec), tf.ensure_shape(grey, _GREY)
+@functools.lru_cache(maxsize=256)
+def _encoded_function(kind: Kind, spec: PixelSpec, with_grey: bool) -> Any:
+    # A function for each kind: one with branches for all kinds takes longer until it is ready than most kinds together.
+    def one(item: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded, turn, place = item
+        image = tf.ensure_shape(_decoded(encoded, kind), [None, None, 3])
+        image = _upright(image, turn) if kind.turned else image
+        return _fit(image, place, spec), _grey(image) if with_grey else tf.zeros(_GREY)
 
-    def several(*arguments: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        *columns, with_grey = arguments
+    def several(*columns: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         signature = tf.TensorSpec((*spec.image_size, 3), tf.uint8), tf.TensorSpec(_GREY, tf.float32)
-        decode = functools.partial(one, with_grey=with_grey)
         # One after another: the threads that call this are as many as the machine has cores.
-        return tf.map_fn(decode, tuple(columns), fn_output_signature=signature, parallel_iterations=1)
+        return tf.map_fn(one, columns, fn_output_signature=signature, parallel_iterations=1)
 
-    numbers = tf.TensorSpec([None], tf.int32)
-    rows = tf.TensorSpec([None], tf.string), numbers, numbers, tf.TensorSpec([None, 8], tf.int32)
-    return tf.function(several, autograph=False).get_concrete_function(*rows, tf.TensorSpec([], tf.bool))
+    rows = tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 8], tf.int32)
+    return tf.function(several, autograph=False).get_concrete_function(*rows)
 
 
 @functools.lru_cache(maxsize=64)
@@ -138,18 +133,18 @@ def _array_function(spec: PixelSpec, dtype: str) -> Any:
     return fit.get_concrete_function(*signature)
 
 
-def _jpeg(encoded: tf.Tensor, ratio: int) -> tf.Tensor:
+def _decoded(encoded: tf.Tensor, kind: Kind) -> tf.Tensor:
+    if kind.format == "png":
+        return tf.image.decode_png(encoded, channels=3)
     # The accurate transform gives the very pixels that Pillow gives, and costs 3 % more than the fast one.
-    return tf.image.decode_jpeg(encoded, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
+    return tf.image.decode_jpeg(encoded, channels=3, ratio=kind.ratio, dct_method="INTEGER_ACCURATE")
 
 
 def _upright(image: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
-    def turned(*axes: int, transposed: bool = False) -> Callable[[], tf.Tensor]:
-        return lambda: tf.transpose(tf.reverse(image, axes), [1, 0, 2]) if transposed else tf.reverse(image, axes)
-
-    ways = [turned(), turned(1), turned(0, 1), turned(0), turned(transposed=True), turned(0, transposed=True)]
-    ways += [turned(0, 1, transposed=True), turned(1, transposed=True)]
-    return tf.ensure_shape(tf.switch_case(turn - 1, ways), [None, None, 3])
+    reversed_axes = tf.gather(tf.constant([[*map(bool, REVERSED[key]), False] for key in sorted(REVERSED)]), turn - 1)
+    # One operation for all eight ways: a branch for each of them would take long to trace.
+    image = tf.raw_ops.Reverse(tensor=image, dims=reversed_axes)
+    return tf.transpose(image, tf.where(turn >= 5, [1, 0, 2], [0, 1, 2]))
 
 
 def _fit(image: tf.Tensor, place: tf.Tensor, spec: PixelSpec) -> tf.Tensor:
@@ -172,7 +167,8 @@ def _rounded(image: tf.Tensor) -> tf.Tensor:
 
 def _grey(image: tf.Tensor) -> tf.Tensor:
     # Sampled before it is averaged: looking at every pixel of a large photograph would take as long as decoding it.
-    size = tf.shape(image)
-    down, right = tf.maximum(1, size[0] // _SAMPLED), tf.maximum(1, size[1] // _SAMPLED)
-    sampled = tf.cast(tf.ensure_shape(image[::down, ::right], [None, None, 3]), tf.float32)
-    return tf.reduce_mean(tf.image.resize(sampled, _GREY, "area"), axis=-1)
+    height, width = _GREY
+    size = height * _SAMPLES, width * _SAMPLES
+    sampled = tf.raw_ops.ResizeNearestNeighbor(images=image[None], size=size, half_pixel_centers=True)
+    cells = tf.reshape(tf.cast(sampled, tf.float32), (height, _SAMPLES, width, _SAMPLES, 3))
+    return tf.reduce_mean(cells, axis=(1, 3, 4))

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data.decode import MAX_PIXELS, check_header, decode_odd, read_bytes, reduction
-from transferkit.data.graph import code_of, fit_array, fit_encoded, place_of
+from transferkit.data.graph import Kind, fit_array, fit_encoded, place_of
 from transferkit.data.header import read_header
 from transferkit.data.memory import PIXEL_MEMORY, file_key
 from transferkit.data.spec import PixelSpec
@@ -114,6 +114,10 @@ class _Plain:
     ratio: int
     orientation: int
 
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.format, self.ratio, self.orientation != 1)
+
     def examined(self, pixels: np.ndarray, grey: np.ndarray) -> Examined:
         return Examined(pixels, grey, self.format, self.size, self.data)
 
@@ -137,19 +141,24 @@ def _examined_array(image: np.ndarray, spec: PixelSpec, form: str, contents: byt
 
 
 def _decode(files: list[_Plain], spec: PixelSpec, with_grey: bool) -> list[Examined | ImageError]:
-    if not files:
-        return []
+    results: dict[int, Examined | ImageError] = {}
+    for kind in {file.kind for file in files}:
+        numbers = [number for number, file in enumerate(files) if file.kind == kind]
+        results.update(zip(numbers, _decode_kind([files[number] for number in numbers], kind, spec, with_grey)))
+    return [results[number] for number in range(len(files))]
+
+
+def _decode_kind(files: list[_Plain], kind: Kind, spec: PixelSpec, with_grey: bool) -> list[Examined | ImageError]:
     try:
         places = [place_of(-(-file.size[0] // file.ratio), -(-file.size[1] // file.ratio), spec) for file in files]
-        codes = [code_of(file.format, file.ratio) for file in files]
         turns = [file.orientation for file in files]
-        pixels, grey = fit_encoded([file.data for file in files], codes, turns, places, spec, with_grey=with_grey)
+        pixels, grey = fit_encoded([file.data for file in files], kind, turns, places, spec, with_grey=with_grey)
         return [file.examined(*row) for file, *row in zip(files, pixels, grey)]
     except tf.errors.OpError:
         if len(files) == 1:
             return [ImageError(files[0].name, "it is truncated or corrupt")]
         # One of them is corrupt: which, and the pixels of the others, is found by decoding each by itself.
-        return [examined for file in files for examined in _decode([file], spec, with_grey)]
+        return [examined for file in files for examined in _decode_kind([file], kind, spec, with_grey)]
 
 
 def _digest(data: bytes) -> bytes:
