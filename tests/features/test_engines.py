@@ -180,11 +180,25 @@ def test_a_call_that_fails_leaves_the_engine_in_order() -> None:
 def test_a_converted_model_that_was_cut_is_converted_again(own_home: Path) -> None:
     model = small_network(48)
     compile_engine(model, engine="openvino", batch_size=8)
-    weights = next((own_home / "engines").glob("*/model.bin"))
-    weights.write_bytes(weights.read_bytes()[:-8])
+    (file,) = (own_home / "engines").glob("*.blob")
+    whole = file.read_bytes()
     images = images_for(model)
     expected = model.predict(images.astype("float32"), verbose=0)
-    assert relative_error(compile_engine(model, engine="openvino", batch_size=8)(images), (expected,)) < 1e-4
+    for broken in (whole[:-8], whole[:-8] + bytes(8), whole[:10], b""):
+        file.write_bytes(broken)
+        assert relative_error(compile_engine(model, engine="openvino", batch_size=8)(images), (expected,)) < 1e-4
+        assert len(file.read_bytes()) > len(whole) - 1000
+
+
+def test_a_converted_model_is_read_in_any_precision_and_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_network(48)
+    images = images_for(model)
+    (expected,) = compile_engine(model, engine="openvino", batch_size=8)(images)
+    monkeypatch.setattr(choose.openvino, "convert", None)
+    (again,) = compile_engine(model, engine="openvino", batch_size=8)(images)
+    np.testing.assert_array_equal(again, expected)
+    reduced = compile_engine(model, engine="openvino", batch_size=8, precision="bfloat16")
+    assert reduced.precision == "bfloat16" and relative_error(reduced(images), (expected,)) < 0.1
 
 
 def test_without_the_extra_tensorflow_serves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,8 @@ def _add_layer(digest: Any, layer: Any) -> None:
         # A class of the user's may compute something else tomorrow under the same name.
         _add(digest, _source(kind))
     for variable in getattr(layer, "weights", ()):
-        value = np.ascontiguousarray(variable)
+        # The tensor of the variable itself: what `numpy()` gives was copied twice.
+        value = np.ascontiguousarray(variable.value.value())
         _add(digest, [value.shape, str(value.dtype)])
         digest.update(value.view(np.uint8).reshape(-1))
 

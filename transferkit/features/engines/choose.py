@@ -11,7 +11,6 @@ import keras
 import tensorflow as tf
 
 from transferkit._checks import check_choice, check_int
-from transferkit._storage import home
 from transferkit.features.engines import openvino
 from transferkit.features.engines.base import Engine, EngineError
 from transferkit.features.engines.direct import Direct
@@ -122,8 +121,7 @@ class _Workshop:
         known = known_timings(self._measurement_key())
         if all(name in known for name in names) and count is not None:
             return self._first_that_works(sorted(names, key=lambda name: self._expected(known[name], name, count)))
-        # What TensorFlow will take, known or guessed.
-        seconds = known["frozen_graph"].per_image if "frozen_graph" in known else guessed_seconds(self._model)
+        seconds = self._tensorflows(known)
         if count is None or count * seconds > _WORTH_TRYING_SECONDS:
             return self._tried(names)
         conversion = _READING_SECONDS if self._is_converted() else _CONVERSION_SECONDS
@@ -158,13 +156,19 @@ class _Workshop:
 
     def _build(self, name: str) -> Engine:
         if name == "openvino":
-            model = openvino.cached_model(self._cache_key())
-            if model is None:
-                # OpenVINO chooses the precision when it compiles a model, so the graph is one for all.
-                model = openvino.convert(frozen_function(self._model, self._batch_size), self._cache_key())
-            return openvino.OpenVino(model, self._batch_size, self._precision)
+            how = self._cache_key(), self._batch_size, self._precision
+            # OpenVINO chooses the precision itself, so the graph is one for all.
+            return openvino.kept(*how) or openvino.convert(frozen_function(self._model, self._batch_size), *how)
         graph = frozen_function(self._model, self._batch_size, self._precision)
         return FrozenGraph(graph, self._batch_size, self._precision)
+
+    def _tensorflows(self, known: dict[str, Timing]) -> float:
+        """Return what TensorFlow takes for an image: as measured, or guessed from what the other engine takes."""
+        if "frozen_graph" in known:
+            return known["frozen_graph"].per_image
+        if "openvino" in known:
+            return known["openvino"].per_image / (1 - _SAVING)
+        return guessed_seconds(self._model)
 
     def _first_that_works(self, names: list[str]) -> Engine:
         for name, other in itertools.pairwise(names):
@@ -200,7 +204,7 @@ class _Workshop:
         return (_READING_SECONDS if converted else timing.conversion) + count * timing.per_image
 
     def _is_converted(self) -> bool:
-        return (home() / "engines" / self._cache_key() / "SHA256SUMS").is_file()
+        return openvino.is_kept(self._cache_key())
 
     def _cache_key(self) -> str:
         return key_of(self._identity, self._batch_size, importlib.metadata.version("openvino"), tf.__version__)
