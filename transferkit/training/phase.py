@@ -195,7 +195,7 @@ def on_features(
     validation, validation_steps = None, None
     if features.held_out is not None:
         validation = evaluation_batches(*features.held_out)
-        # Told how many batches a validation has, Keras goes on with one iterator; else it makes one each time.
+        # Told how many batches a validation has, Keras makes one iterator for it; else another one after its end.
         validation, validation_steps = validation.repeat(), int(validation.cardinality())
     steps = _steps(data.splits["train"], data)
     # The same optimizer and layers as the whole model's, so that training one trains the other.
