@@ -5,7 +5,8 @@
 All ways of a backbone run in turns, so that a machine whose speed drifts is fair to all; times are the least of the
 rounds, ratios the median of those within a round. "keras" is `model.predict` on decoded images; "arrays" is feature
 extraction from decoded images and "paths" from files, decoding included, both with the engine that `engine="auto"`
-chooses, converted before, and nothing stored. The floor is decoding plus the fastest engine in float32.
+chooses, converted before, and nothing stored; "paths bf16" is the same in bfloat16. The floor is decoding plus the
+fastest engine in float32.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ ENGINES = {
     "openvino": ("openvino", "float32"),
     "bfloat16": ("openvino", "bfloat16"),
 }
-TITLES = ("keras", "frozen_graph", "openvino", "bfloat16", "arrays", "decode", "floor", "paths")
+TITLES = ("keras", "frozen_graph", "openvino", "bfloat16", "arrays", "decode", "floor", "paths", "paths bf16")
+RATIOS = ("keras / paths", "keras / paths bf16", "paths / floor", "arrays / best")
 
 
 def main() -> None:
@@ -55,19 +57,15 @@ def main() -> None:
     parser.add_argument("--json")
     options = parser.parse_args()
     paths = tuple(str(path) for path in sorted(Path(options.data).rglob("*.jpg")))[: options.images]
-    print(
-        "| backbone, size | "
-        + " | ".join(TITLES)
-        + " | error f32, bf16 | keras / paths | paths / floor | arrays / best |"
-    )
-    print("| --- " * (len(TITLES) + 5) + "|", flush=True)
+    print(f"| {' | '.join(['backbone, size', *TITLES, 'error f32, bf16', *RATIOS])} |")
+    print("| --- " * (len(TITLES) + len(RATIOS) + 2) + "|", flush=True)
     rows = {}
     for wanted in options.backbones:
         name, size = wanted.split(":")
         rows[wanted] = row = measure(name, int(size), paths, options.rounds)
         figures = " | ".join(f"{row[title]:.2f}" for title in TITLES)
         errors = f"{row['openvino_error']:.0e}, {row['bfloat16_error']:.0e}"
-        ratios = " | ".join(f"{row[name]:.2f}" for name in ("keras_to_paths", "paths_to_floor", "arrays_to_best"))
+        ratios = " | ".join(f"{row[title]:.2f}" for title in RATIOS)
         print(f"| {wanted.replace(':', ', ')} | {figures} | {errors} | {ratios} |", flush=True)
         keras.backend.clear_session()
     if options.json:
@@ -83,13 +81,14 @@ def measure(name: str, size: int, paths: tuple[str, ...], rounds: int) -> dict[s
     decoded = Split("images", files.labels, pixels, images=images)
     floats = images.astype("float32")
     engines = {key: compile_engine(model, engine=engine, precision=kind) for key, (engine, kind) in ENGINES.items()}
-    chosen = LazyEngine(model, "auto", "float32", count=10_000)
+    chosen, reduced = (LazyEngine(model, "auto", precision, count=10_000) for precision in ("float32", "bfloat16"))
     ways: dict[str, Callable[[], object]] = {
         "keras": lambda: model.predict(floats, batch_size=32, verbose=0),
         **{key: lambda engine=engine: engine(images) for key, engine in engines.items()},
         "arrays": lambda: feature_arrays(decoded, model, engine=chosen, store=False),
         "decode": lambda: sum(map(len, pixel_batches(paths, pixels, batch_size=32))),
         "paths": lambda: feature_arrays(files, model, engine=chosen, store=False),
+        "paths bf16": lambda: feature_arrays(files, model, engine=reduced, precision="bfloat16", store=False),
     }
     times = in_turns(ways, rounds)
     expected = (np.asarray(model.predict(floats[:32], batch_size=32, verbose=0)),)
@@ -120,9 +119,10 @@ def summary(times: dict[str, list[float]], images: int) -> dict[str, float]:
     def ratio(first: list[float], second: list[float]) -> float:
         return statistics.median(a / b for a, b in zip(first, second))
 
-    row["keras_to_paths"] = ratio(times["keras"], times["paths"])
-    row["paths_to_floor"] = ratio(times["paths"], floor)
-    row["arrays_to_best"] = ratio(times["arrays"], best)
+    row["keras / paths"] = ratio(times["keras"], times["paths"])
+    row["keras / paths bf16"] = ratio(times["keras"], times["paths bf16"])
+    row["paths / floor"] = ratio(times["paths"], floor)
+    row["arrays / best"] = ratio(times["arrays"], best)
     return row
 
 
