@@ -34,9 +34,11 @@ ENGINES = ("auto", "keras", "frozen_graph", "openvino")
 PRECISIONS = ("float32", "bfloat16", "float16")
 # Up to so many images, tracing a graph takes longer than Keras takes without one.
 _FEW = 16
-# Converting takes about this long and saves about this part of TensorFlow's time; reading what was converted before
-# takes a moment.
-_CONVERSION_SECONDS, _SAVING, _READING_SECONDS = 0.5, 0.3, 0.2
+# Converting takes about this much longer than tracing for TensorFlow, and saves about this part of its time an image;
+# reading what was converted before takes less than tracing.
+_EXTRA_SECONDS, _SAVING, _READING_SECONDS = 0.2, 0.4, 0.1
+# Until an engine is ready, where nothing is known.
+_MAKING_SECONDS = 0.5
 # Work from which on it pays to try every engine, so that the fastest is known.
 _WORTH_TRYING_SECONDS = 100.0
 
@@ -124,8 +126,7 @@ class _Workshop:
         seconds = self._tensorflows(known)
         if count is None or count * seconds > _WORTH_TRYING_SECONDS:
             return self._tried(names)
-        conversion = _READING_SECONDS if self._is_converted() else _CONVERSION_SECONDS
-        worth_it = count * seconds * _SAVING > conversion
+        worth_it = self._is_converted() or count * seconds * _SAVING > _EXTRA_SECONDS
         return self._first_that_works(names if worth_it else names[::-1])
 
     def expected(self, count: int) -> float:
@@ -133,7 +134,7 @@ class _Workshop:
         known = known_timings(self._measurement_key())
         if known:
             return min(self._expected(timing, name, count) for name, timing in known.items())
-        return _CONVERSION_SECONDS + count * guessed_seconds(self._model)
+        return _MAKING_SECONDS + count * guessed_seconds(self._model)
 
     def make(self, name: str) -> Engine:
         """Return the engine, or raise an EngineError when it gives other numbers than Keras."""

@@ -18,12 +18,14 @@ import tensorflow as tf
 
 from transferkit._storage import atomic_path, home
 from transferkit.features.engines.base import Engine
-from transferkit.features.graph import is_functional, multiplications, steps_of
+from transferkit.features.graph import all_layers, is_functional, multiplications, steps_of
 
 __all__ = ["Timing", "guessed_seconds", "key_of", "known_timings", "machine", "remember", "seconds_per_image"]
 
 # Convolution nets were seen to reach about this part of the speed of one large matrix product.
 _EFFICIENCY = 0.5
+# What a layer takes beside its multiplications, for an image in a small batch.
+_LAYER_SECONDS = 8e-6
 
 
 class Timing(NamedTuple):
@@ -75,8 +77,10 @@ def seconds_per_image(engine: Engine, shape: tuple[int, ...]) -> float:
 
 
 def guessed_seconds(model: keras.Model) -> float:
-    """Return about how long TensorFlow takes for an image, from the multiplications of `model`, before any is run."""
-    return _work(model) / (_EFFICIENCY * _multiplications_a_second())
+    """Return about how long TensorFlow takes for an image, from multiplications and layers, before any is run."""
+    return _work(model) / (_EFFICIENCY * _multiplications_a_second()) + _LAYER_SECONDS * sum(
+        1 for _ in all_layers(model)
+    )
 
 
 def _work(model: keras.Model) -> int:
