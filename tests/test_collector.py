@@ -21,11 +21,8 @@ class Loop:
         self.itself = self
 
 
-@pytest.fixture(autouse=True)
-def nothing_set_aside() -> None:
-    # Python sets some objects aside by itself from 3.12 on; then there is nothing to see here.
-    if gc.get_freeze_count():
-        pytest.skip("the process has set objects aside")
+# Objects that Python itself may have set aside when it started, as 3.12 does.
+FEW = 1000
 
 
 def test_new_garbage_is_collected_and_old_garbage_afterwards() -> None:
@@ -41,9 +38,9 @@ def test_new_garbage_is_collected_and_old_garbage_afterwards() -> None:
 
 def test_all_is_as_before_also_after_an_error() -> None:
     with pytest.raises(ValueError, match="stop"), older_objects_aside():
-        assert gc.get_freeze_count() > 0
+        assert gc.get_freeze_count() > FEW
         raise ValueError("stop")
-    assert gc.get_freeze_count() == 0 and gc.isenabled()
+    assert gc.get_freeze_count() <= FEW and gc.isenabled()
 
 
 def test_a_process_that_has_set_objects_aside_keeps_them_there() -> None:
@@ -67,5 +64,5 @@ def test_nothing_stays_set_aside_after_a_phase() -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
     data = tk.DatasetBuilder((images, np.arange(40) % 2), image_size=32, validation=0.2).build()
     tk.Trainer(small_classifier()).fit(data, epochs=1, callbacks=[Watch()], verbose=0)
-    assert seen and seen[0] > 0
-    assert gc.get_freeze_count() == 0
+    assert seen and seen[0] > FEW
+    assert gc.get_freeze_count() <= FEW

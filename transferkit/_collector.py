@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 __all__ = ["older_objects_aside"]
 
+# Python 3.12 sets some hundred objects aside when it starts; who does so on purpose has many more.
+_PYTHONS_OWN = 1000
+
 
 @contextlib.contextmanager
 def older_objects_aside() -> Iterator[None]:
@@ -17,7 +20,7 @@ def older_objects_aside() -> Iterator[None]:
     a quarter of a second, again and again, in which nothing is found. What becomes garbage in the meantime and is older
     is collected later. A process that has set objects aside by itself is left alone.
     """
-    if gc.get_freeze_count():
+    if gc.get_freeze_count() > _PYTHONS_OWN:
         yield
         return
     gc.freeze()

@@ -78,9 +78,8 @@ def seconds_per_image(engine: Engine, shape: tuple[int, ...]) -> float:
 
 def guessed_seconds(model: keras.Model) -> float:
     """Return about how long TensorFlow takes for an image, from multiplications and layers, before any is run."""
-    return _work(model) / (_EFFICIENCY * _multiplications_a_second()) + _LAYER_SECONDS * sum(
-        1 for _ in all_layers(model)
-    )
+    layers = sum(1 for _ in all_layers(model))
+    return _work(model) / (_EFFICIENCY * _multiplications_a_second()) + layers * _LAYER_SECONDS
 
 
 def _work(model: keras.Model) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import os
 from collections import deque
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -45,7 +44,9 @@ def convert(function: Any, key: str, batch_size: int, precision: str) -> OpenVin
     # Without a disk to keep it on, it is converted again the next time.
     with contextlib.suppress(OSError), atomic_path(_file(key)) as path:
         contents = compiled.export_model().getvalue()
-        path.write_bytes(_digest(contents) + contents)
+        with open(path, "wb") as file:
+            file.write(_digest(contents))
+            file.write(contents)
     return OpenVino(compiled, batch_size, precision)
 
 
@@ -54,13 +55,12 @@ def kept(key: str, batch_size: int, precision: str) -> OpenVino | None:
 
     What was compiled already is read in a quarter of the time that compiling takes.
     """
-    file = _file(key)
     try:
-        contents = file.read_bytes()
-        if contents[:_DIGEST_BYTES] != _digest(contents[_DIGEST_BYTES:]):
+        with open(_file(key), "rb") as file:
+            digest, contents = file.read(_DIGEST_BYTES), file.read()
+        if digest != _digest(contents):
             return None
-        os.utime(file)
-        compiled = _openvino().Core().import_model(contents[_DIGEST_BYTES:], "CPU", _options(batch_size, precision))
+        compiled = _openvino().Core().import_model(contents, "CPU", _options(batch_size, precision))
     except (OSError, RuntimeError):
         return None
     return OpenVino(compiled, batch_size, precision)
