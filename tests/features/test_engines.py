@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -226,7 +227,11 @@ def test_a_converted_model_is_read_in_any_precision_and_converted_once(
 
 
 def test_without_the_extra_tensorflow_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
     monkeypatch.setattr(choose.openvino, "installed", lambda: False)
+    monkeypatch.setattr(importlib.metadata, "version", missing)
     assert compile_engine(small_network(48), batch_size=4, count=None).name == "frozen_graph"
     with pytest.raises(ImportError, match=r'pip install "transferkit\[fast\]"'):
         compile_engine(small_network(48), engine="openvino", batch_size=4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import itertools
 import time
 import warnings
@@ -208,7 +207,7 @@ class _Workshop:
         return openvino.is_kept(self._cache_key())
 
     def _cache_key(self) -> str:
-        return key_of(self._identity, self._batch_size, importlib.metadata.version("openvino"), tf.__version__)
+        return key_of(self._identity, self._batch_size, openvino.version(), tf.__version__)
 
     def _measurement_key(self) -> str:
         return key_of(self._identity, self._batch_size, self._precision, tf.__version__, *machine())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.metadata
 import importlib.util
 from collections import deque
 from pathlib import Path
@@ -19,7 +20,7 @@ from transferkit._storage import atomic_path, home
 from transferkit.errors import MissingExtraError
 from transferkit.features.engines.base import Outputs, batches, concatenated, padded
 
-__all__ = ["OpenVino", "convert", "installed", "is_kept", "kept"]
+__all__ = ["OpenVino", "convert", "installed", "is_kept", "kept", "version"]
 
 # Batches that are handed over before their stream is free, so that no stream waits for Python.
 _AHEAD = 2
@@ -30,6 +31,17 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 def installed() -> bool:
     """Return whether the package is there."""
     return importlib.util.find_spec("openvino") is not None
+
+
+def version() -> str:
+    """Return the version of the package.
+
+    Raises:
+        MissingExtraError: when it is not there.
+    """
+    if not installed():
+        raise MissingExtraError("The engine 'openvino'", "openvino", "fast")
+    return importlib.metadata.version("openvino")
 
 
 def convert(function: Any, key: str, batch_size: int, precision: str) -> OpenVino:
@@ -154,8 +166,6 @@ def _digest(contents: bytes) -> bytes:
 
 
 def _openvino() -> Any:
-    if not installed():
-        raise MissingExtraError("The engine 'openvino'", "openvino", "fast")
     import openvino
     import openvino.frontend
 
