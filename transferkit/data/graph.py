@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -38,8 +38,7 @@ class Kind:
     turned: bool
 
 
-@dataclasses.dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Which part of a decoded image is resized to which size, and where that comes to lie; all in pixels."""
 
     top: int
@@ -105,7 +104,7 @@ def fit_array(image: np.ndarray, place: Place, spec: PixelSpec) -> tuple[np.ndar
 
 
 def _as_rows(places: list[Place]) -> tf.Tensor:
-    return tf.constant([list(dataclasses.astuple(place)) for place in places], tf.int32)
+    return tf.constant(places, tf.int32)
 
 
 @functools.lru_cache(maxsize=256)

@@ -147,14 +147,22 @@ class _Work:
     """Which rows are wanted, under which keys, and which of them are augmented draws."""
 
     def __init__(self, split: Split, views: Sequence[View], augmentation: Any, seed: int) -> None:
-        self.split, self.views, self.augmentation = split, views, augmentation
-        contents = split.keys()
-        config = b"" if augmentation is None else _config(augmentation)
-        self.drawn = [_drawn(contents, view) for view in views]
-        self.keys = [
+        self.split, self.views, self.augmentation, self._seed = split, views, augmentation, seed
+
+    @functools.cached_property
+    def keys(self) -> list[list[bytes]]:
+        """For each view what stands for each of its rows; read from all files, so only where it is needed."""
+        config = b"" if self.augmentation is None else _config(self.augmentation)
+        contents, seed = self._contents, self._seed
+        return [
             [_draw_key(key, config, seed, view) if is_draw else key for key, is_draw in zip(contents, drawn)]
-            for view, drawn in zip(views, self.drawn)
+            for view, drawn in zip(self.views, self.drawn)
         ]
+
+    @functools.cached_property
+    def drawn(self) -> list[np.ndarray]:
+        """For each view which of its rows are augmented draws."""
+        return [self._drawn(view) for view in self.views]
 
     def missing(self, store: FeatureStore) -> list[Row]:
         """Return the rows that `store` does not hold, all views of an image one after another."""
@@ -175,11 +183,14 @@ class _Work:
         seeds = np.frombuffer(b"".join(key[:8] for key in self.keys_of(rows)), np.uint32).reshape(-1, 2)
         return Shard(self.split, places, seeds, drawn, self.augmentation)
 
+    @functools.cached_property
+    def _contents(self) -> Sequence[bytes]:
+        return self.split.keys()
 
-def _drawn(contents: Sequence[bytes], view: View) -> np.ndarray:
-    if view == HALF:
-        return np.array([key[0] % 2 == 1 for key in contents])
-    return np.full(len(contents), view is not None)
+    def _drawn(self, view: View) -> np.ndarray:
+        if view == HALF:
+            return np.array([key[0] % 2 == 1 for key in self._contents])
+        return np.full(len(self.split), view is not None)
 
 
 def _unstored(work: _Work, engine: LazyEngine, feature_dtype: str) -> list[Arrays]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -100,13 +101,15 @@ def _run(shard: Shard, rows: slice, engine: Engine) -> tuple[np.ndarray, ...]:
 
 
 def _images(shard: Shard, rows: slice) -> np.ndarray:
-    places, where = np.unique(np.asarray(shard.places[rows]), return_inverse=True)
+    repeats = [(place, len(list(same))) for place, same in itertools.groupby(shard.places[rows])]
+    places = [place for place, _ in repeats]
     if shard.split.paths is not None:
         images = decoded([shard.split.paths[place] for place in places], shard.split.pixels)
     else:
         assert shard.split.images is not None, "a stream's images must be read before they are run"
         images = shard.split.images[places]
-    images = images[where]
+    if len(places) < rows.stop - rows.start:
+        images = np.repeat(images, [count for _, count in repeats], axis=0)
     return images if shard.seeds is None else _varied(images, shard, rows)
 
 
