@@ -81,7 +81,9 @@ def measure(name: str, size: int, paths: tuple[str, ...], rounds: int) -> dict[s
     decoded = Split("images", files.labels, pixels, images=images)
     floats = images.astype("float32")
     engines = {key: compile_engine(model, engine=engine, precision=kind) for key, (engine, kind) in ENGINES.items()}
-    chosen, reduced = (LazyEngine(model, "auto", precision, count=10_000) for precision in ("float32", "bfloat16"))
+    chosen, reduced = (
+        LazyEngine(model, "auto", precision, count=lambda: 10_000) for precision in ("float32", "bfloat16")
+    )
     ways: dict[str, Callable[[], object]] = {
         "keras": lambda: model.predict(floats, batch_size=32, verbose=0),
         **{key: lambda engine=engine: engine(images) for key, engine in engines.items()},

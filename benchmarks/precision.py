@@ -67,7 +67,7 @@ def measure(backbone: object, paths: list[str], labels: np.ndarray, divisions: i
     split = Split("all", labels, PixelSpec(backbone.input_shape[:2]), paths=tuple(paths))
     rows, exact = [], np.empty(0)
     for way, options in WAYS.items():
-        engine = LazyEngine(model, "auto", options.get("precision", "float32"), count=len(paths))
+        engine = LazyEngine(model, "auto", options.get("precision", "float32"))
         engine.ready(len(paths))
         started = time.perf_counter()
         (array,) = feature_arrays(split, model, engine=engine, store=False, **options)

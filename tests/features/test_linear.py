@@ -7,6 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from transferkit.features import linear
 from transferkit.features.linear import fit_linear, fit_linear_by_validation, log_loss, logits_of
 
 
@@ -57,3 +58,37 @@ def test_several_labels_an_image() -> None:
     labels = (features @ np.eye(3) > 0).astype(float)
     fit = fit_linear(features, labels, 3, l2=1e-3)
     assert ((logits_of(fit, features) > 0) == labels).mean() > 0.97
+
+
+class OnDisk:
+    """Features of which only slices can be had, as of those on disk."""
+
+    def __init__(self, features: np.ndarray) -> None:
+        self._features, self.shape, self.most = features, features.shape, 0
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        found = self._features[rows]
+        self.most = max(self.most, len(found))
+        return found
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_features_on_disk_are_read_in_blocks_and_give_the_same(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(classes)
+    held, held_labels = blobs(classes, seed=1)
+    whole = fit_linear_by_validation(features, labels, held, held_labels, classes)
+    monkeypatch.setattr(linear, "_BLOCK", 6 * 17)
+    monkeypatch.setattr(linear, "_HELD", 0)
+    stored = OnDisk(features)
+    blocks = fit_linear_by_validation(stored, labels, held, held_labels, classes)
+    assert stored.most == 17
+    assert blocks.l2 == whole.l2
+    np.testing.assert_allclose(logits_of(blocks, stored), logits_of(whole, features), atol=1e-3)
+
+
+def test_few_features_on_disk_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, labels = blobs(2)
+    monkeypatch.setattr(linear, "_HELD", features.size)
+    stored = OnDisk(features)
+    fit_linear(stored, labels, 2)
+    assert stored.most == len(features)

@@ -102,6 +102,12 @@ def test_rows_of_images_as_they_are_serve_with_and_without_augmentation(
     np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
 
 
+def test_without_a_store_no_file_is_read_for_a_key(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Split, "keys", lambda self: pytest.fail("a key was worked out"))
+    (rows,) = feature_arrays(split, small_network(48), store=False)
+    assert len(rows) == len(split)
+
+
 def test_half_and_half_is_each_image_once_as_its_contents_say(split: Split) -> None:
     model, block = small_network(48), tk.AugmentationBlock(rotation=0.2)
     options = {"augmentation": block, "seed": 3, "store": False}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,6 +14,10 @@ from tests.training.conftest import small_classifier, small_network
 from transferkit.backbones.freezing import batch_norms
 from transferkit.classifier import find_backbone
 from transferkit.data import Data
+from transferkit.features import extract
+from transferkit.features.linear import fit_linear, log_loss, logits_of
+from transferkit.training.objective import objective_for
+from transferkit.training.solver import solve_head
 
 
 def trained(data: Data, **options: Any) -> tk.Trainer:
@@ -107,6 +112,21 @@ def test_augmented_draws_are_stored_and_taken_in_turn(data: Data) -> None:
     assert (plan.trained_on, plan.views) == ("features", 3)
     trainer.fit(data, epochs=3, views=3, verbose=0)
     assert tk.cache.info().bytes["features"] > 3 * 40 * 16 * 4
+
+
+def test_the_engine_is_chosen_by_what_is_not_stored_yet(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    compiled = extract.compile_engine
+
+    def counting(*args: Any, count: int, **options: Any) -> Any:
+        counts.append(count)
+        return compiled(*args, count=count, **options)
+
+    monkeypatch.setattr(extract, "compile_engine", counting)
+    for source in (drawn / "validation", drawn, drawn):
+        data = tk.DatasetBuilder(source, image_size=(32, 32), batch_size=16).build()
+        tk.Trainer(small_classifier()).fit(data, epochs=1, verbose=0)
+    assert counts == [20, 40]
 
 
 def test_the_plan_says_what_is_stored_and_what_is_to_be_run(data: Data) -> None:
@@ -258,6 +278,19 @@ def test_the_solver_finds_a_better_head_than_steps_do(data: Data) -> None:
     report = solved.evaluate(data.validation)
     assert report.loss == pytest.approx(history["val_loss"][0], abs=1e-4)
     assert report.accuracy == pytest.approx(history["val_accuracy"][0])
+
+
+def test_the_solver_takes_the_images_as_they_are_and_their_draws(data: Data) -> None:
+    generator = np.random.default_rng(0)
+    views = [(generator.normal(size=(40, 5)).astype("float32"),) for _ in range(3)]
+    labels = generator.integers(0, 2, 40).astype("int32")
+    upper = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
+    objective = objective_for(small_classifier())
+    history = solve_head(upper, views, labels, None, objective=objective, num_classes=2)
+    together = np.concatenate([view[0] for view in views])
+    expected = fit_linear(together, np.tile(labels, 3), 2)
+    np.testing.assert_allclose(upper.get_weights()[0], expected.kernel, rtol=1e-4)
+    assert history["loss"][0] == pytest.approx(log_loss(logits_of(expected, together), np.tile(labels, 3), 2), rel=1e-5)
 
 
 def test_the_solver_refuses_a_head_that_is_not_linear(data: Data) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -39,7 +39,8 @@ class LazyEngine:
 
     Args:
         model, engine, precision, batch_size, identity: as `compile_engine` takes them.
-        count: number of images to come in all; by default those of the call that needs it first.
+        count: gives the number of rows to come in all, asked when the engine is made; by default those of the call that
+            needs it first.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class LazyEngine:
         precision: str,
         batch_size: int | None = None,
         *,
-        count: int | None = None,
+        count: Callable[[], int] | None = None,
         identity: str | None = None,
     ) -> None:
         options: dict[str, Any] = {"engine": engine, "precision": precision, "batch_size": batch_size}
@@ -58,9 +59,9 @@ class LazyEngine:
         self._made: Engine | None = None
 
     def ready(self, count: int) -> Engine:
-        """Return the engine, made for `count` images if no other number was given."""
+        """Return the engine, made for `count` rows if no other number was given."""
         if self._made is None:
-            self._made = self._make(count=self._count or count)
+            self._made = self._make(count=self._count() if self._count else count)
         return self._made
 
 

@@ -1,20 +1,36 @@
-"""The best linear classifier on given features, found by L-BFGS: the optimum itself, not ten epochs' way towards it."""
+"""The best linear classifier on given features, found by L-BFGS: the optimum itself, not ten epochs' way towards it.
+
+Features are gone through in blocks of rows, so that those on disk need not be in memory at once.
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from transferkit._checks import check_int, check_number
 
-__all__ = ["L2_GRID", "LinearFit", "fit_linear", "fit_linear_by_validation", "log_loss", "logits_of"]
+__all__ = ["L2_GRID", "LinearFit", "Rows", "fit_linear", "fit_linear_by_validation", "log_loss", "logits_of"]
 
 # From hardly any to strong regularisation; features are standardised, so the same strengths suit every backbone.
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _MEMORY = 10
+# Numbers of a block, few enough for a processor's cache, and of what is held in memory for all passes.
+_BLOCK, _HELD = 1 << 18, 1 << 24
+
+
+class Rows(Protocol):
+    """Features (n, d): an array, or what reads slices of one from disk."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Return an array of these rows."""
 
 
 class LinearFit(NamedTuple):
@@ -32,7 +48,7 @@ class LinearFit(NamedTuple):
 
 
 def fit_linear(
-    features: np.ndarray,
+    features: Rows,
     labels: np.ndarray,
     num_classes: int,
     *,
@@ -43,7 +59,7 @@ def fit_linear(
     """Minimise mean cross-entropy + l2 / 2 * |kernel of the standardised features|^2.
 
     Args:
-        features: (n, d).
+        features: (n, d), n of at least 1; read in blocks, several times.
         labels: int (n,), or 0/1 (n, num_classes) for independent labels.
         num_classes: number of classes; two of them make one column.
         l2: at least 0.
@@ -63,34 +79,40 @@ def fit_linear(
     """
     check_int("num_classes", num_classes)
     check_number("l2", l2, minimum=0)
-    values = np.asarray(features, np.float64)
-    mean, scale = values.mean(axis=0), values.std(axis=0)
-    scale = np.where(scale > 1e-12 * max(1.0, float(scale.max(initial=0))), scale, 1.0)
-    standard = (values - mean) / scale
-    targets = _targets(np.asarray(labels), num_classes)
-    columns = targets.shape[1]
-    weights = np.zeros((standard.shape[1] + 1, columns))
+    features, labels = _held(features), np.asarray(labels)
+    count, width = features.shape
+    mean, scale = _mean_and_scale(features)
+    columns = 1 if labels.ndim == 1 and num_classes == 2 else num_classes
+    weights = np.zeros((width + 1, columns))
     if start is not None:
-        weights[:-1] = start.kernel * scale[:, None]
+        weights[:-1] = start.kernel * np.where(np.isfinite(scale), scale, 0)[:, None]
         weights[-1] = start.bias + mean @ start.kernel
-    softmax = columns > 1 and np.asarray(labels).ndim == 1
+
+    def on_features(weights: np.ndarray) -> LinearFit:
+        # Standardising is put into the kernel: the features themselves need not be changed, nor copied.
+        kernel = weights[:-1] / scale[:, None]
+        return LinearFit(kernel, weights[-1] - mean @ kernel, l2)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         current = flat.reshape(weights.shape)
-        logits = standard @ current[:-1] + current[-1]
-        loss, slope = _cross_entropy(logits, targets, softmax)
-        gradient = np.vstack([standard.T @ slope + l2 * current[:-1], slope.sum(axis=0)])
-        return loss + l2 / 2 * float(np.sum(current[:-1] ** 2)), gradient.ravel()
+        fit = on_features(current)
+        loss, gradient = l2 / 2 * float(np.sum(current[:-1] ** 2)), np.zeros_like(weights)
+        for rows, block in _blocks(features):
+            part, slope = _cross_entropy(block @ fit.kernel + fit.bias, labels[rows], num_classes)
+            loss += part / count
+            gradient[:-1] += block.T @ slope
+            gradient[-1] += slope.sum(axis=0)
+        gradient /= count
+        gradient[:-1] = (gradient[:-1] - np.outer(mean, gradient[-1])) / scale[:, None] + l2 * current[:-1]
+        return loss, gradient.ravel()
 
-    solved = _lbfgs(objective, weights.ravel(), max_steps).reshape(weights.shape)
-    kernel = solved[:-1] / scale[:, None]
-    return LinearFit(kernel, solved[-1] - mean @ kernel, l2)
+    return on_features(_lbfgs(objective, weights.ravel(), max_steps).reshape(weights.shape))
 
 
 def fit_linear_by_validation(
-    features: np.ndarray,
+    features: Rows,
     labels: np.ndarray,
-    held_out: np.ndarray,
+    held_out: Rows,
     held_out_labels: np.ndarray,
     num_classes: int,
     *,
@@ -103,38 +125,50 @@ def fit_linear_by_validation(
     return min(fits, key=lambda fit: log_loss(logits_of(fit, held_out), held_out_labels, num_classes))
 
 
-def logits_of(fit: LinearFit, features: np.ndarray) -> np.ndarray:
+def logits_of(fit: LinearFit, features: Rows) -> np.ndarray:
     """Return the logits (n, columns) of features (n, d)."""
-    return np.asarray(features, np.float64) @ fit.kernel + fit.bias
+    return np.concatenate([block @ fit.kernel + fit.bias for _, block in _blocks(features)])
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
     """Return the mean cross-entropy of logits against labels."""
-    targets = _targets(np.asarray(labels), num_classes)
-    softmax = targets.shape[1] > 1 and np.asarray(labels).ndim == 1
-    return _cross_entropy(logits, targets, softmax)[0]
+    return _cross_entropy(logits, np.asarray(labels), num_classes)[0] / len(logits)
 
 
-def _targets(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    if labels.ndim == 2:
-        return labels.astype(np.float64)
-    if num_classes == 2:
-        return (labels == 1).astype(np.float64)[:, None]
-    return np.eye(num_classes)[labels]
+def _held(features: Rows) -> Rows:
+    """Return the features in memory where they are few, for they are gone through many times."""
+    return features[: features.shape[0]] if np.prod(features.shape) <= _HELD else features
 
 
-def _cross_entropy(logits: np.ndarray, targets: np.ndarray, softmax: bool) -> tuple[float, np.ndarray]:
-    """Return the mean loss and its slope by the logits."""
-    count = len(logits)
-    if softmax:
+def _blocks(features: Rows) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield slices of rows, and these rows as float64."""
+    count, width = features.shape
+    size = max(1, _BLOCK // max(1, width))
+    for start in range(0, count, size):
+        rows = slice(start, start + size)
+        yield rows, np.asarray(features[rows], np.float64)
+
+
+def _mean_and_scale(features: Rows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean of each column and its standard deviation; infinite for one that is constant: its kernel is 0."""
+    count = features.shape[0]
+    mean = sum(block.sum(axis=0) for _, block in _blocks(features)) / count
+    scale = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for _, block in _blocks(features)) / count)
+    return mean, np.where(scale > 1e-12 * max(1.0, float(scale.max(initial=0))), scale, np.inf)
+
+
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, np.ndarray]:
+    """Return the sum of the images' losses and its slope by the logits."""
+    if labels.ndim == 1 and num_classes > 2:
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-        loss = float(np.sum((log_total - shifted) * targets)) / count
-        return loss, (np.exp(shifted - log_total) - targets) / count
-    # Independent logits: the mean over images and columns, as Keras counts it.
-    size = logits.size
-    loss = float(np.sum(np.logaddexp(0, logits) - targets * logits)) / size
-    return loss, (np.exp(-np.logaddexp(0, -logits)) - targets) / size
+        targets = np.eye(num_classes)[labels]
+        return float(np.sum((log_total - shifted) * targets)), np.exp(shifted - log_total) - targets
+    targets = (labels == 1).astype(np.float64)[:, None] if labels.ndim == 1 else labels.astype(np.float64)
+    # Independent logits: an image's loss is the mean over its columns, as Keras counts it.
+    columns = logits.shape[1]
+    loss = float(np.sum(np.logaddexp(0, logits) - targets * logits)) / columns
+    return loss, (np.exp(-np.logaddexp(0, -logits)) - targets) / columns
 
 
 def _lbfgs(

@@ -92,6 +92,12 @@ class Extractor:
     def cost(self, data: Data, cut: Cut, views: int) -> Cost:
         """Return what `extract_features` would have to do now."""
         identity = model_identity(cut.lower)
+        rows, missing = self.work(data, cut, views, identity)
+        seconds = expected_seconds(cut.lower, missing, precision=self.precision, identity=identity)
+        return Cost(rows, missing, seconds)
+
+    def work(self, data: Data, cut: Cut, views: int, identity: str) -> tuple[int, int]:
+        """Return how many rows `extract_features` takes in all, and how many of them are not in the store."""
         options: dict[str, Any] = {"precision": self.precision, "feature_dtype": self.feature_dtype}
         rows = missing = 0
         for name, chosen in (("train", _views(cut, views)), ("validation", _views(cut, 0))):
@@ -101,8 +107,7 @@ class Extractor:
                 missing += missing_rows(
                     split, identity, views=chosen, augmentation=cut.augmentation, seed=self.seed, **options
                 )
-        seconds = expected_seconds(cut.lower, missing, precision=self.precision, identity=identity)
-        return Cost(rows, missing, seconds)
+        return rows, missing
 
 
 def on_images(model: keras.Model, data: Data, *, seed: int, first_epoch: int, epochs: int) -> Prepared:
@@ -154,8 +159,13 @@ def extract_features(data: Data, cut: Cut, *, views: int, extractor: Extractor) 
         extractor: how the constant part is run.
     """
     split, identity = data.splits["train"], model_identity(cut.lower)
-    total = sum(len(part) for part in data.splits.values()) + len(split) * (views - 1)
-    shared = LazyEngine(cut.lower, extractor.engine, extractor.precision, count=total, identity=identity)
+    shared = LazyEngine(
+        cut.lower,
+        extractor.engine,
+        extractor.precision,
+        count=lambda: extractor.work(data, cut, views, identity)[1],
+        identity=identity,
+    )
     held_out = None
     if "validation" in data.splits:
         validation = data.splits["validation"]

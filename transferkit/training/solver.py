@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
-from transferkit.features.linear import LinearFit, fit_linear, fit_linear_by_validation, logits_of
+from transferkit.features.linear import LinearFit, Rows, fit_linear, fit_linear_by_validation, logits_of
+from transferkit.features.store import StoredArray
 from transferkit.training.batches import View
 from transferkit.training.objective import Objective
 
@@ -40,18 +43,33 @@ def solve_head(
         ValueError: when the head is not linear, or the backbone is trained too.
     """
     dense = _only_dense(upper)
-    features = np.concatenate([np.asarray(view[0]) for view in views])
+    features = _Stacked([view[0] for view in views])
     targets = np.concatenate([labels] * len(views))
     if held_out is None:
         fit = fit_linear(features, targets, num_classes)
     else:
-        validation = np.asarray(held_out[0][0])
-        fit = fit_linear_by_validation(features, targets, validation, held_out[1], num_classes)
+        fit = fit_linear_by_validation(features, targets, held_out[0][0], held_out[1], num_classes)
     dense.set_weights([fit.kernel.astype("float32"), fit.bias.astype("float32")])
     history = _figures(fit, features, targets, objective, "")
     if held_out is not None:
-        history.update(_figures(fit, np.asarray(held_out[0][0]), held_out[1], objective, "val_"))
+        history.update(_figures(fit, held_out[0][0], held_out[1], objective, "val_"))
     return history
+
+
+class _Stacked:
+    """The rows of several arrays, one array after another, read when they are asked for."""
+
+    def __init__(self, parts: Sequence[np.ndarray | StoredArray]) -> None:
+        self._parts = parts
+        self.shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(self.shape[0])
+        found = []
+        for part in self._parts:
+            found.append(part[max(start, 0) : max(stop, 0)])
+            start, stop = start - len(part), stop - len(part)
+        return np.concatenate(found)
 
 
 def _only_dense(upper: keras.Model) -> keras.layers.Dense:
@@ -66,7 +84,7 @@ def _only_dense(upper: keras.Model) -> keras.layers.Dense:
 
 
 def _figures(
-    fit: LinearFit, features: np.ndarray, labels: np.ndarray, objective: Objective, prefix: str
+    fit: LinearFit, features: Rows, labels: np.ndarray, objective: Objective, prefix: str
 ) -> dict[str, list[float]]:
     logits = logits_of(fit, features).astype("float32")
     metric = objective.metrics()[0]
