@@ -121,7 +121,9 @@ class AugmentationBlock(keras.layers.Layer):
             height, width = images.shape[1:3]
             images = warped(images, self._matrices(numbers, height, width, ops=np), self.fill_mode)
         images = images.astype(np.float32, copy=False)
-        return np.asarray(self._recoloured(images, keras.ops.convert_to_tensor(numbers)))
+        if self._recolours():
+            images = np.asarray(self._recoloured(images, keras.ops.convert_to_tensor(numbers)))
+        return images
 
     def _vary(self, images: Any, numbers: Any) -> Any:
         images = keras.ops.cast(images, "float32")
@@ -129,10 +131,13 @@ class AugmentationBlock(keras.layers.Layer):
             height, width = keras.ops.shape(images)[1:3]
             matrices = self._matrices(numbers, keras.ops.cast(height, "float32"), keras.ops.cast(width, "float32"))
             images = keras.ops.image.affine_transform(images, matrices, fill_mode=self.fill_mode)
-        return self._recoloured(images, numbers)
+        return self._recoloured(images, numbers) if self._recolours() else images
 
     def _moves(self) -> bool:
         return bool(self.flip or self.rotation or self.zoom or self.translation)
+
+    def _recolours(self) -> bool:
+        return bool(self.brightness or self.contrast or self.saturation or self.hue)
 
     def _matrices(self, numbers: Any, height: Any, width: Any, ops: Any = keras.ops) -> Any:
         """Return (n, 8), which pixel of the given image each pixel of the varied one shows.
