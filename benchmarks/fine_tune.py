@@ -1,7 +1,8 @@
 """Seconds an epoch of fine-tuning: ordinary Keras training in float32, against training above the freeze boundary.
 
     python benchmarks/fine_tune.py --data PHOTOS [--job MobileNetV2:100 ResNet50:conv5_block1_1_conv]
-        [--precision float32 bfloat16] [--epochs 4] [--images 320] [--json out.json]
+        [--precision float32 bfloat16] [--epochs 4] [--images 320] [--learning-rate 1e-5]
+        [--alpha 0.35 --weights WEIGHTS.h5] [--json out.json]
 
 The ways train in turns, an epoch each, so that a machine whose speed drifts is fair to all; ratios are those within
 a turn: median, smallest and largest. The first epoch, with tracing and on our side the run of the lower part and the
@@ -66,6 +67,9 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=("float32", "bfloat16"))
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--images", type=int, default=320, help="photographs to train on")
+    parser.add_argument("--learning-rate", type=float, default=1e-5, help="by default the tutorial's")
+    parser.add_argument("--weights", help="weights of MobileNetV2 without its top")
+    parser.add_argument("--alpha", type=float, default=1.0, help="width of MobileNetV2")
     parser.add_argument("--json")
     options = parser.parse_args()
     data = few(options.data, options.images)
@@ -74,7 +78,7 @@ def main() -> None:
     results = {}
     for job in options.job:
         ways = [(False, "float32"), *((True, precision) for precision in options.precision)]
-        results[job] = measure(job, ways, data, options.epochs)
+        results[job] = measure(job, ways, data, options)
         for row in results[job]:
             middle, least, most = row["times_faster"]
             print(
@@ -95,18 +99,25 @@ def few(folder: str, count: int) -> object:
     return tk.DatasetBuilder((paths, labels), validation=0.2, image_size=(160, 160), batch_size=32).build()
 
 
-def measure(job: str, ways: list[tuple[bool, str]], data: object, epochs: int) -> list[dict[str, object]]:
+def measure(
+    job: str, ways: list[tuple[bool, str]], data: object, options: argparse.Namespace
+) -> list[dict[str, object]]:
     """Train every way in a thread of its own, one of them at a time; return a row of figures for each."""
     name, _, layer = job.partition(":")
+    epochs = options.epochs
+    backbone = {"weights": WEIGHTS.get(name)}
+    if name == "MobileNetV2":
+        backbone = {"weights": options.weights, "alpha": options.alpha}
     events = [threading.Event() for _ in ways]
     turns = [Turns(event, events[(place + 1) % len(ways)], epochs) for place, event in enumerate(events)]
-    trainers = [trainer_of(name, *way) for way in ways]
+    trainers = [trainer_of(name, backbone, *way) for way in ways]
 
     def train(trainer: tk.Trainer, turn: Turns) -> list[float]:
         turn.wait()
         first = int(layer) if layer.isdigit() else layer
         try:
-            return trainer.fine_tune(data, epochs, unfreeze_from=first, callbacks=[turn], verbose=0).history["loss"]
+            how = {"learning_rate": options.learning_rate, "callbacks": [turn], "verbose": 0}
+            return trainer.fine_tune(data, epochs, unfreeze_from=first, **how).history["loss"]
         finally:
             turn.give_up()
 
@@ -128,12 +139,12 @@ def measure(job: str, ways: list[tuple[bool, str]], data: object, epochs: int) -
     ]
 
 
-def trainer_of(name: str, cache: bool, precision: str) -> tk.Trainer:
+def trainer_of(name: str, options: dict[str, object], cache: bool, precision: str) -> tk.Trainer:
     """Return a trainer of a new classifier; all have the same weights."""
     keras.utils.set_random_seed(0)
-    backbone = tk.BackboneFactory.create(name, input_shape=(160, 160, 3), weights=WEIGHTS.get(name))
+    backbone = tk.BackboneFactory.create(name, input_shape=(160, 160, 3), **options)
     model = tk.build_classifier(backbone, tk.ClassifierHead(2))
-    return tk.Trainer(model, learning_rate=1e-3, cache=cache, precision=precision)
+    return tk.Trainer(model, cache=cache, precision=precision)
 
 
 def spread(ratios: np.ndarray) -> list[float]:
