@@ -20,10 +20,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from PIL import Image
 
-from transferkit.data import PixelSpec, content_keys, load_pixels
-from transferkit.data.memory import PIXEL_MEMORY
-from transferkit.data.pixel_store import open_store
-from transferkit.data.pixels import pixel_batches
+from transferkit.images import ImageSpec, content_hashes, load_image
+from transferkit.images.disk_cache import open_disk_cache
+from transferkit.images.loading import image_batches
+from transferkit.images.memory_cache import PIXEL_MEMORY
 
 LARGE = (4000, 3000)
 
@@ -36,21 +36,21 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="largest number of photographs")
     options = parser.parse_args()
     paths = sorted(map(str, Path(options.data).rglob("*.jpg")))[: options.count]
-    spec = PixelSpec((options.image_size, options.image_size))
-    exact = PixelSpec(spec.image_size, exact=True)
+    spec = ImageSpec((options.image_size, options.image_size))
+    exact = ImageSpec(spec.image_size, exact=True)
     show("photographs, batches in threads", len(paths), lambda: stream(paths, spec))
-    show("photographs, one after another", len(paths), lambda: [load_pixels(path, spec) for path in paths])
+    show("photographs, one after another", len(paths), lambda: [load_image(path, spec) for path in paths])
     show("photographs, Pillow alone", len(paths), lambda: [by_pillow(path, spec) for path in paths])
-    show("digests of the contents", len(paths), lambda: content_keys(paths))
+    show("digests of the contents", len(paths), lambda: content_hashes(paths))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFERKIT_HOME"] = folder
-        store = open_store(paths, content_keys(paths), spec, progress=False)
+        store = open_disk_cache(paths, content_hashes(paths), spec, progress=False)
         show("photographs, from the store on disk", len(paths), lambda: [store.read(n) for n in range(len(paths))])
         for name, orientation in (("12 megapixels", 1), ("12 megapixels, turned", 6)):
             large = enlarged(paths[0], Path(folder), orientation)
             show(f"{name}, reduced scale", len(large), lambda large=large: stream(large, spec))
             show(f"{name}, exact", len(large), lambda large=large: stream(large, exact))
-        apart = np.abs(load_pixels(large[0], spec).astype(int) - load_pixels(large[0], exact)).mean()
+        apart = np.abs(load_image(large[0], spec).astype(int) - load_image(large[0], exact)).mean()
     print(f"mean difference between reduced and exact: {apart:.2f} grey levels")
 
 
@@ -66,13 +66,13 @@ def show(what: str, count: int, run: Callable[[], object]) -> None:
     print(f"{what:40} {1000 * min(times) / count:8.3f} ms an image", flush=True)
 
 
-def stream(paths: list[str], spec: PixelSpec) -> None:
+def stream(paths: list[str], spec: ImageSpec) -> None:
     """Decode all files as training does, but for what is in memory."""
-    for _ in pixel_batches(paths, spec, batch_size=32):
+    for _ in image_batches(paths, spec, batch_size=32):
         pass
 
 
-def by_pillow(path: str, spec: PixelSpec) -> np.ndarray:
+def by_pillow(path: str, spec: ImageSpec) -> np.ndarray:
     """Decode and resize as most scripts do."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize(spec.image_size[::-1], Image.Resampling.BILINEAR))

@@ -27,11 +27,12 @@ import keras
 import numpy as np
 
 import transferkit as tk
-from transferkit.data import PixelSpec, Split
-from transferkit.data.memory import PIXEL_MEMORY
-from transferkit.data.pixels import pixel_batches
-from transferkit.features.engines import compile_engine, relative_error
-from transferkit.features.extract import LazyEngine, feature_arrays
+from transferkit.data import Split
+from transferkit.engines import compile_engine, relative_error
+from transferkit.features.extraction import LazyEngine, extract_features
+from transferkit.images import ImageSpec
+from transferkit.images.loading import image_batches
+from transferkit.images.memory_cache import PIXEL_MEMORY
 
 DEFAULT = (
     "MobileNetV2:160 MobileNetV3Large:224 EfficientNetB0:224 EfficientNetV2B0:224 NASNetMobile:224 ResNet50:160 "
@@ -75,9 +76,9 @@ def main() -> None:
 def measure(name: str, size: int, paths: tuple[str, ...], rounds: int) -> dict[str, float]:
     """Return the figures of one backbone, in milliseconds an image, and the ratios."""
     model = tk.BackboneFactory.create(name, input_shape=(size, size, 3), weights=None).extractor()
-    pixels = PixelSpec((size, size))
+    pixels = ImageSpec((size, size))
     files = Split("files", np.zeros(len(paths), np.int32), pixels, paths=paths)
-    images = np.concatenate(list(pixel_batches(paths, pixels, batch_size=32)))
+    images = np.concatenate(list(image_batches(paths, pixels, batch_size=32)))
     decoded = Split("images", files.labels, pixels, images=images)
     floats = images.astype("float32")
     engines = {key: compile_engine(model, engine=engine, precision=kind) for key, (engine, kind) in ENGINES.items()}
@@ -87,10 +88,10 @@ def measure(name: str, size: int, paths: tuple[str, ...], rounds: int) -> dict[s
     ways: dict[str, Callable[[], object]] = {
         "keras": lambda: model.predict(floats, batch_size=32, verbose=0),
         **{key: lambda engine=engine: engine(images) for key, engine in engines.items()},
-        "arrays": lambda: feature_arrays(decoded, model, engine=chosen, store=False),
-        "decode": lambda: sum(map(len, pixel_batches(paths, pixels, batch_size=32))),
-        "paths": lambda: feature_arrays(files, model, engine=chosen, store=False),
-        "paths bf16": lambda: feature_arrays(files, model, engine=reduced, precision="bfloat16", store=False),
+        "arrays": lambda: extract_features(decoded, model, engine=chosen, store=False),
+        "decode": lambda: sum(map(len, image_batches(paths, pixels, batch_size=32))),
+        "paths": lambda: extract_features(files, model, engine=chosen, store=False),
+        "paths bf16": lambda: extract_features(files, model, engine=reduced, precision="bfloat16", store=False),
     }
     times = in_turns(ways, rounds)
     expected = (np.asarray(model.predict(floats[:32], batch_size=32, verbose=0)),)

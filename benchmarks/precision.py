@@ -23,9 +23,10 @@ import keras
 import numpy as np
 
 import transferkit as tk
-from transferkit.data import PixelSpec, Split
-from transferkit.features.extract import LazyEngine, feature_arrays
-from transferkit.features.linear import fit_linear, logits_of
+from transferkit.data import Split
+from transferkit.features.extraction import LazyEngine, extract_features
+from transferkit.features.linear_probe import fit_linear_probe, logits_of
+from transferkit.images import ImageSpec
 
 WAYS = {"float32": {}, "bfloat16": {"precision": "bfloat16"}, "kept as float16": {"feature_dtype": "float16"}}
 
@@ -64,13 +65,13 @@ def main() -> None:
 def measure(backbone: object, paths: list[str], labels: np.ndarray, divisions: int) -> list[dict[str, object]]:
     """Return a row of figures for each precision."""
     model: keras.Model = backbone.extractor()
-    split = Split("all", labels, PixelSpec(backbone.input_shape[:2]), paths=tuple(paths))
+    split = Split("all", labels, ImageSpec(backbone.input_shape[:2]), paths=tuple(paths))
     rows, exact = [], np.empty(0)
     for way, options in WAYS.items():
         engine = LazyEngine(model, "auto", options.get("precision", "float32"))
         engine.ready(len(paths))
         started = time.perf_counter()
-        (array,) = feature_arrays(split, model, engine=engine, store=False, **options)
+        (array,) = extract_features(split, model, engine=engine, store=False, **options)
         milliseconds = (time.perf_counter() - started) / len(paths) * 1000
         features = array.astype("float32")
         exact = exact if len(exact) else features
@@ -92,8 +93,8 @@ def accuracy(features: np.ndarray, labels: np.ndarray, divisions: int) -> float:
     right = []
     for division in range(divisions):
         for held_out in np.array_split(np.random.default_rng(division).permutation(len(labels)), 5):
-            kept = np.setdiff1d(np.arange(len(labels)), held_out)
-            fit = fit_linear(features[kept], labels[kept], 2, l2=0.1)
+            load_compiled = np.setdiff1d(np.arange(len(labels)), held_out)
+            fit = fit_linear_probe(features[load_compiled], labels[load_compiled], 2, l2=0.1)
             right.append(np.mean((logits_of(fit, features[held_out]) > 0).ravel() == (labels[held_out] == 1)))
     return float(np.mean(right))
 

@@ -25,9 +25,10 @@ import numpy as np
 import tensorflow as tf
 
 import transferkit as tk
-from transferkit.data import PixelSpec, Split
-from transferkit.features.extract import HALF, View, feature_views
-from transferkit.training.batches import training_batches
+from transferkit.data import Split
+from transferkit.features.extraction import HALF, View, extract_views
+from transferkit.images import ImageSpec
+from transferkit.training.feature_batches import training_batches
 
 # Name to which views: None is the photograph as it is, numbers are draws, HALF is either for half of the photographs.
 CHOICES = {
@@ -81,12 +82,12 @@ def extracted(options: argparse.Namespace) -> tuple[dict[View, np.ndarray], np.n
     size = (options.image_size, options.image_size)
     alpha = {} if options.alpha is None else {"alpha": options.alpha}
     backbone = tk.BackboneFactory.create(options.backbone, input_shape=(*size, 3), weights=options.weights, **alpha)
-    split, block = Split("all", labels, PixelSpec(size), paths=tuple(paths)), tk.AugmentationBlock(rotation=0.2)
+    split, block = Split("all", labels, ImageSpec(size), paths=tuple(paths)), tk.AugmentationBlock(rotation=0.2)
     features: dict[View, np.ndarray] = {}
     seconds: dict[View, float] = {}
     for view in (None, *range(10)):
         started = time.perf_counter()
-        ((array,),) = feature_views(split, backbone.extractor(), views=(view,), augmentation=block, store=False)
+        ((array,),) = extract_views(split, backbone.extractor(), views=(view,), augmentation=block, store=False)
         features[view], seconds[view] = array, time.perf_counter() - started
     drawn = np.random.default_rng(0).random(len(labels)) < 0.5
     features[HALF] = np.where(drawn[:, None], features[0], features[None])
@@ -102,9 +103,9 @@ def scores(
     for division in range(divisions):
         order = np.random.default_rng(division).permutation(len(labels))
         for held_out in np.array_split(order, 5):
-            kept = np.setdiff1d(order, held_out)
-            chosen = [(features[view][kept],) for view in views]
-            kernel, bias = trained(chosen, labels[kept], rate, division)
+            load_compiled = np.setdiff1d(order, held_out)
+            chosen = [(features[view][load_compiled],) for view in views]
+            kernel, bias = trained(chosen, labels[load_compiled], rate, division)
             logits = features[None][held_out] @ kernel + bias
             accuracies.append(float(np.mean((logits > 0) == (labels[held_out] == 1))))
             losses.append(float(np.mean(np.logaddexp(0, logits) - labels[held_out] * logits)))

@@ -144,7 +144,7 @@ def get_photographs(data: str | None, output: Path) -> Path:
             "For the real ones, connect to the internet, or download cats_and_dogs_filtered.zip elsewhere, unpack it "
             "and give its folder with --data."
         )
-        return tk.datasets.draw_cats_and_dogs(output / "drawn_sample", seed=0)
+        return tk.datasets.synthetic_cats_and_dogs(output / "drawn_sample", seed=0)
 
 
 def create_backbone(options: argparse.Namespace) -> object:

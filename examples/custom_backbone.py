@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=96)
     parser.add_argument("--epochs", type=int, default=5)
     options = parser.parse_args()
-    folder = options.data or tk.datasets.draw_cats_and_dogs(os.path.join(tempfile.mkdtemp(), "drawn"))
+    folder = options.data or tk.datasets.synthetic_cats_and_dogs(os.path.join(tempfile.mkdtemp(), "drawn"))
     data = tk.DatasetBuilder(folder, image_size=options.image_size).build()
     print(data.report)
     shape = (options.image_size, options.image_size, 3)

@@ -49,6 +49,6 @@ def mobilenet_weights(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn sample with train/ and validation/: 40 and 20 images of 64 pixels."""
-    from transferkit.datasets import draw_cats_and_dogs
+    from transferkit.datasets import synthetic_cats_and_dogs
 
-    return draw_cats_and_dogs(tmp_path_factory.mktemp("drawn") / "sample", training=40, validation=20, size=64)
+    return synthetic_cats_and_dogs(tmp_path_factory.mktemp("drawn") / "sample", training=40, validation=20, size=64)

@@ -121,7 +121,9 @@ def main() -> dict[str, Any]:
             "results": {
                 "frozen graph": run(folder, classes=2, augment=False, engine="frozen_graph"),
                 "augmented, three classes": run(folder, classes=3, augment=True, engine="frozen_graph"),
-                "keras, float16 features": run(folder, classes=2, augment=False, engine="keras", feature_dtype="float16"),
+                "keras, float16 features": run(
+                    folder, classes=2, augment=False, engine="keras", feature_dtype="float16"
+                ),
                 "on images": run(folder, classes=3, augment=True, engine="keras", cache=False),
             },
         }

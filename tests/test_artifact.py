@@ -112,7 +112,7 @@ def test_a_model_that_carries_code_is_refused(saved: Path) -> None:
     hostile = keras.Model(images, keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=(1, 2)))(images))
     hostile.save(model)
     record = json.loads((saved / "transferkit.json").read_text())
-    from transferkit._storage import sha256_of
+    from transferkit._utils.files import sha256_of
 
     (saved / "transferkit.json").write_text(json.dumps({**record, "model_sha256": sha256_of(model)}))
     with pytest.raises(tk.ArtifactError, match="cannot be loaded"):

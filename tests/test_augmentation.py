@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from transferkit.augmentation import AugmentationBlock
+from transferkit.augmentation.block import AugmentationBlock
 
 EVERYTHING = {
     "flip": "horizontal_and_vertical",

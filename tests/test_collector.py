@@ -11,7 +11,7 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_classifier
-from transferkit._collector import older_objects_aside
+from transferkit._utils.gc import frozen_gc
 
 
 class Loop:
@@ -28,7 +28,7 @@ FEW = 1000
 def test_new_garbage_is_collected_and_old_garbage_afterwards() -> None:
     gc.collect()
     old = weakref.ref(Loop())
-    with older_objects_aside():
+    with frozen_gc():
         new = weakref.ref(Loop())
         gc.collect()
         assert new() is None and old() is not None
@@ -37,7 +37,7 @@ def test_new_garbage_is_collected_and_old_garbage_afterwards() -> None:
 
 
 def test_all_is_as_before_also_after_an_error() -> None:
-    with pytest.raises(ValueError, match="stop"), older_objects_aside():
+    with pytest.raises(ValueError, match="stop"), frozen_gc():
         assert gc.get_freeze_count() > FEW
         raise ValueError("stop")
     assert gc.get_freeze_count() <= FEW and gc.isenabled()
@@ -47,7 +47,7 @@ def test_a_process_that_has_set_objects_aside_keeps_them_there() -> None:
     gc.freeze()
     try:
         count = gc.get_freeze_count()
-        with older_objects_aside():
+        with frozen_gc():
             assert gc.get_freeze_count() == count
         assert gc.get_freeze_count() == count
     finally:

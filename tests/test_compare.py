@@ -8,7 +8,7 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_network
-from transferkit import compare
+from transferkit import comparison as compare
 from transferkit.data import Data
 
 
@@ -27,7 +27,7 @@ def test_it_ranks_and_one_bad_backbone_stops_nobody(data: Data, tmp_path: Path) 
     result = tk.compare_backbones(data, backbones(), folds=4, progress=False)
     assert [score.name for score in result] == ["fine", "NoSuchNet"]
     good, bad = result
-    assert 0.4 < good.accuracy <= 1 and good.milliseconds > 0 and good.features == 16 and good.error is None
+    assert 0.4 < good.accuracy <= 1 and good.ms_per_image > 0 and good.features == 16 and good.error is None
     assert "must be a backbone of the catalogue" in bad.error
     assert "not tried" in str(result) and "<td>fine</td>" in result._repr_html_()
     assert result.pareto == [good]
@@ -38,9 +38,9 @@ def test_it_ranks_and_one_bad_backbone_stops_nobody(data: Data, tmp_path: Path) 
 def test_what_was_worked_out_is_not_worked_out_again(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = tk.compare_backbones(data, backbones()[:1], resume=tmp_path / "scores.json", progress=False)
-    monkeypatch.setattr(compare, "fit_linear", lambda *_, **__: pytest.fail("worked out again"))
-    again = tk.compare_backbones(data, backbones()[:1], resume=tmp_path / "scores.json", progress=False)
+    first = tk.compare_backbones(data, backbones()[:1], results_file=tmp_path / "scores.json", progress=False)
+    monkeypatch.setattr(compare, "fit_linear_probe", lambda *_, **__: pytest.fail("worked out again"))
+    again = tk.compare_backbones(data, backbones()[:1], results_file=tmp_path / "scores.json", progress=False)
     assert again == first
 
 

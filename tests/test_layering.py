@@ -14,6 +14,7 @@ import transferkit as tk
 PACKAGE = Path(tk.__file__).parent
 # A module imports only what stands to its left; within one name everything may import everything.
 LAYERS = [
+    ("_utils",),
     ("errors", "_checks", "_storage", "_collector"),
     ("data", "datasets"),
     ("evaluation",),

@@ -59,10 +59,10 @@ def test_no_held_out_file_is_ever_trained_on(drawn: Path) -> None:
     assert not names["train"] & (names["validation"] | names["test"]) and not names["validation"] & names["test"]
     assert all("/train/" in name for name in names["train"])
     # The images themselves, across epochs: what a batch holds is what the training files hold, each once an epoch.
-    from transferkit.data import load_pixels
+    from transferkit.images import load_image
 
     def pictures(paths: set[str]) -> set[bytes]:
-        return {load_pixels(path, data.pixels).astype("float32").tobytes() for path in paths}
+        return {load_image(path, data.image_spec).astype("float32").tobytes() for path in paths}
 
     allowed = pictures(names["train"])
     for _ in range(3):

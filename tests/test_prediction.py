@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.data import PixelSpec, read_image
-from transferkit.prediction import Prediction, Predictor, probabilities_of
+from transferkit.images import ImageSpec, read_image
+from transferkit.prediction import Prediction, Predictor, to_probabilities
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def predictor() -> Predictor:
     dense = keras.layers.Dense(1)
     model = keras.Model(images, dense(x))
     dense.set_weights([np.ones((3, 1)), np.zeros(1)])
-    return Predictor(model, ["dark", "bright"], PixelSpec((48, 48)), activation="sigmoid")
+    return Predictor(model, ["dark", "bright"], ImageSpec((48, 48)), activation="sigmoid")
 
 
 def test_one_image_gives_one_prediction_whatever_it_comes_as(predictor: Predictor, drawn: Path) -> None:
@@ -80,20 +80,20 @@ def test_the_probability_is_that_of_the_label(predictor: Predictor) -> None:
 
 
 def test_softmax_by_hand() -> None:
-    said = probabilities_of(np.log([[1.0, 2.0, 5.0]]), "softmax", 3)
+    said = to_probabilities(np.log([[1.0, 2.0, 5.0]]), "softmax", 3)
     np.testing.assert_allclose(said, [[0.125, 0.25, 0.625]], atol=1e-7)
 
 
 def test_large_logits_do_not_overflow() -> None:
-    np.testing.assert_array_equal(probabilities_of([[1000.0], [-1000.0]], "sigmoid", 2), [[0, 1], [1, 0]])
-    np.testing.assert_array_equal(probabilities_of([[1000.0, 0.0, -1000.0]], "softmax", 3), [[1, 0, 0]])
+    np.testing.assert_array_equal(to_probabilities([[1000.0], [-1000.0]], "sigmoid", 2), [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(to_probabilities([[1000.0, 0.0, -1000.0]], "softmax", 3), [[1, 0, 0]])
 
 
 def test_names_must_fit_the_outputs(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="Received: 3 names for 1 outputs"):
-        Predictor(predictor.model, ["a", "b", "c"], PixelSpec((48, 48)), activation="sigmoid")
+        Predictor(predictor.model, ["a", "b", "c"], ImageSpec((48, 48)), activation="sigmoid")
 
 
 def test_an_unknown_activation(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="`activation` must be one of 'sigmoid', 'softmax', None. Received: 'tanh'"):
-        tk.Predictor(predictor.model, ["a", "b"], PixelSpec((16, 16)), activation="tanh")
+        tk.Predictor(predictor.model, ["a", "b"], ImageSpec((16, 16)), activation="tanh")

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import pytest
 
-from transferkit import warp
-from transferkit.augmentation import AugmentationBlock
-from transferkit.warp import warped
+from transferkit.augmentation import affine as warp
+from transferkit.augmentation.affine import affine_transform_batch
+from transferkit.augmentation.block import AugmentationBlock
 
 needs_openvino = pytest.mark.skipif(not importlib.util.find_spec("openvino"), reason="needs the extra `fast`")
 
@@ -42,7 +42,7 @@ def test_it_is_what_keras_gives(fill_mode: str, shape: tuple[int, int, int], dty
     images = np.random.default_rng(0).integers(0, 256, (11, *shape)).astype(dtype)
     wanted = matrices(11, *shape[:2])
     expected = keras.ops.image.affine_transform(images.astype("float32"), wanted, fill_mode=fill_mode)
-    got = warped(images, wanted, fill_mode)
+    got = affine_transform_batch(images, wanted, fill_mode)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, np.asarray(expected), atol=0.05)
 
@@ -52,20 +52,20 @@ def test_a_shift_by_hand() -> None:
     right = np.array([[1, 0, 1, 0, 1, 0, 0, 0]], "float32")
     for fill_mode, edge in (("reflect", [20, 50]), ("nearest", [20, 50]), ("constant", [0, 0])):
         expected = [[10, 20, edge[0]], [40, 50, edge[1]]]
-        np.testing.assert_allclose(warped(images, right, fill_mode)[0, :, :, 0], expected, atol=0.01)
+        np.testing.assert_allclose(affine_transform_batch(images, right, fill_mode)[0, :, :, 0], expected, atol=0.01)
 
 
 @needs_openvino
 def test_the_sampler_is_what_serves_without_a_gpu() -> None:
     for fill_mode in ("reflect", "constant", "nearest"):
-        assert isinstance(warp._warp((8, 8, 3), "uint8", fill_mode), warp._Sampler)
-    assert not isinstance(warp._warp((8, 8, 3), "uint8", "wrap"), warp._Sampler)
+        assert isinstance(warp._warp((8, 8, 3), "uint8", fill_mode), warp._OpenVinoGridSample)
+    assert not isinstance(warp._warp((8, 8, 3), "uint8", "wrap"), warp._OpenVinoGridSample)
 
 
 @needs_openvino
 @pytest.mark.parametrize("fault", ["nan", "wrong edge", "error"])
 def test_a_sampler_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    right = warp._Sampler.__call__
+    right = warp._OpenVinoGridSample.__call__
 
     def wrong(sampler: Any, images: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         if fault == "error":
@@ -74,11 +74,11 @@ def test_a_sampler_that_is_wrong_is_not_used(monkeypatch: pytest.MonkeyPatch, fa
         result[:, :, -1] += np.nan if fault == "nan" else 1
         return result
 
-    monkeypatch.setattr(warp._Sampler, "__call__", wrong)
+    monkeypatch.setattr(warp._OpenVinoGridSample, "__call__", wrong)
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("uint8")
     wanted = matrices(2, 8, 8)
     expected = keras.ops.image.affine_transform(images.astype("float32"), wanted, fill_mode="reflect")
-    np.testing.assert_array_equal(warped(images, wanted, "reflect"), np.asarray(expected))
+    np.testing.assert_array_equal(affine_transform_batch(images, wanted, "reflect"), np.asarray(expected))
 
 
 def test_without_the_extra_keras_serves(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_without_the_extra_keras_serves(monkeypatch: pytest.MonkeyPatch) -> None
     expected = block.draw(images, seeds)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     warp._warp.cache_clear()
-    assert not isinstance(warp._warp((20, 20, 3), "uint8", "reflect"), warp._Sampler)
+    assert not isinstance(warp._warp((20, 20, 3), "uint8", "reflect"), warp._OpenVinoGridSample)
     np.testing.assert_allclose(block.draw(images, seeds), expected, atol=0.1)
 
 
@@ -99,10 +99,10 @@ def test_threads_do_not_disturb_each_other() -> None:
 
     def one(number: int) -> list[np.ndarray]:
         together.wait(timeout=60)
-        return [warped(images[number], wanted[number], "reflect") for _ in range(5)]
+        return [affine_transform_batch(images[number], wanted[number], "reflect") for _ in range(5)]
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         results = list(pool.map(one, range(8)))
     for number, several in enumerate(results):
         for result in several:
-            np.testing.assert_array_equal(result, warped(images[number], wanted[number], "reflect"))
+            np.testing.assert_array_equal(result, affine_transform_batch(images[number], wanted[number], "reflect"))

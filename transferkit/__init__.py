@@ -29,10 +29,10 @@ _PUBLIC = {
     "WeightsError": "errors",
     "build_classifier": "classifier",
     "cache": "cache",
-    "compare_backbones": "compare",
+    "compare_backbones": "comparison",
     "datasets": "datasets",
-    "load": "artifact",
-    "read_image": "data",
+    "load": "saving",
+    "read_image": "images",
     "scan": "data",
 }
 
@@ -40,12 +40,11 @@ __all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from transferkit import cache, datasets
-    from transferkit.artifact import load
-    from transferkit.augmentation import AugmentationBlock
+    from transferkit.augmentation.block import AugmentationBlock
     from transferkit.backbones import BackboneFactory
     from transferkit.classifier import build_classifier
-    from transferkit.compare import compare_backbones
-    from transferkit.data import DatasetBuilder, read_image, scan
+    from transferkit.comparison import compare_backbones
+    from transferkit.data import DatasetBuilder, scan
     from transferkit.errors import (
         ArtifactError,
         DataError,
@@ -56,7 +55,9 @@ if TYPE_CHECKING:
     )
     from transferkit.evaluation import Report
     from transferkit.head import ClassifierHead
+    from transferkit.images import read_image
     from transferkit.prediction import Prediction, Predictor
+    from transferkit.saving import load
     from transferkit.training import Trainer
 
 

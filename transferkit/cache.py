@@ -7,11 +7,9 @@ import dataclasses
 import shutil
 from pathlib import Path
 
-from transferkit._checks import check_choice
-from transferkit._storage import home
-from transferkit.features.room import folder_size, limit_bytes, remove_folder, remove_remains
-
-__all__ = ["CacheInfo", "clear", "info"]
+from transferkit._utils.checks import check_choice
+from transferkit._utils.files import cache_home
+from transferkit.features.eviction import cache_limit_bytes, folder_size, remove_folder, remove_trash
 
 # What can be made again; downloads and data sets are not among it.
 _FOLDERS = ("features", "engines", "pixels", "unpacked")
@@ -44,8 +42,8 @@ def info() -> CacheInfo:
     >>> info().bytes.keys()
     dict_keys(['features', 'engines', 'pixels', 'unpacked', 'files'])
     """
-    sizes = {part: folder_size(home() / part) for part in _FOLDERS}
-    return CacheInfo(str(home()), {**sizes, "files": sum(map(_size, _databases()))}, limit_bytes())
+    sizes = {part: folder_size(cache_home() / part) for part in _FOLDERS}
+    return CacheInfo(str(cache_home()), {**sizes, "files": sum(map(_size, _databases()))}, cache_limit_bytes())
 
 
 def clear(*parts: str) -> None:
@@ -66,14 +64,14 @@ def clear(*parts: str) -> None:
             for path in _databases():
                 with contextlib.suppress(OSError):
                     path.unlink()
-        elif not remove_folder(home() / part):
+        elif not remove_folder(cache_home() / part):
             # Where open files hold a folder in its place, what is in it goes one by one, as far as it can.
-            shutil.rmtree(home() / part, ignore_errors=True)
-    remove_remains(home())
+            shutil.rmtree(cache_home() / part, ignore_errors=True)
+    remove_trash(cache_home())
 
 
 def _databases() -> list[Path]:
-    return sorted(home().glob("files-*.sqlite*"))
+    return sorted(cache_home().glob("files-*.sqlite*"))
 
 
 def _size(path: Path) -> int:

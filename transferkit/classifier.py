@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from transferkit.augmentation import AugmentationBlock
+from transferkit.augmentation.block import AugmentationBlock
 from transferkit.head import ClassifierHead
 
 if TYPE_CHECKING:
     from transferkit.backbones.backbone import Backbone
-
-__all__ = ["build_classifier", "find_augmentation", "find_backbone"]
 
 
 def build_classifier(
@@ -58,8 +56,8 @@ def build_classifier(
             f"`augmentation` must be an AugmentationBlock or None. Received: {type(augmentation).__name__}."
         )
     images = keras.Input(backbone.input_shape, name="image")
-    varied = images if augmentation is None else augmentation(images)
-    return keras.Model(images, head(backbone(varied)), name=name)
+    augmented = images if augmentation is None else augmentation(images)
+    return keras.Model(images, head(backbone(augmented)), name=name)
 
 
 def find_backbone(model: keras.Model) -> keras.Model:

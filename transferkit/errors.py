@@ -5,8 +5,6 @@ Every message follows one grammar: what must hold, what was received, what to do
 
 from __future__ import annotations
 
-__all__ = ["ArtifactError", "DataError", "DownloadError", "ImageError", "MissingExtraError", "WeightsError"]
-
 
 class ImageError(ValueError):
     """A file could not be turned into pixels; the message names the file and the reason.

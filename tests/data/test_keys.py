@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.data import PixelSpec, Split, content_keys
-from transferkit.data import facts as facts_module
+from transferkit.data import Split
+from transferkit.data import file_info as facts_module
 from transferkit.errors import ImageError
+from transferkit.images import ImageSpec, content_hashes
 
 
 @pytest.fixture
@@ -22,9 +23,9 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def spy(paths: list[str]) -> list[bytes]:
         names.extend(map(os.path.basename, paths))
-        return content_keys(paths)
+        return content_hashes(paths)
 
-    monkeypatch.setattr(facts_module, "content_keys", spy)
+    monkeypatch.setattr(facts_module, "content_hashes", spy)
     return names
 
 
@@ -36,14 +37,14 @@ def aged(folder: Path) -> Path:
 
 
 def split_of(paths: list[str]) -> Split:
-    return Split("train", np.zeros(len(paths), np.int32), PixelSpec((16, 16)), paths=tuple(paths))
+    return Split("train", np.zeros(len(paths), np.int32), ImageSpec((16, 16)), paths=tuple(paths))
 
 
 def test_digests_come_from_building_and_a_replaced_photograph_is_read(folder: Path, read: list[str]) -> None:
     data = tk.DatasetBuilder(aged(folder), image_size=16).build()
     split = data.splits["train"]
     before = split.keys()
-    assert before == content_keys(split.paths) and read == []
+    assert before == content_hashes(split.paths) and read == []
     other = Path(split.paths[3])
     other.write_bytes(Path(split.paths[0]).read_bytes())
     assert split.keys() == [*before[:3], before[0], *before[4:]]
@@ -52,7 +53,7 @@ def test_digests_come_from_building_and_a_replaced_photograph_is_read(folder: Pa
 
 def test_files_too_young_to_be_remembered_are_read(folder: Path, read: list[str]) -> None:
     split = tk.DatasetBuilder(folder, image_size=16).build().splits["train"]
-    assert split.keys() == content_keys(split.paths)
+    assert split.keys() == content_hashes(split.paths)
     assert len(read) == len(split.paths)
 
 
@@ -75,6 +76,6 @@ def test_hundreds_of_files_in_any_order(tmp_path: Path, read: list[str]) -> None
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
         os.utime(tmp_path / f"{number}.png", (time.time() - 60, time.time() - 60))
     paths = [str(tmp_path / f"{number}.png") for number in (*range(1202, -1, -1), 7, 7)]
-    facts_module.facts_of(paths, PixelSpec((16, 16)), progress=False)
-    assert split_of(paths).keys() == content_keys(paths)
+    facts_module.inspect_files(paths, ImageSpec((16, 16)), progress=False)
+    assert split_of(paths).keys() == content_hashes(paths)
     assert read == []

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.data.odd_files import oddities, picture, stored_as
-from transferkit.data.decode import read_image
-from transferkit.data.pixels import PixelSpec, load_pixels, pixel_dataset
 from transferkit.errors import ImageError
+from transferkit.images.loading import ImageSpec, image_dataset, load_image
+from transferkit.images.pillow_decoder import read_image
 
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -27,7 +27,7 @@ def test_each_oddity_is_read_rightly_or_refused_with_a_reason(name, tmp_path, mo
     path = oddity.put(tmp_path)
     if name == "unreadable file" and os.access(path, os.R_OK):
         # Whoever runs this may read every file; then the system is asked to refuse.
-        monkeypatch.setattr("transferkit.data.safe_open.os.open", refuse)
+        monkeypatch.setattr("transferkit.images.files.os.open", refuse)
     if oddity.shows is None:
         with pytest.raises(ImageError, match=re.escape(oddity.reason)) as caught:
             read_image(path)
@@ -38,10 +38,10 @@ def test_each_oddity_is_read_rightly_or_refused_with_a_reason(name, tmp_path, mo
     apart = np.abs(image.astype(int) - oddity.shows).mean()
     assert apart <= oddity.tolerance
     # The pipeline, which reads many files at once, gives what one call gives.
-    spec = PixelSpec((20, 24))
-    alone = load_pixels(path, spec)
-    assert np.array_equal(alone, load_pixels(image, spec))
-    assert np.array_equal(alone, next(iter(pixel_dataset([os.fspath(path)], spec))).numpy())
+    spec = ImageSpec((20, 24))
+    alone = load_image(path, spec)
+    assert np.array_equal(alone, load_image(image, spec))
+    assert np.array_equal(alone, next(iter(image_dataset([os.fspath(path)], spec))).numpy())
 
 
 def test_every_row_is_in_the_docs_and_every_row_of_the_docs_is_tested():
@@ -55,9 +55,9 @@ def test_every_row_is_in_the_docs_and_every_row_of_the_docs_is_tested():
 @pytest.mark.parametrize("size", [(30, 40), (40, 30)])
 @pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
 def test_all_orientations_of_one_photo_give_the_same_pixels(tmp_path, size, resize):
-    spec = PixelSpec(size, resize=resize, crop_fraction=0.9)
-    expected = load_pixels(picture(), spec)
+    spec = ImageSpec(size, resize=resize, crop_fraction=0.9)
+    expected = load_image(picture(), spec)
     for number in range(1, 9):
         path = oddities()[f"PNG of orientation {number}"].put(tmp_path)
-        assert np.array_equal(load_pixels(path, spec), expected), number
+        assert np.array_equal(load_image(path, spec), expected), number
     assert stored_as(6).shape == (64, 48, 3)

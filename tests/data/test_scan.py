@@ -15,12 +15,12 @@ from PIL import Image
 
 from tests.data.conftest import draw
 from tests.data.odd_files import encoded, oddities, picture
-from transferkit.data import facts as facts_module
+from transferkit.data import file_info as facts_module
 from transferkit.data import scan
-from transferkit.data.facts import FileFact, facts_of
-from transferkit.data.spec import PixelSpec
-from transferkit.data.survey import look_alikes
+from transferkit.data.analysis import near_duplicate_groups
+from transferkit.data.file_info import FileInfo, inspect_files
 from transferkit.errors import DataError
+from transferkit.images.spec import ImageSpec
 
 
 def base(rows):
@@ -58,9 +58,9 @@ def test_everything_wrong_with_a_folder_is_found(folder):
     ]  # fmt: skip
     assert base(row[:1] for row in report.ignored) == [("birds",), ("notes.txt",)]
     assert ("again.jpg", "cat.0.jpg") in base(report.duplicates)
-    assert base(report.conflicts) == [("cat.1.jpg", "conflict.jpg")]
+    assert base(report.label_conflicts) == [("cat.1.jpg", "conflict.jpg")]
     assert ("cat.2.jpg", "larger.jpg") in base(report.near_duplicates)
-    assert dict(report.mislabelled) == {
+    assert dict(report.extension_mismatches) == {
         str(cats / "really.png"): "its contents are jpeg",
         str(cats / "no_extension"): "it has no extension of an image; it is jpeg",
     }
@@ -79,14 +79,14 @@ def test_leaks_between_splits_are_told(folder, tmp_path):
     with Image.open(folder / "cats" / "cat.9.jpg") as image:
         image.resize((120, 90)).save(tmp_path / "all" / "train" / "cats" / "resized.jpg", quality=60)
     with_resized = scan(tmp_path / "all")
-    assert with_resized.near_leaks == [] and len(with_resized.near_duplicates) == 1
+    assert with_resized.near_duplicate_leaks == [] and len(with_resized.near_duplicates) == 1
     shutil.move(tmp_path / "all" / "train" / "cats" / "resized.jpg", tmp_path / "all" / "test" / "cats")
-    assert base(scan(tmp_path / "all").near_leaks) == [("resized.jpg", "cat.9.jpg")]
+    assert base(scan(tmp_path / "all").near_duplicate_leaks) == [("resized.jpg", "cat.9.jpg")]
     (tmp_path / "all" / "test" / "cats" / "resized.jpg").unlink()
     report = scan(tmp_path / "all")
-    assert report.counts["test"] == {"cats": 2} and report.near_leaks == []
+    assert report.counts["test"] == {"cats": 2} and report.near_duplicate_leaks == []
     assert any(note.startswith("leak:") and "train and test" in note for note in report.notes)
-    assert base(report.conflicts) == [("leak.jpg", "dog.0.jpg")]
+    assert base(report.label_conflicts) == [("leak.jpg", "dog.0.jpg")]
 
 
 def test_a_page_shows_thumbnails_and_escapes_names(folder, tmp_path):
@@ -112,13 +112,13 @@ def old(folder):
 def examined(monkeypatch):
     """The names of the files that are really read."""
     seen = []
-    original = facts_module.examine_many
+    original = facts_module.load_with_metadata
 
     def spy(paths, spec):
         seen.extend(os.path.basename(path) for path in paths)
         return original(paths, spec)
 
-    monkeypatch.setattr(facts_module, "examine_many", spy)
+    monkeypatch.setattr(facts_module, "load_with_metadata", spy)
     return seen
 
 
@@ -156,8 +156,8 @@ def test_a_damaged_memory_is_only_forgotten(folder, own_home, damage):
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=12), st.integers(0, 63), st.integers(0, 63))
 def test_look_alikes_are_those_within_three_bits(looks, one, other):
     looks = [*looks, looks[0] ^ (1 << one) ^ (1 << other)]
-    known = [FileFact(str(number).encode(), None, "jpeg", 9, 9, look) for number, look in enumerate(looks)]
-    groups = look_alikes([str(number) for number in range(len(looks))], known)
+    known = [FileInfo(str(number).encode(), None, "jpeg", 9, 9, look) for number, look in enumerate(looks)]
+    groups = near_duplicate_groups([str(number) for number in range(len(looks))], known)
     assert any({"0", str(len(looks) - 1)} <= set(group) for group in groups)
     grouped = {path for group in groups for path in group}
     for number, look in enumerate(looks):
@@ -167,9 +167,9 @@ def test_look_alikes_are_those_within_three_bits(looks, one, other):
 
 def test_facts_say_what_is_in_a_file(folder):
     path = str(folder / "cats" / "cat.0.jpg")
-    (fact,) = facts_of([path], PixelSpec((16, 16)))
+    (fact,) = inspect_files([path], ImageSpec((16, 16)))
     assert (fact.format, fact.height, fact.width, fact.error) == ("jpeg", 60, 80, None)
     assert fact.bytes == os.path.getsize(path) and len(fact.digest) == 32 and fact.look is not None
     flat = folder / "cats" / "flat.png"
     flat.write_bytes(encoded(np.full((40, 40, 3), 90, np.uint8), "PNG"))
-    assert facts_of([str(flat)], PixelSpec((16, 16)))[0].look is None
+    assert inspect_files([str(flat)], ImageSpec((16, 16)))[0].look is None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transferkit.data.split import divide, join_groups, k_fold, lot
+from transferkit.data.splitting import k_fold, merge_groups, sample_hash, stratified_split
 from transferkit.errors import DataError
 
 SIZES = st.dictionaries(st.sampled_from("abcd"), st.integers(2, 40), min_size=1)
@@ -28,14 +28,14 @@ def examples(sizes):
 
 
 def sides(names, labels, amounts, seed=0, groups=None):
-    parts = divide(names, labels, amounts, seed=seed, groups=groups)
+    parts = stratified_split(names, labels, amounts, seed=seed, groups=groups)
     return {names[index]: split for split, indices in parts.items() for index in indices}
 
 
 @given(SIZES, SHARES, st.integers(0, 5))
 def test_each_example_lies_in_exactly_one_split_and_each_class_has_its_share(sizes, amounts, seed):
     names, labels = examples(sizes)
-    parts = divide(names, labels, amounts, seed=seed)
+    parts = stratified_split(names, labels, amounts, seed=seed)
     assert sorted(itertools.chain(*parts.values())) == list(range(len(names)))
     for label, size in sizes.items():
         counts = {split: sum(labels[index] == label for index in indices) for split, indices in parts.items()}
@@ -46,7 +46,7 @@ def test_each_example_lies_in_exactly_one_split_and_each_class_has_its_share(siz
 
 def test_shares_are_cut_at_exact_counts():
     names, labels = examples({"a": 100, "b": 50})
-    parts = divide(names, labels, {"test": 0.2, "validation": 0.1}, seed=3)
+    parts = stratified_split(names, labels, {"test": 0.2, "validation": 0.1}, seed=3)
     assert [sum(labels[i] == label for i in parts[split]) for split in ("test", "validation") for label in "ab"] == [
         20, 10, 10, 5,
     ]  # fmt: skip
@@ -57,9 +57,9 @@ def test_numbers_are_dealt_exactly(sizes, amounts, seed):
     names, labels = examples(sizes)
     if sum(amounts.values()) > len(names) - len(sizes):
         with pytest.raises(DataError, match="leave an image of each class"):
-            divide(names, labels, amounts, seed=seed)
+            stratified_split(names, labels, amounts, seed=seed)
         return
-    parts = divide(names, labels, amounts, seed=seed)
+    parts = stratified_split(names, labels, amounts, seed=seed)
     assert {split: len(parts[split]) for split in amounts} == amounts
 
 
@@ -69,11 +69,11 @@ def test_one_more_file_moves_at_most_one_other_at_each_border(sizes, amounts, la
     names, labels = examples(sizes)
     before = sides(names, labels, amounts)
     after = sides([*names, f"{label}/new{number}.jpg"], [*labels, label], amounts)
-    moved = [name for name in names if before[name] != after[name]]
+    reassigned = [name for name in names if before[name] != after[name]]
     rank = {"test": 0, "validation": 1, "rest": 2}
     for border in (0.5, 1.5):
-        assert sum((rank[before[name]] < border) != (rank[after[name]] < border) for name in moved) <= 1
-    assert all(name[0] == label for name in moved)
+        assert sum((rank[before[name]] < border) != (rank[after[name]] < border) for name in reassigned) <= 1
+    assert all(name[0] == label for name in reassigned)
 
 
 @given(SIZES, SHARES, st.randoms())
@@ -86,14 +86,16 @@ def test_the_order_of_listing_does_not_matter(sizes, amounts, random):
 
 def test_another_seed_gives_another_split_and_the_same_gives_the_same():
     names, labels = examples({"a": 30, "b": 30})
-    parts = [divide(names, labels, {"test": 0.5}, seed=seed)["test"] for seed in (0, 0, 1)]
+    parts = [stratified_split(names, labels, {"test": 0.5}, seed=seed)["test"] for seed in (0, 0, 1)]
     assert parts[0] == parts[1] != parts[2]
 
 
 def test_lots_are_the_same_on_every_machine():
     # Worked out once; if they change, every user's splits change.
-    assert lot(0, "cats/1.jpg").hex() == "384b149c3c8154a8876ddfd917c8c76c"
-    assert lot(0, "e\N{COMBINING ACUTE ACCENT}.jpg") == lot(0, "\N{LATIN SMALL LETTER E WITH ACUTE}.jpg")
+    assert sample_hash(0, "cats/1.jpg").hex() == "384b149c3c8154a8876ddfd917c8c76c"
+    assert sample_hash(0, "e\N{COMBINING ACUTE ACCENT}.jpg") == sample_hash(
+        0, "\N{LATIN SMALL LETTER E WITH ACUTE}.jpg"
+    )
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 6)), min_size=8, max_size=40), SHARES)
@@ -105,9 +107,9 @@ def test_groups_are_never_parted(rows, amounts):
 
 
 def test_groups_and_copies_are_joined_where_they_touch():
-    joined = join_groups(["p1", "p2", None, None, "p3"], [b"x", b"x", b"y", b"y", b"z"])
-    assert joined[0] == joined[1] and joined[2] == joined[3]
-    assert len({joined[0], joined[2], joined[4]}) == 3
+    concat = merge_groups(["p1", "p2", None, None, "p3"], [b"x", b"x", b"y", b"y", b"z"])
+    assert concat[0] == concat[1] and concat[2] == concat[3]
+    assert len({concat[0], concat[2], concat[4]}) == 3
 
 
 @given(SIZES, st.integers(2, 6), st.integers(0, 3))
@@ -124,5 +126,5 @@ def test_folds_hold_each_example_once_and_every_class_evenly(sizes, folds, seed)
 def test_several_labels_are_stratified_by_the_rarest():
     names = [str(number) for number in range(40)]
     labels = [("common", "rare") if number < 10 else ("common",) for number in range(40)]
-    test = divide(names, labels, {"test": 0.2}, seed=0)["test"]
+    test = stratified_split(names, labels, {"test": 0.2}, seed=0)["test"]
     assert sum("rare" in labels[index] for index in test) == 2 and len(test) == 8

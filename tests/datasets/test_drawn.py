@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from transferkit.datasets import draw_cats_and_dogs
+from transferkit.datasets import synthetic_cats_and_dogs
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -16,7 +16,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_same_seed_draws_the_same_bytes_and_another_others(tmp_path: Path) -> None:
     first, second, other = (
-        contents(draw_cats_and_dogs(tmp_path / str(number), training=6, validation=4, size=48, seed=seed))
+        contents(synthetic_cats_and_dogs(tmp_path / str(number), training=6, validation=4, size=48, seed=seed))
         for number, seed in enumerate((1, 1, 2))
     )
     assert first == second
@@ -34,10 +34,10 @@ def test_there_are_as_many_of_each_as_asked_for(drawn: Path) -> None:
 
 def test_a_folder_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    draw_cats_and_dogs(tmp_path, training=2, validation=2, size=32)
+    synthetic_cats_and_dogs(tmp_path, training=2, validation=2, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`training` must be an integer of at least 2. Received: 0"):
-        draw_cats_and_dogs(tmp_path / "new", training=0)
+        synthetic_cats_and_dogs(tmp_path / "new", training=0)

@@ -8,9 +8,9 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_network
-from transferkit.backbones.freezing import freeze, unfreeze
-from transferkit.features.cut import constant_part
-from transferkit.features.graph import flatten
+from transferkit.modeling.freezing import freeze, unfreeze
+from transferkit.modeling.keras_graph import flatten
+from transferkit.modeling.partition import partition_model
 
 NAMES = ["MobileNetV2", "ResNet50", "EfficientNetV2B0", "EfficientNetB0", "DenseNet121"]
 
@@ -29,7 +29,7 @@ def test_both_parts_together_are_the_model(name: str, fraction: float) -> None:
     base = built(name)
     model = classifier(base)
     unfreeze(base, fraction=fraction)
-    cut = constant_part(model)
+    cut = partition_model(model)
     images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
     np.testing.assert_allclose(cut.upper(cut.lower(images)), model(images), atol=1e-5)
     assert {v.path for v in cut.upper.trainable_variables} == {v.path for v in model.trainable_variables}
@@ -37,7 +37,7 @@ def test_both_parts_together_are_the_model(name: str, fraction: float) -> None:
 
 
 def test_a_frozen_backbone_is_cut_after_the_pooling() -> None:
-    cut = constant_part(classifier(built("MobileNetV2")))
+    cut = partition_model(classifier(built("MobileNetV2")))
     assert [tensor.shape for tensor in cut.lower.outputs] == [(None, 1280)]
 
 
@@ -46,12 +46,12 @@ def test_a_mobilenet_is_cut_where_it_is_narrow(layer: int, shape: tuple[int, ...
     base = built("MobileNetV2", 160)
     model = classifier(base)
     unfreeze(base, layer)
-    assert [tensor.shape for tensor in constant_part(model).lower.outputs] == [shape]
+    assert [tensor.shape for tensor in partition_model(model).lower.outputs] == [shape]
 
 
 def test_augmentation_is_taken_off_and_handed_back() -> None:
     block = tk.AugmentationBlock(rotation=0.1)
-    cut = constant_part(classifier(small_network(), block))
+    cut = partition_model(classifier(small_network(), block))
     assert cut.augmentation is block
     assert "augmentation" not in cut.layers
 
@@ -61,7 +61,7 @@ def test_batch_normalisation_in_training_ends_the_constant_part() -> None:
     model = classifier(base)
     freeze(base)
     base.get_layer("block1_bn").trainable = True
-    cut = constant_part(model)
+    cut = partition_model(model)
     assert "block1_bn" not in cut.layers and "block0_relu" in cut.layers
 
 
@@ -69,7 +69,7 @@ def test_nothing_constant_and_nothing_to_look_into() -> None:
     base = small_network()
     model = classifier(base)
     unfreeze(base)
-    assert constant_part(model).lower is None
+    assert partition_model(model).lower is None
 
 
 def test_flattening_keeps_layers_and_weights() -> None:

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import small_network
-from transferkit.features.engines import (
+from transferkit.engines import (
     EngineError,
     choose,
     compile_engine,
-    expected_seconds,
+    estimate_seconds,
     openvino,
     relative_error,
 )
-from transferkit.features.engines.measurements import guessed_seconds
+from transferkit.engines.timings import estimate_seconds_per_image
 
 BUILD = {
     "small": lambda: small_network(48),
@@ -135,7 +135,7 @@ def test_measurements_that_cannot_be_read_count_as_none(own_home: Path, broken: 
 def test_without_measurements_the_work_to_come_decides_whether_converting_pays(
     monkeypatch: pytest.MonkeyPatch, seconds: float, count: int, expected: str
 ) -> None:
-    monkeypatch.setattr(choose, "guessed_seconds", lambda model: seconds)
+    monkeypatch.setattr(choose, "estimate_seconds_per_image", lambda model: seconds)
     assert compile_engine(small_network(48), batch_size=8, count=count).name == expected
 
 
@@ -148,17 +148,17 @@ def test_what_was_converted_before_is_taken_for_few_images_too() -> None:
 
 def test_what_is_expected_follows_what_was_measured(own_home: Path) -> None:
     model = small_network(48)
-    assert expected_seconds(model, 0) == 0
-    assert 0 < expected_seconds(model, 1000) < expected_seconds(model, 100_000)
+    assert estimate_seconds(model, 0) == 0
+    assert 0 < estimate_seconds(model, 1000) < estimate_seconds(model, 100_000)
     compile_engine(model, count=None)
     file = own_home / "engines" / "measurements.json"
     (key,) = json.loads(file.read_text())
     file.write_text(json.dumps({key: {"openvino": [9.0, 0.5], "frozen_graph": [3.0, 0.25]}}))
-    assert expected_seconds(model, 100) == pytest.approx(3 + 25)
+    assert estimate_seconds(model, 100) == pytest.approx(3 + 25)
 
 
 def test_the_guess_grows_with_the_network() -> None:
-    small, large = (guessed_seconds(BUILD[name]()) for name in ("MobileNetV2", "ResNet50"))
+    small, large = (estimate_seconds_per_image(BUILD[name]()) for name in ("MobileNetV2", "ResNet50"))
     # At this size they were seen to differ by four.
     assert 0 < 2 * small < large
 
@@ -207,9 +207,9 @@ def test_a_converted_model_that_was_cut_is_converted_again(own_home: Path) -> No
     changed = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
     for broken in (whole[:-8], changed, whole[:10], b""):
         file.write_bytes(broken)
-        assert openvino.kept(file.stem, 8, "float32") is None
+        assert openvino.load_compiled(file.stem, 8, "float32") is None
         assert relative_error(compile_engine(model, engine="openvino", batch_size=8)(images), (expected,)) < 1e-4
-        assert openvino.kept(file.stem, 8, "float32") is not None
+        assert openvino.load_compiled(file.stem, 8, "float32") is not None
 
 
 @pytest.mark.parametrize("first", ["float32", "bfloat16"])

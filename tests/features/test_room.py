@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.features import room, shard_files
-from transferkit.features.room import make_room, root
+from transferkit.features import eviction as room
+from transferkit.features import shard_io as shard_files
+from transferkit.features.eviction import evict, root
 from transferkit.features.store import FeatureStore
 
 
 def filled(name: str, used: float) -> Path:
     """Make a store of about a kilobyte that was used `used` seconds ago."""
-    kept = FeatureStore(name)
-    kept.add([bytes(32)], [np.zeros((1, 200), np.float32)])
-    os.utime(kept.folder, (time.time() - used,) * 2)
-    return kept.folder
+    load_compiled = FeatureStore(name)
+    load_compiled.add([bytes(32)], [np.zeros((1, 200), np.float32)])
+    os.utime(load_compiled.folder, (time.time() - used,) * 2)
+    return load_compiled.folder
 
 
 def names() -> list[str]:
@@ -35,31 +36,31 @@ def test_those_not_used_for_longest_go_first(monkeypatch: pytest.MonkeyPatch) ->
         filled(f"used{number}", number * 100)
     FeatureStore("used4").refresh()
     monkeypatch.setenv(room.LIMIT_VARIABLE, "3500")
-    make_room(keep=root() / "used2")
+    evict(keep=root() / "used2")
     assert names() == ["used0", "used2", "used4"]
     monkeypatch.setenv(room.LIMIT_VARIABLE, "0")
-    make_room(keep=root() / "used2")
+    evict(keep=root() / "used2")
     assert names() == ["used2"]
 
 
 def test_a_store_in_use_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     filled("old", 100), filled("older", 200)
-    kept = FeatureStore("older")
-    kept.refresh()
-    (rows,) = kept.rows([bytes(32)])
-    del kept
+    load_compiled = FeatureStore("older")
+    load_compiled.refresh()
+    (rows,) = load_compiled.rows([bytes(32)])
+    del load_compiled
     monkeypatch.setenv(room.LIMIT_VARIABLE, "0")
-    make_room(keep=root() / "none")
+    evict(keep=root() / "none")
     assert names() == ["older"]
     del rows
-    make_room(keep=root() / "none")
+    evict(keep=root() / "none")
     assert names() == []
 
 
-def _use(home: str, ready: Connection) -> None:
-    os.environ["TRANSFERKIT_HOME"] = home
-    kept = FeatureStore("old")
-    kept.refresh()
+def _use(cache_home: str, ready: Connection) -> None:
+    os.environ["TRANSFERKIT_HOME"] = cache_home
+    load_compiled = FeatureStore("old")
+    load_compiled.refresh()
     ready.send(True)
     time.sleep(120)
 
@@ -72,11 +73,11 @@ def test_another_process_keeps_its_store_as_long_as_it_lives(own_home: Path, mon
     process.start()
     assert here.poll(60) and here.recv()
     monkeypatch.setenv(room.LIMIT_VARIABLE, "0")
-    make_room(keep=root() / "none")
+    evict(keep=root() / "none")
     assert names() == ["old"]
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    make_room(keep=root() / "none")
+    evict(keep=root() / "none")
     assert names() == []
 
 
@@ -87,11 +88,11 @@ def test_what_killed_processes_left_goes_after_an_hour() -> None:
     for path in left:
         path.write_bytes(b"half")
     (root() / ".removed-x").mkdir()
-    make_room(keep=folder)
+    evict(keep=folder)
     assert all(path.exists() for path in left) and names() == ["some"]
     for path in left:
         os.utime(path, (time.time() - shard_files._LEFTOVER_SECONDS - 1,) * 2)
-    make_room(keep=folder)
+    evict(keep=folder)
     assert {path.name for path in folder.iterdir()} == whole
 
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import transferkit as tk
-from transferkit.features import shard_files, store
-from transferkit.features.shard_files import StoredRows
+from transferkit.features import shard_io as shard_files
+from transferkit.features import store
+from transferkit.features.shard_io import ShardArray
 from transferkit.features.store import FeatureStore
 
 
@@ -29,19 +30,19 @@ def rows_of(numbers: list[int]) -> list[np.ndarray]:
     return [np.array([[n, n + 0.5, -n] for n in numbers], np.float32), np.array(numbers)]
 
 
-def add(kept: FeatureStore, *numbers: int) -> None:
-    kept.add([key(number) for number in numbers], rows_of(list(numbers)))
+def add(load_compiled: FeatureStore, *numbers: int) -> None:
+    load_compiled.add([key(number) for number in numbers], rows_of(list(numbers)))
 
 
 def opened(name: str = "some") -> FeatureStore:
-    kept = FeatureStore(name)
-    kept.refresh()
-    return kept
+    load_compiled = FeatureStore(name)
+    load_compiled.refresh()
+    return load_compiled
 
 
-def check(kept: FeatureStore, numbers: list[int]) -> None:
+def check(load_compiled: FeatureStore, numbers: list[int]) -> None:
     """What is asked for is there, and right."""
-    found = kept.rows([key(number) for number in numbers])
+    found = load_compiled.rows([key(number) for number in numbers])
     for array, wanted in zip(found, rows_of(numbers)):
         np.testing.assert_array_equal(np.asarray(array), wanted)
 
@@ -114,13 +115,13 @@ TestStore.settings = settings(max_examples=30, stateful_step_count=12, deadline=
 def checksums(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Whose checksums are worked out."""
     names: list[str] = []
-    original = StoredRows.checksum
+    original = ShardArray.checksum
 
-    def spy(rows: StoredRows) -> int:
+    def spy(rows: ShardArray) -> int:
         names.append(rows._file.name)
         return original(rows)
 
-    monkeypatch.setattr(StoredRows, "checksum", spy)
+    monkeypatch.setattr(ShardArray, "checksum", spy)
     return names
 
 
@@ -142,20 +143,20 @@ def test_a_checksum_is_worked_out_once_and_anew_after_a_change_or_a_week(checksu
 
 def test_a_reader_goes_on_when_all_is_cleared() -> None:
     add(opened(), 1, 2, 3)
-    kept = opened()
-    rows = kept.rows([key(2), key(3)])
+    load_compiled = opened()
+    rows = load_compiled.rows([key(2), key(3)])
     tk.cache.clear("features")
     np.testing.assert_array_equal(rows[0][np.array([1, 0])], rows_of([3, 2])[0])
-    add(kept, 4)
-    check(kept, [4, 1])
+    add(load_compiled, 4)
+    check(load_compiled, [4, 1])
     assert opened().missing([key(1), key(4)]) == [0]
 
 
 def test_a_shard_that_vanishes_while_it_is_opened_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    kept = opened()
-    add(kept, 1)
-    add(kept, 2)
-    sorted(kept.folder.glob("*.1.npy"))[0].unlink()
+    load_compiled = opened()
+    add(load_compiled, 1)
+    add(load_compiled, 2)
+    sorted(load_compiled.folder.glob("*.1.npy"))[0].unlink()
     assert len(opened().missing([key(1), key(2)])) == 1
     assert capsys.readouterr().err == ""
 
@@ -170,9 +171,9 @@ def test_a_folder_that_is_cleared_while_it_is_written_to(monkeypatch: pytest.Mon
         original(path, stamps)
 
     monkeypatch.setattr(shard_files, "_remember_checked", clearing)
-    add(kept := opened(), 1, 2)
+    add(load_compiled := opened(), 1, 2)
     assert len(times) == 3
-    check(kept, [2, 1])
+    check(load_compiled, [2, 1])
     check(opened(), [2, 1])
 
 
@@ -186,24 +187,24 @@ def full_disk() -> None:
 
 
 def test_on_a_full_disk_rows_stay_in_memory(full_disk: None, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = opened()
-    add(kept, 1, 2)
-    add(kept, *range(100, 300))
-    add(kept, *range(300, 500))
-    check(kept, [499, 1, 100, 2, 300])
+    load_compiled = opened()
+    add(load_compiled, 1, 2)
+    add(load_compiled, *range(100, 300))
+    add(load_compiled, *range(300, 500))
+    check(load_compiled, [499, 1, 100, 2, 300])
     error = capsys.readouterr().err
     assert error.count("cannot be stored in") == 1 and "kept in memory" in error
-    assert len(list(kept.folder.glob("*.npy"))) == 2 and not list(kept.folder.glob("*.partial"))
+    assert len(list(load_compiled.folder.glob("*.npy"))) == 2 and not list(load_compiled.folder.glob("*.partial"))
     check(opened(), [1, 2])
 
 
 def test_too_much_for_memory_is_a_clear_error(full_disk: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_MOST_IN_MEMORY", 10_000)
-    kept = opened()
-    add(kept, 1, 2)
-    add(kept, *range(100, 300))
+    load_compiled = opened()
+    add(load_compiled, 1, 2)
+    add(load_compiled, *range(100, 300))
     with pytest.raises(OSError, match=r"must take the features. Received: File too large. What was stored before"):
-        add(kept, *range(300, 1000))
+        add(load_compiled, *range(300, 1000))
     check(opened(), [1, 2])
 
 
@@ -211,11 +212,11 @@ def test_rows_read_do_not_count_as_memory() -> None:
     statm = Path("/proc/self/statm")
     if not statm.exists():
         pytest.skip("needs Linux' count of a process' memory")
-    kept, count, width = opened(), 20_000, 1280
+    load_compiled, count, width = opened(), 20_000, 1280
     keys = [key(number) for number in range(count)]
     for start in range(0, count, 4000):
-        kept.add(keys[start : start + 4000], [np.full((4000, width), start, np.float32)])
-    (rows,) = kept.rows(keys)
+        load_compiled.add(keys[start : start + 4000], [np.full((4000, width), start, np.float32)])
+    (rows,) = load_compiled.rows(keys)
     order = np.random.default_rng(0).permutation(count)
     before = int(statm.read_text().split()[1])
     for start in range(0, count, 32):
@@ -230,10 +231,10 @@ def test_more_shards_than_a_process_may_open_files() -> None:
     free = os.open(os.devnull, os.O_RDONLY)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free + 50, hard))
     try:
-        kept = opened()
+        load_compiled = opened()
         for number in range(60):
-            add(kept, number)
-        check(kept, list(range(60)))
+            add(load_compiled, number)
+        check(load_compiled, list(range(60)))
         check(opened(), list(range(60)))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 import transferkit as tk
 from tests.training.conftest import small_network
 from transferkit.data import Split
-from transferkit.data.pixels import PixelSpec
-from transferkit.features import extract, shard_files
-from transferkit.features.extract import feature_arrays, feature_views
-from transferkit.features.identity import model_identity
+from transferkit.features import extraction as extract
+from transferkit.features import shard_io as shard_files
+from transferkit.features.extraction import extract_features, extract_views
 from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureStore
+from transferkit.images.loading import ImageSpec
+from transferkit.modeling.fingerprint import model_fingerprint
 
 
 def key(number: int) -> bytes:
@@ -67,7 +68,7 @@ def test_a_broken_shard_is_thrown_away_and_said(part: str, capsys: pytest.Captur
 
 
 def split_of_files(paths: list[Path]) -> Split:
-    return Split("train", np.zeros(len(paths), np.int32), PixelSpec((48, 48)), paths=tuple(map(str, paths)))
+    return Split("train", np.zeros(len(paths), np.int32), ImageSpec((48, 48)), paths=tuple(map(str, paths)))
 
 
 @pytest.fixture
@@ -92,12 +93,12 @@ def test_features_are_computed_once_and_one_changed_photograph_once_more(
     paths = [tmp_path / path.name for path in originals]
     for path, original in zip(paths, originals):
         path.write_bytes(original.read_bytes())
-    (first,) = feature_arrays(split_of_files(paths), model)
-    (second,) = feature_arrays(split_of_files(paths[::-1]), model)
+    (first,) = extract_features(split_of_files(paths), model)
+    (second,) = extract_features(split_of_files(paths[::-1]), model)
     np.testing.assert_array_equal(np.asarray(second), np.asarray(first)[::-1])
     assert counted == [6]
     paths[2].write_bytes(sorted(drawn.glob("validation/*/*.jpg"))[0].read_bytes())
-    (third,) = feature_arrays(split_of_files(paths), model)
+    (third,) = extract_features(split_of_files(paths), model)
     assert counted == [6, 1]
     np.testing.assert_array_equal(np.asarray(third)[[0, 1, 3, 4, 5]], np.asarray(first)[[0, 1, 3, 4, 5]])
     assert np.abs(np.asarray(third)[2] - np.asarray(first)[2]).max() > 0
@@ -109,9 +110,9 @@ def test_other_weights_pixels_and_draws_have_rows_of_their_own(drawn: Path, coun
     block = tk.AugmentationBlock(rotation=0.2)
     options = [{}, {"augmentation": block, "views": [0]}, {"augmentation": block, "views": [1]}]
     options.append({"augmentation": block, "views": [0], "seed": 1})
-    results = [np.asarray(feature_views(split, model, **one)[0][0]) for one in options]
+    results = [np.asarray(extract_views(split, model, **one)[0][0]) for one in options]
     model.get_layer("block0_conv").set_weights([np.ones((3, 3, 3, 8)), np.zeros(8)])
-    results.append(np.asarray(feature_arrays(split, model)[0]))
+    results.append(np.asarray(extract_features(split, model)[0]))
     assert counted == [4] * 5
     for number, mine in enumerate(results):
         assert all(np.abs(mine - other).max() > 1e-6 for other in results[:number])
@@ -119,23 +120,23 @@ def test_other_weights_pixels_and_draws_have_rows_of_their_own(drawn: Path, coun
 
 def test_without_the_store_nothing_is_kept(drawn: Path, own_home: Path) -> None:
     split = split_of_files(sorted(drawn.glob("train/*/*.jpg"))[:4])
-    (kept,), (passing,) = (feature_arrays(split, small_network(48), store=store) for store in (True, False))
-    np.testing.assert_allclose(np.asarray(kept), passing, atol=1e-5)
+    (load_compiled,), (passing,) = (extract_features(split, small_network(48), store=store) for store in (True, False))
+    np.testing.assert_allclose(np.asarray(load_compiled), passing, atol=1e-5)
 
 
 def test_an_identity_follows_structure_and_weights_and_not_names() -> None:
     first, second = small_network(48), small_network(48)
-    assert model_identity(first) == model_identity(second)
+    assert model_fingerprint(first) == model_fingerprint(second)
     second.get_layer("block1_conv").set_weights([np.ones((3, 3, 8, 12)), np.zeros(12)])
-    assert model_identity(first) != model_identity(second)
-    assert model_identity(small_network(32)) != model_identity(first)
+    assert model_fingerprint(first) != model_fingerprint(second)
+    assert model_fingerprint(small_network(32)) != model_fingerprint(first)
 
 
 def test_the_limit_is_kept_and_the_store_used_last_stays(drawn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     filled("old", [1, 2, 3])
     os.utime(FeatureStore("old").folder, (1, 1))
     monkeypatch.setenv("TRANSFERKIT_CACHE_LIMIT", "10")
-    feature_arrays(split_of_files(sorted(drawn.glob("train/*/*.jpg"))[:4]), small_network(48))
+    extract_features(split_of_files(sorted(drawn.glob("train/*/*.jpg"))[:4]), small_network(48))
     assert not FeatureStore("old").folder.exists()
     assert tk.cache.info().bytes["features"] > 0
     tk.cache.clear()
@@ -145,7 +146,7 @@ def test_the_limit_is_kept_and_the_store_used_last_stays(drawn: Path, monkeypatc
 def _fill(paths: list[Path], home: str) -> None:
     os.environ["TRANSFERKIT_HOME"] = home
     extract._rows_a_shard = lambda model: 4
-    feature_arrays(split_of_files(paths), small_network(48), progress=False)
+    extract_features(split_of_files(paths), small_network(48), progress=False)
 
 
 def test_two_processes_fill_one_store_and_one_is_killed(drawn: Path, own_home: Path, counted: list[int]) -> None:
@@ -162,9 +163,9 @@ def test_two_processes_fill_one_store_and_one_is_killed(drawn: Path, own_home: P
         process.join()
     assert processes[1].exitcode == 0
     model = small_network(48)
-    (stored,) = feature_arrays(split_of_files(paths), model)
+    (stored,) = extract_features(split_of_files(paths), model)
     assert counted == []
-    (fresh,) = feature_arrays(split_of_files(paths), model, store=False)
+    (fresh,) = extract_features(split_of_files(paths), model, store=False)
     np.testing.assert_allclose(np.asarray(stored), fresh, atol=1e-5)
 
 
@@ -181,18 +182,18 @@ def _fill_shards(paths: list[Path], home: str, turn: int, killed: bool) -> None:
     """Fill a store, shard by shard of a fixed list, beginning with another one in each process."""
     os.environ["TRANSFERKIT_HOME"] = home
     split = split_of_files(paths)
-    keys, kept, added = split.keys(), FeatureStore("together"), 0
+    keys, load_compiled, added = split.keys(), FeatureStore("together"), 0
     starts = list(range(0, len(paths), 5))
     for start in starts[turn:] + starts[:turn]:
         places = tuple(range(start, min(start + 5, len(paths))))
-        kept.refresh()
+        load_compiled.refresh()
         # There must be time to clear the store meanwhile, and always something to write for the one that is killed.
         time.sleep(0.05)
-        if killed or kept.missing([keys[place] for place in places]):
+        if killed or load_compiled.missing([keys[place] for place in places]):
             if killed and added == 1:
                 # The arrays are written and the keys not yet.
                 shard_files._remember_checked = lambda path, stamps: os.kill(os.getpid(), signal.SIGKILL)
-            kept.add([keys[place] for place in places], compute_shard(Shard(split, places), Means()))
+            load_compiled.add([keys[place] for place in places], compute_shard(Shard(split, places), Means()))
             added += 1
 
 
@@ -213,8 +214,8 @@ def test_several_processes_fill_one_store_shard_by_shard_while_one_clears(drawn:
     assert [process.exitcode for process in processes] == [0, -signal.SIGKILL, 0]
     assert cleared
     _fill_shards(paths, str(own_home), 0, False)
-    split, kept = split_of_files(paths), FeatureStore("together")
-    kept.refresh()
-    (stored,) = kept.rows(split.keys())
+    split, load_compiled = split_of_files(paths), FeatureStore("together")
+    load_compiled.refresh()
+    (stored,) = load_compiled.rows(split.keys())
     (fresh,) = compute_shard(Shard(split, tuple(range(len(paths)))), Means())
     np.testing.assert_array_equal(np.asarray(stored), fresh)

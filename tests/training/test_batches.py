@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transferkit.data.pipeline import epoch_order
-from transferkit.training import batches
+from transferkit.training import feature_batches as batches
 
 ROWS = 300
 

@@ -14,11 +14,13 @@ import pytest
 import transferkit as tk
 from tests.training.conftest import small_classifier
 from transferkit.data import Data
-from transferkit.features import precision as features_precision
-from transferkit.features.engines import choose
-from transferkit.features.precision import computing_in, reduced_layers
-from transferkit.training import phase, precision, step_time, trainer
-from transferkit.training.step_time import choose_precision, step_times
+from transferkit.engines import choose
+from transferkit.modeling import precision as features_precision
+from transferkit.modeling.precision import mixed_precision_layers, precision_scope
+from transferkit.training import phases as phase
+from transferkit.training import precision, trainer
+from transferkit.training import precision_tuning as step_time
+from transferkit.training.precision_tuning import measure_step_times, select_precision
 
 FASTER = {"float32": 0.2, "bfloat16": 0.1}
 SLOWER = {"float32": 0.1, "bfloat16": 0.2}
@@ -27,7 +29,7 @@ SLOWER = {"float32": 0.1, "bfloat16": 0.2}
 @pytest.fixture
 def faster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let bfloat16 be measured as the faster one, whatever the machine."""
-    monkeypatch.setattr(step_time, "step_times", lambda *args, **options: FASTER)
+    monkeypatch.setattr(step_time, "measure_step_times", lambda *args, **options: FASTER)
 
 
 @pytest.fixture
@@ -98,11 +100,11 @@ def test_the_model_is_float32_after_an_interruption(data: Data, cache: bool) -> 
 
 def test_convolutions_and_dense_layers_are_reduced_and_logits_are_not() -> None:
     model = small_classifier(tk.AugmentationBlock(rotation=0.1), hidden=(8,))
-    layers = reduced_layers(model)
+    layers = mixed_precision_layers(model)
     names = [layer.name for layer in layers]
     assert names[:3] == ["block0_conv", "block1_conv", "block2_conv"]
     assert len(names) == 4 and "logits" not in names
-    with computing_in("bfloat16", layers):
+    with precision_scope("bfloat16", layers):
         assert {layer.compute_dtype for layer in layers} == {"bfloat16"}
         assert model(np.zeros((2, 32, 32, 3), "float32")).dtype == "float32"
 
@@ -110,7 +112,7 @@ def test_convolutions_and_dense_layers_are_reduced_and_logits_are_not() -> None:
 def test_measuring_changes_nothing(data: Data) -> None:
     model = tuned(data).model
     before = [keras.ops.convert_to_numpy(variable) for variable in [*model.variables, *model.optimizer.variables]]
-    times = step_times(model, ("float32", "bfloat16"), batch_size=4)
+    times = measure_step_times(model, ("float32", "bfloat16"), batch_size=4)
     assert all(seconds > 0 for seconds in times.values())
     for variable, value in zip([*model.variables, *model.optimizer.variables], before):
         np.testing.assert_array_equal(variable, value)
@@ -122,7 +124,7 @@ def test_the_faster_one_is_taken_and_measured_only_once(
     data: Data, own_home: Path, monkeypatch: pytest.MonkeyPatch, times: dict[str, float], chosen: str
 ) -> None:
     measured = []
-    monkeypatch.setattr(step_time, "step_times", lambda *args, **options: measured.append(1) or times)
+    monkeypatch.setattr(step_time, "measure_step_times", lambda *args, **options: measured.append(1) or times)
     for _ in range(2):
         run = tk.Trainer(small_classifier(hidden=(8,)), precision="bfloat16")
         said = str(run.plan(data))
@@ -138,7 +140,7 @@ def test_a_broken_record_is_measured_anew(own_home: Path) -> None:
     file = own_home / "engines" / "training-precision.json"
     file.parent.mkdir()
     file.write_text("{half")
-    choice = choose_precision(small_classifier(hidden=(8,)), "bfloat16", batch_size=4, measure=True)
+    choice = select_precision(small_classifier(hidden=(8,)), "bfloat16", batch_size=4, measure=True)
     assert "ms in bfloat16" in choice.reason and json.loads(file.read_text())
 
 
@@ -189,7 +191,7 @@ class TestWithAGpu:
     """What can be told without one: what is chosen, and that it trains; not that it is faster."""
 
     def test_all_layers_between_pixels_and_logits_are_reduced(self) -> None:
-        names = [layer.name for layer in reduced_layers(small_classifier(tk.AugmentationBlock(rotation=0.1)))]
+        names = [layer.name for layer in mixed_precision_layers(small_classifier(tk.AugmentationBlock(rotation=0.1)))]
         assert names[:3] == ["block0_conv", "block0_bn", "block0_relu"]
         assert "logits" not in names and not any("augmentation" in name or "resc" in name for name in names)
 

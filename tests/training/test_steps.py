@@ -8,7 +8,7 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_classifier
-from transferkit.training.steps import steps_per_call
+from transferkit.training.feature_model import steps_per_call
 
 
 @pytest.mark.parametrize("steps", [1, 63, 64, 65, 100, 127, 313, 6250])

@@ -11,13 +11,13 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_classifier, small_network
-from transferkit.backbones.freezing import batch_norms
 from transferkit.classifier import find_backbone
 from transferkit.data import Data
-from transferkit.features import extract
-from transferkit.features.linear import fit_linear, log_loss, logits_of
+from transferkit.features import extraction as extract
+from transferkit.features.linear_probe import fit_linear_probe, log_loss, logits_of
+from transferkit.modeling.freezing import batch_norm_layers
+from transferkit.training.linear_solver import solve_linear_head
 from transferkit.training.objective import objective_for
-from transferkit.training.solver import solve_head
 
 
 def trained(data: Data, **options: Any) -> tk.Trainer:
@@ -60,7 +60,7 @@ def test_a_mobilenet_fine_tuned_from_the_middle_gives_the_same_losses_either_way
 @pytest.mark.parametrize("cache", [True, False])
 def test_batch_normalisation_does_not_move_in_either_phase(data: Data, cache: bool) -> None:
     model = small_classifier()
-    statistics = [weight for layer in batch_norms(find_backbone(model)) for weight in layer.weights]
+    statistics = [weight for layer in batch_norm_layers(find_backbone(model)) for weight in layer.weights]
     before = [np.asarray(weight).tobytes() for weight in statistics]
     trainer = tk.Trainer(model, learning_rate=1e-2, cache=cache)
     trainer.fit(data, epochs=1, verbose=0)
@@ -155,7 +155,7 @@ def test_the_plan_says_what_is_stored_and_what_is_to_be_run(data: Data) -> None:
 
 
 def test_features_beyond_the_limit_fall_back_to_ordinary_training_and_say_so(data: Data) -> None:
-    trainer = tk.Trainer(small_classifier(), feature_limit=100)
+    trainer = tk.Trainer(small_classifier(), max_feature_bytes=100)
     assert "the limit is" in str(trainer.plan(data))
     trainer.fit(data, epochs=1, verbose=0)
     assert trainer.history.phases[0].trained_on == "images"
@@ -294,9 +294,9 @@ def test_the_solver_takes_the_images_as_they_are_and_their_draws(data: Data) -> 
     labels = generator.integers(0, 2, 40).astype("int32")
     upper = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
     objective = objective_for(small_classifier())
-    history = solve_head(upper, views, labels, None, objective=objective, num_classes=2)
+    history = solve_linear_head(upper, views, labels, None, objective=objective, num_classes=2)
     together = np.concatenate([view[0] for view in views])
-    expected = fit_linear(together, np.tile(labels, 3), 2)
+    expected = fit_linear_probe(together, np.tile(labels, 3), 2)
     np.testing.assert_allclose(upper.get_weights()[0], expected.kernel, rtol=1e-4)
     assert history["loss"][0] == pytest.approx(log_loss(logits_of(expected, together), np.tile(labels, 3), 2), rel=1e-5)
 

@@ -9,9 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit.backbones.weights import fetch, load_file, with_imagenet_weights
-
-__all__ = ["build_application", "known_applications"]
+from transferkit.backbones.weights import load_weights_file, resolve_weights_file, with_imagenet_weights
 
 _EFFICIENTNET = re.compile(r"EfficientNetB\d$")
 # The published EfficientNets carry ImageNet's standard deviations where the Normalization layer takes variances, and
@@ -20,7 +18,7 @@ _EFFICIENTNET = re.compile(r"EfficientNetB\d$")
 _PUBLISHED_VARIANCE = np.array([0.229, 0.224, 0.225])
 
 
-def known_applications() -> list[str]:
+def list_applications() -> list[str]:
     """Return the names of all models of the installed keras.applications."""
     return sorted(
         name
@@ -66,13 +64,15 @@ def build_application(
         model.set_weights(published.get_weights())
     elif weights is not None:
         said = "".join(f", {key}={value}" for key, value in options.items() if key not in ("input_shape",))
-        load_file(model, fetch(weights, sha256=sha256, folder=folder), build_hint=f" ({said[2:]})")
+        load_weights_file(
+            model, resolve_weights_file(weights, sha256=sha256, folder=folder), build_hint=f" ({said[2:]})"
+        )
     if weights is not None and _EFFICIENTNET.match(name):
-        _fold_scale(model)
+        _fix_normalization_variance(model)
     return model
 
 
-def _fold_scale(model: keras.Model) -> None:
+def _fix_normalization_variance(model: keras.Model) -> None:
     """Give a published EfficientNet the scale that Keras gives it for weights="imagenet" only.
 
     Multiplying the variance by the deviation comes to the same as Keras' further layer. Weights that carry another

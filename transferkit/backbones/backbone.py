@@ -8,16 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit._checks import check_choice
-from transferkit.backbones.freezing import freeze, unfreeze
+from transferkit._utils.checks import check_choice
 from transferkit.backbones.pooling import global_pooling
 from transferkit.backbones.preprocessing import Preprocessing
 from transferkit.backbones.spec import BackboneSpec
-from transferkit.data.pixels import PixelSpec
-from transferkit.data.records import Split
-from transferkit.features.extract import feature_arrays
-
-__all__ = ["Backbone"]
+from transferkit.data.examples import Split
+from transferkit.features.extraction import extract_features
+from transferkit.images.loading import ImageSpec
+from transferkit.modeling.freezing import freeze, unfreeze
 
 POOLINGS = ("avg", "max", None)
 
@@ -60,7 +58,7 @@ class Backbone:
         blocks: int | None = None,
         batch_norm: bool = False,
     ) -> None:
-        """Train the upper layers; see `transferkit.backbones.freezing.unfreeze`. Compile the model again after it."""
+        """Train the upper layers; see `transferkit.modeling.freezing.unfreeze`. Compile the model again after it."""
         unfreeze(self.model, from_layer, fraction=fraction, blocks=blocks, batch_norm=batch_norm)
 
     def extractor(self, *, layer: str | Sequence[str] | None = None, pooling: str | None = "avg") -> keras.Model:
@@ -86,7 +84,7 @@ class Backbone:
         *,
         layer: str | Sequence[str] | None = None,
         pooling: str | None = "avg",
-        pixels: PixelSpec | None = None,
+        pixels: ImageSpec | None = None,
         batch_size: int | None = None,
         engine: str = "auto",
         precision: str = "float32",
@@ -100,7 +98,7 @@ class Backbone:
             pooling: "avg", "max" or None (feature maps as they are).
             pixels: how files become images; by default stretched to the input size.
             batch_size: images run together; by default what suits the machine.
-            engine: "auto" or a name that `transferkit.features.engines` knows.
+            engine: "auto" or a name that `transferkit.engines` knows.
             precision: "float32", or "bfloat16" for a faster run with features off by 1e-3 to 1e-2 of the
                 largest in the mean (docs/speed.md has what that does to accuracy).
 
@@ -110,13 +108,13 @@ class Backbone:
         Raises:
             ImageError: for the first file that cannot be read.
         """
-        source = self._source(images, pixels or PixelSpec(self.input_shape[:2]))
+        source = self._source(images, pixels or ImageSpec(self.input_shape[:2]))
         model = self.extractor(layer=layer, pooling=pooling)
-        arrays = feature_arrays(source, model, engine=engine, precision=precision, batch_size=batch_size)
+        arrays = extract_features(source, model, engine=engine, precision=precision, batch_size=batch_size)
         result = [np.asarray(array) for array in arrays]
         return result[0] if layer is None or isinstance(layer, str) else result
 
-    def _source(self, images: Any, pixels: PixelSpec) -> Split:
+    def _source(self, images: Any, pixels: ImageSpec) -> Split:
         if isinstance(images, Split):
             return images
         if isinstance(images, np.ndarray) or hasattr(images, "numpy"):
@@ -145,6 +143,6 @@ def _pooled(tensor: Any, pooling: str | None) -> Any:
     return tensor if pooling is None or rank not in (3, 4) else global_pooling(pooling, rank)(tensor)
 
 
-def preprocessing_of(value: Any) -> Any:
+def get_preprocessing(value: Any) -> Any:
     """Return the preprocessing that a mode, a Keras layer or a function of tensors means."""
     return Preprocessing("none") if value is None else Preprocessing(value) if isinstance(value, str) else value

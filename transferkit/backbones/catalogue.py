@@ -6,10 +6,8 @@ import html
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from transferkit._checks import check_choice
+from transferkit._utils.checks import check_choice
 from transferkit.backbones.spec import BackboneSpec
-
-__all__ = ["Catalogue"]
 
 _COLUMNS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("name", "name", str),
@@ -73,7 +71,7 @@ class Catalogue(list[BackboneSpec]):
         known.sort(key=lambda row: getattr(row, by), reverse=descending)
         return Catalogue([*known, *(row for row in self if getattr(row, by) is None)])
 
-    def records(self) -> list[dict[str, Any]]:
+    def to_dicts(self) -> list[dict[str, Any]]:
         """Return the rows as plain dicts, ready for JSON or a DataFrame."""
         return [row.to_dict() for row in self]
 

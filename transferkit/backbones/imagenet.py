@@ -8,12 +8,10 @@ from importlib import resources
 
 import keras
 
-from transferkit.backbones.backbone import preprocessing_of
+from transferkit.backbones.backbone import get_preprocessing
 from transferkit.backbones.spec import BackboneSpec
-from transferkit.data.pixels import PixelSpec
+from transferkit.images.loading import ImageSpec
 from transferkit.prediction import Predictor
-
-__all__ = ["imagenet_classes", "imagenet_predictor"]
 
 # How each family's published accuracy was measured: the middle 0.875 of the shorter side, bicubic.
 # https://github.com/tensorflow/tpu/blob/master/models/official/efficientnet/preprocessing.py
@@ -47,6 +45,6 @@ def imagenet_predictor(network: keras.Model, spec: BackboneSpec) -> Predictor:
     """
     size = (spec.default_size, spec.default_size)
     images = keras.Input((*size, 3), name="image")
-    model = keras.Model(images, network(preprocessing_of(spec.preprocessing)(images)), name=f"{network.name}_imagenet")
-    pixels = PixelSpec(size, resize="crop", crop_fraction=_CROP_FRACTION, interpolation="bicubic", antialias=True)
+    model = keras.Model(images, network(get_preprocessing(spec.preprocessing)(images)), name=f"{network.name}_imagenet")
+    pixels = ImageSpec(size, resize="crop", crop_fraction=_CROP_FRACTION, interpolation="bicubic", antialias=True)
     return Predictor(model, imagenet_classes(), pixels, activation="softmax")

@@ -6,8 +6,6 @@ from typing import Any
 
 import keras
 
-__all__ = ["global_pooling"]
-
 
 def global_pooling(pooling: str, rank: int, **options: Any) -> keras.layers.Layer:
     """Return the layer that pools feature maps (rank 4) or tokens (rank 3), the batch counted, to vectors.

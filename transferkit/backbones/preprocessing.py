@@ -7,9 +7,7 @@ from typing import Any
 
 import keras
 
-from transferkit._checks import check_choice
-
-__all__ = ["MODES", "Preprocessing"]
+from transferkit._utils.checks import check_choice
 
 # The means and standard deviations of ImageNet, https://github.com/pytorch/vision/blob/main/references/classification
 _MEAN = (0.485, 0.456, 0.406)

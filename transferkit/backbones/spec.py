@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-__all__ = ["BackboneSpec"]
-
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSpec:
@@ -41,7 +39,7 @@ class BackboneSpec:
     default_size: int
     min_size: int
     preprocessing: str
-    licence: str
+    license: str
     paper: str
     source: str
 

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from transferkit.backbones.spec import BackboneSpec
 
-__all__ = ["ROWS"]
-
 _KERAS = "https://keras.io/api/applications/"
 _CONVNEXT = "https://github.com/facebookresearch/ConvNeXt"
 _MOBILENET_V3 = "https://github.com/tensorflow/models/tree/master/research/slim/nets/mobilenet"
@@ -17,7 +15,7 @@ _LITE = "https://github.com/tensorflow/tpu/tree/master/models/official/efficient
 class _Family(NamedTuple):
     preprocessing: str
     min_size: int
-    licence: str
+    license: str
     paper: str
     source: str = _KERAS
 
@@ -110,7 +108,7 @@ def _row(
         default_size=default_size,
         min_size=common.min_size,
         preprocessing=common.preprocessing,
-        licence=common.licence,
+        license=common.license,
         paper=common.paper,
         source=common.source,
     )

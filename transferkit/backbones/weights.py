@@ -11,10 +11,8 @@ from typing import Any
 import h5py
 import keras
 
-from transferkit._storage import home, lock, sha256_of
+from transferkit._utils.files import cache_home, lock, sha256_of
 from transferkit.errors import DownloadError, WeightsError
-
-__all__ = ["WEIGHTS_FOLDER", "fetch", "load_file", "with_imagenet_weights"]
 
 # Environment variable: a folder of weight files, for machines without network.
 WEIGHTS_FOLDER = "TRANSFERKIT_WEIGHTS"
@@ -35,27 +33,27 @@ def with_imagenet_weights(name: str, build: Callable[[], keras.Model]) -> keras.
         WeightsError: when they can be neither found nor fetched; it tells the ways out.
     """
     # Two processes that download one file at once would write into each other's.
-    with lock(home() / "locks" / f"{name}.lock"):
+    with lock(cache_home() / "locks" / f"{name}.lock"):
         try:
             return build()
         except OSError as error:
-            broken = _throw_away_broken()
+            broken = _delete_corrupt_downloads()
             if not broken:
-                raise _not_to_be_had(name, error) from error
+                raise _unavailable(name, error) from error
             for path in broken:
                 print(f"transferkit: {path} was broken and has been thrown away; fetching it again", file=sys.stderr)
         except Exception as error:
             # Keras' downloader raises a bare Exception; anything else that it raises is a mistake in the arguments.
             if isinstance(error, ValueError) or "fetch failure" not in str(error):
                 raise
-            raise _not_to_be_had(name, error) from error
+            raise _unavailable(name, error) from error
         try:
             return build()
         except Exception as error:
-            raise _not_to_be_had(name, error) from error
+            raise _unavailable(name, error) from error
 
 
-def fetch(weights: str | os.PathLike[str], *, sha256: str | None = None, folder: Any = None) -> Path:
+def resolve_weights_file(weights: str | os.PathLike[str], *, sha256: str | None = None, folder: Any = None) -> Path:
     """Return the file that `weights` names: a path, a URL, or the name of a file in a folder of weights.
 
     Args:
@@ -82,7 +80,7 @@ def fetch(weights: str | os.PathLike[str], *, sha256: str | None = None, folder:
     return path
 
 
-def load_file(model: keras.Model, path: Path, *, build_hint: str = "") -> None:
+def load_weights_file(model: keras.Model, path: Path, *, build_hint: str = "") -> None:
     """Put the weights of a file into `model`; nothing in the file is run.
 
     Args:
@@ -149,7 +147,7 @@ def _contents(path: Path) -> str:
     return f"{len(shapes)} arrays, the first of shape {shapes[0] if shapes else ()}"
 
 
-def _throw_away_broken() -> list[Path]:
+def _delete_corrupt_downloads() -> list[Path]:
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
     broken = [path for path in cache.glob("*.h5") if not _is_whole(path)]
     for path in broken:
@@ -165,12 +163,12 @@ def _download(url: str, sha256: str | None) -> Path:
     from transferkit.datasets.download import download
 
     try:
-        return download(url, sha256=sha256, folder=home() / "weights")
+        return download(url, sha256=sha256, folder=cache_home() / "weights")
     except DownloadError as error:
         raise WeightsError(f"The weights at {url!r} could not be fetched: {error}") from error
 
 
-def _not_to_be_had(name: str, error: Exception) -> WeightsError:
+def _unavailable(name: str, error: Exception) -> WeightsError:
     cache = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
     reason = str(error).splitlines()[0]
     return WeightsError(

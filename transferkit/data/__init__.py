@@ -1,48 +1,28 @@
-"""Data: from files to batches of RGB pixels in [0, 255] and labels."""
+"""Data: from files, tables, arrays and datasets to splits, batches and a report."""
 
 from __future__ import annotations
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Public name -> the module that defines it. Listing and dividing files needs no TensorFlow, so nothing imports it here.
+# Public name -> the module that defines it. Indexing and splitting files needs no TensorFlow, so nothing imports it here.
 _PUBLIC = {
-    "Data": "records",
+    "Data": "examples",
     "DataReport": "report",
     "DatasetBuilder": "builder",
-    "PixelSpec": "spec",
-    "Split": "records",
-    "content_keys": "pixels",
-    "load_pixels": "pixels",
-    "pixel_dataset": "pixels",
-    "read_image": "decode",
+    "Split": "examples",
     "scan": "scanning",
-    "write_records": "tfrecord",
+    "write_tfrecord": "tfrecord",
 }
 
-__all__ = [
-    "Data",
-    "DataReport",
-    "DatasetBuilder",
-    "PixelSpec",
-    "Split",
-    "content_keys",
-    "load_pixels",
-    "pixel_dataset",
-    "read_image",
-    "scan",
-    "write_records",
-]
+__all__ = ["Data", "DataReport", "DatasetBuilder", "Split", "scan", "write_tfrecord"]
 
 if TYPE_CHECKING:
     from transferkit.data.builder import DatasetBuilder
-    from transferkit.data.decode import read_image
-    from transferkit.data.pixels import content_keys, load_pixels, pixel_dataset
-    from transferkit.data.records import Data, Split
+    from transferkit.data.examples import Data, Split
     from transferkit.data.report import DataReport
     from transferkit.data.scanning import scan
-    from transferkit.data.spec import PixelSpec
-    from transferkit.data.tfrecord import write_records
+    from transferkit.data.tfrecord import write_tfrecord
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from transferkit.data.assemble import SPLITS
-from transferkit.data.records import Split
-from transferkit.data.spec import PixelSpec
-from transferkit.data.split import divide
+from transferkit.data.assignment import SPLITS
+from transferkit.data.examples import Split
+from transferkit.data.splitting import stratified_split
 from transferkit.errors import DataError
-
-__all__ = ["array_names", "checked_arrays", "divide_arrays", "is_arrays", "stream_split"]
+from transferkit.images.spec import ImageSpec
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -24,7 +22,7 @@ def is_arrays(source: Any) -> bool:
     return isinstance(source, (tuple, list)) and len(source) == 2 and getattr(source[0], "ndim", 0) == 4
 
 
-def checked_arrays(name: str, source: Any, size: tuple[int, int]) -> Pair:
+def validate_arrays(name: str, source: Any, size: tuple[int, int]) -> Pair:
     """Return images (n, height, width, 3) and labels, int32 (n,) or float32 (n, classes).
 
     Raises:
@@ -74,14 +72,14 @@ def divide_arrays(given: Mapping[str, Pair], amounts: Mapping[str, float | int],
         if not wanted:
             continue
         images, labels = given[pool]
-        keys = list(map(bytes.hex, _split("", images, labels, PixelSpec(images.shape[1:3])).keys()))
-        parts = divide(keys, [str(label) for label in labels.tolist()], wanted, seed=seed, groups=keys)
+        keys = list(map(bytes.hex, _split("", images, labels, ImageSpec(images.shape[1:3])).keys()))
+        parts = stratified_split(keys, [str(label) for label in labels.tolist()], wanted, seed=seed, groups=keys)
         divided[pool] = images[parts["rest"]], labels[parts["rest"]]
         divided.update({split: (images[parts[split]], labels[parts[split]]) for split in wanted})
     return {name: divided[name] for name in SPLITS if name in divided}
 
 
-def _split(name: str, images: np.ndarray, labels: np.ndarray, pixels: PixelSpec) -> Split:
+def _split(name: str, images: np.ndarray, labels: np.ndarray, pixels: ImageSpec) -> Split:
     return Split(name, labels, pixels, images=images)
 
 
@@ -95,7 +93,7 @@ def array_names(given: Mapping[str, Pair], class_names: tuple[str, ...] | None) 
     return names
 
 
-def stream_split(name: str, dataset: Any, pixels: PixelSpec, batch_size: int) -> Split:
+def dataset_split(name: str, dataset: Any, pixels: ImageSpec, batch_size: int) -> Split:
     """Return a split of the user's own dataset, batched and resized where it is not yet.
 
     Raises:

@@ -11,20 +11,19 @@ from typing import Any
 
 import tensorflow as tf
 
-from transferkit._checks import check_choice, check_fraction, check_image_size, check_int
-from transferkit.data import arrays, assemble
-from transferkit.data.facts import FileFact, facts_of
-from transferkit.data.index import Index
-from transferkit.data.pixel_store import open_store
-from transferkit.data.pixels import PixelSpec
-from transferkit.data.records import Data, Split
+from transferkit._utils.checks import check_choice, check_fraction, check_image_size, check_int
+from transferkit.data import arrays
+from transferkit.data import assignment as assemble
+from transferkit.data.analysis import analyze_files
+from transferkit.data.examples import Data, Split
+from transferkit.data.file_info import FileInfo, inspect_files
+from transferkit.data.index import ImageIndex
 from transferkit.data.report import DataReport
-from transferkit.data.sources import indexes_of
-from transferkit.data.split import k_fold
-from transferkit.data.survey import survey
+from transferkit.data.sources import index_source
+from transferkit.data.splitting import k_fold
 from transferkit.errors import DataError, ImageError
-
-__all__ = ["DatasetBuilder"]
+from transferkit.images.disk_cache import open_disk_cache
+from transferkit.images.loading import ImageSpec
 
 _LOG = logging.getLogger("transferkit")
 
@@ -36,7 +35,7 @@ class DatasetBuilder:
         source: a folder with one folder a class (or with train/ and validation/ or test/ inside); an archive of
             one, or its address; a CSV file or DataFrame with the columns path, label and, if there, split and group;
             a pair of lists (paths, labels), a label that is a list meaning several labels an image; a pair of arrays
-            (images, labels) with images (n, height, width, 3), RGB in [0, 255]; records that `write_records` wrote;
+            (images, labels) with images (n, height, width, 3), RGB in [0, 255]; records that `write_tfrecord` wrote;
             or a tf.data.Dataset of (images, labels).
         validation: another source of the same kinds; or a share of `source` in (0, 1), or a number of images.
         test: likewise. A share or number is taken from the validation images where these are a source of their
@@ -44,16 +43,16 @@ class DatasetBuilder:
         image_size: (height, width) in pixels, or one number for both.
         batch_size: images in a batch.
         seed: integer of at least 0: of the splits and the order.
-        resize: "stretch", "crop" or "pad"; see `PixelSpec`.
-        pixels: a `PixelSpec` that says more than `image_size` and `resize`, and takes their place.
+        resize: "stretch", "crop" or "pad"; see `ImageSpec`.
+        pixels: a `ImageSpec` that says more than `image_size` and `resize`, and takes their place.
         class_names: the classes in the order wanted; by default sorted. For arrays and datasets: their names.
         label_separator: for tables, what stands between several labels of one image.
         subset: for a quick try: a share in (0, 1) of each class in each split, or a number of images of each.
         balance: None, or "oversample" to repeat the training images of small classes. For weights instead, see
             `Data.class_weight`.
         on_error: "skip" leaves unreadable files aside and lists them in the report; "raise" stops at the first.
-        max_skipped: largest share of unreadable files, in [0, 1]; with more, building stops with an error.
-        cache_pixels: whether decoded images are stored on disk, for photographs that take long to decode.
+        max_skipped_fraction: largest share of unreadable files, in [0, 1]; with more, building stops with an error.
+        cache_images: whether decoded images are stored on disk, for photographs that take long to decode.
         progress: whether a bar is shown while many files are read.
 
     Raises:
@@ -76,20 +75,20 @@ class DatasetBuilder:
         batch_size: int = 32,
         seed: int = 0,
         resize: str = "stretch",
-        pixels: PixelSpec | None = None,
+        pixels: ImageSpec | None = None,
         class_names: Sequence[str] | None = None,
         label_separator: str | None = None,
         subset: float | int | None = None,
         balance: str | None = None,
         on_error: str = "skip",
-        max_skipped: float = 0.5,
-        cache_pixels: bool = False,
+        max_skipped_fraction: float = 0.5,
+        cache_images: bool = False,
         progress: bool = True,
     ) -> None:
         self.source = source
         self.validation = _checked_amount("validation", validation, "or a source of its own")
         self.test = _checked_amount("test", test, "or a source of its own")
-        self.pixels = pixels or PixelSpec(check_image_size("image_size", image_size), resize=resize)
+        self.image_spec = pixels or ImageSpec(check_image_size("image_size", image_size), resize=resize)
         self.batch_size = check_int("batch_size", batch_size)
         self.seed = check_int("seed", seed, minimum=0)
         self.class_names = None if class_names is None else tuple(map(str, class_names))
@@ -97,8 +96,8 @@ class DatasetBuilder:
         self.subset = _checked_amount("subset", subset, "or None")
         self.balance = check_choice("balance", balance, (None, "oversample"))
         self.on_error = check_choice("on_error", on_error, ("skip", "raise"))
-        self.max_skipped = check_fraction("max_skipped", max_skipped)
-        self.cache_pixels = bool(cache_pixels)
+        self.max_skipped_fraction = check_fraction("max_skipped_fraction", max_skipped_fraction)
+        self.cache_images = bool(cache_images)
         self.progress = bool(progress)
 
     def build(self) -> Data:
@@ -116,7 +115,7 @@ class DatasetBuilder:
         if arrays.is_arrays(self.source):
             return self._from_arrays()
         collected = self._collect()
-        indexes = assemble.divide_pools(collected.indexes, self._amounts(), collected.facts, self.seed)
+        indexes = assemble.assign_splits(collected.indexes, self._amounts(), collected.facts, self.seed)
         return self._from_indexes(indexes, collected)
 
     def folds(self, count: int) -> Iterator[Data]:
@@ -136,16 +135,16 @@ class DatasetBuilder:
         if isinstance(self.source, tf.data.Dataset) or arrays.is_arrays(self.source):
             raise ValueError(f"`source` must be files for folds. Received: {type(self.source).__name__}.")
         collected = self._collect()
-        divided = assemble.divide_pools(collected.indexes, self._amounts(), collected.facts, self.seed)
-        pool = divided["train"].joined(divided["validation"]) if "validation" in divided else divided["train"]
-        groups = assemble.groups_of(pool, collected.facts)
+        divided = assemble.assign_splits(collected.indexes, self._amounts(), collected.facts, self.seed)
+        pool = divided["train"].concat(divided["validation"]) if "validation" in divided else divided["train"]
+        groups = assemble.split_groups(pool, collected.facts)
         for fold in k_fold(pool.names, pool.labels, count, seed=self.seed, groups=groups):
             held_out = set(fold)
             train = pool.take([number for number in range(len(pool)) if number not in held_out])
             yield self._from_indexes({**divided, "train": train, "validation": pool.take(fold)}, collected)
 
     def __repr__(self) -> str:
-        size = "x".join(map(str, self.pixels.image_size))
+        size = "x".join(map(str, self.image_spec.image_size))
         source = (
             repr(os.fspath(self.source)) if isinstance(self.source, (str, os.PathLike)) else type(self.source).__name__
         )
@@ -159,35 +158,35 @@ class DatasetBuilder:
         given = {"validation": self.validation, "test": self.test}
         return {name: value for name, value in given.items() if value is not None and name not in self._amounts()}
 
-    def _collect(self) -> _Collected:
+    def _collect(self) -> _IndexedSource:
         """List all files, read those that are new, and put copies on one side."""
-        found, notes = indexes_of(self.source, "source", self.label_separator)
+        found, notes = index_source(self.source, "source", self.label_separator)
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
             raise DataError(f"`source` must hold images to train on. Received: the splits {sorted(indexes)} only.")
         for name, value in self._others().items():
-            parts, more = indexes_of(value, name, self.label_separator)
+            parts, more = index_source(value, name, self.label_separator)
             notes += more
             whole = list(parts.values())
             indexes[name] = whole[0] if len(whole) == 1 else _all_of(whole)
         paths = [path for index in indexes.values() for path in index.paths]
-        facts = dict(zip(paths, facts_of(paths, self.pixels, progress=self.progress)))
+        facts = dict(zip(paths, inspect_files(paths, self.image_spec, progress=self.progress)))
         ignored = [row for index in indexes.values() for row in index.ignored]
         skipped: list[tuple[str, str]] = []
         for name, index in indexes.items():
-            indexes[name], lost = assemble.readable(index, facts)
+            indexes[name], lost = assemble.drop_unreadable(index, facts)
             skipped += lost
         self._check_skipped(len(paths), skipped)
-        indexes, moved = assemble.part_leaks(indexes, facts)
-        return _Collected(indexes, facts, skipped, ignored, moved, notes)
+        indexes, reassigned = assemble.resolve_leaks(indexes, facts)
+        return _IndexedSource(indexes, facts, skipped, ignored, reassigned, notes)
 
     def _check_skipped(self, listed: int, skipped: list[tuple[str, str]]) -> None:
         if skipped and self.on_error == "raise":
             raise ImageError(*skipped[0])
-        if not listed or len(skipped) >= listed or len(skipped) > self.max_skipped * listed:
+        if not listed or len(skipped) >= listed or len(skipped) > self.max_skipped_fraction * listed:
             examples = "; ".join(f"{path!r}: {reason}" for path, reason in skipped[:3])
             raise DataError(
-                f"At most a share of {self.max_skipped:g} of the files may be unreadable (`max_skipped`), and one "
+                f"At most a share of {self.max_skipped_fraction:g} of the files may be unreadable (`max_skipped_fraction`), and one "
                 f"image must be left. Received: {len(skipped)} of {listed} unreadable ({examples})."
             )
         if skipped:
@@ -198,16 +197,16 @@ class DatasetBuilder:
                 *skipped[0],
             )
 
-    def _from_indexes(self, indexes: dict[str, Index], collected: _Collected) -> Data:
+    def _from_indexes(self, indexes: dict[str, ImageIndex], collected: _IndexedSource) -> Data:
         facts = collected.facts
         if self.subset is not None:
-            indexes = {name: assemble.few(index, self.subset, self.seed) for name, index in indexes.items()}
-        names = assemble.class_names_of(indexes, self.class_names)
+            indexes = {name: assemble.subsample(index, self.subset, self.seed) for name, index in indexes.items()}
+        names = assemble.resolve_class_names(indexes, self.class_names)
         report = DataReport(
-            **survey(indexes, facts),
+            **analyze_files(indexes, facts),
             skipped=collected.skipped,
             ignored=collected.ignored,
-            moved=collected.moved,
+            reassigned=collected.reassigned,
             notes=collected.notes,
         )
         if self.balance == "oversample":
@@ -216,28 +215,28 @@ class DatasetBuilder:
         splits = {
             name: Split(
                 name,
-                assemble.encode(index, names, multi_label),
-                self.pixels,
+                assemble.encode_labels(index, names, multi_label),
+                self.image_spec,
                 paths=index.paths,
                 on_error=self.on_error,
-                store=self._store(index, facts) if self.cache_pixels else None,
+                store=self._store(index, facts) if self.cache_images else None,
             )
             for name, index in indexes.items()
         }
         return self._data(splits, names, multi_label, report)
 
-    def _store(self, index: Index, facts: dict[str, FileFact]) -> Any:
+    def _store(self, index: ImageIndex, facts: dict[str, FileInfo]) -> Any:
         digests = [facts[path].digest for path in index.paths]
-        return open_store(index.paths, digests, self.pixels, progress=self.progress)
+        return open_disk_cache(index.paths, digests, self.image_spec, progress=self.progress)
 
     def _from_arrays(self) -> Data:
-        size = self.pixels.image_size
-        given = {"train": arrays.checked_arrays("source", self.source, size)}
-        given |= {name: arrays.checked_arrays(name, value, size) for name, value in self._others().items()}
+        size = self.image_spec.image_size
+        given = {"train": arrays.validate_arrays("source", self.source, size)}
+        given |= {name: arrays.validate_arrays(name, value, size) for name, value in self._others().items()}
         given = arrays.divide_arrays(given, self._amounts(), self.seed)
         multi_label = given["train"][1].ndim == 2
         names = arrays.array_names(given, self.class_names)
-        splits = {name: Split(name, labels, self.pixels, images=images) for name, (images, labels) in given.items()}
+        splits = {name: Split(name, labels, self.image_spec, images=images) for name, (images, labels) in given.items()}
         counts = {name: _count(split, names) for name, split in splits.items()}
         return self._data(splits, names, multi_label, DataReport(counts))
 
@@ -246,7 +245,7 @@ class DatasetBuilder:
             raise DataError("`class_names` must be given with a tf.data.Dataset, which does not know them.")
         given = {"train": self.source, "validation": self.validation, "test": self.test}
         splits = {
-            name: arrays.stream_split("source" if name == "train" else name, dataset, self.pixels, self.batch_size)
+            name: arrays.dataset_split("source" if name == "train" else name, dataset, self.image_spec, self.batch_size)
             for name, dataset in given.items()
             if dataset is not None
         }
@@ -264,7 +263,7 @@ class DatasetBuilder:
             splits=splits,
             class_names=names,
             report=report,
-            pixels=self.pixels,
+            image_spec=self.image_spec,
             batch_size=self.batch_size,
             seed=self.seed,
             multi_label=multi_label,
@@ -272,21 +271,21 @@ class DatasetBuilder:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Collected:
+class _IndexedSource:
     """The readable files of a source, one index a split that is given, and what was seen on the way."""
 
-    indexes: dict[str, Index]
-    facts: dict[str, FileFact]
+    indexes: dict[str, ImageIndex]
+    facts: dict[str, FileInfo]
     skipped: list[tuple[str, str]]
     ignored: list[tuple[str, str]]
-    moved: list[tuple[str, str]]
+    reassigned: list[tuple[str, str]]
     notes: list[str]
 
 
-def _all_of(indexes: list[Index]) -> Index:
+def _all_of(indexes: list[ImageIndex]) -> ImageIndex:
     whole = indexes[0]
     for index in indexes[1:]:
-        whole = whole.joined(index)
+        whole = whole.concat(index)
     return whole
 
 

@@ -12,9 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
-    from transferkit.data.records import Data, Split
-
-__all__ = ["draw_grid"]
+    from transferkit.data.examples import Data, Split
 
 _WRONG, _RIGHT = "#c0392b", "#222222"
 
@@ -68,12 +66,12 @@ def _order(split: Split, seed: int) -> list[int]:
 
 
 def _image(split: Split, number: int) -> np.ndarray:
-    from transferkit.data.pixels import load_pixels
+    from transferkit.images.loading import load_image
 
     if split.images is not None:
         return split.images[number]
     assert split.paths is not None
-    return load_pixels(split.paths[number], split.pixels)
+    return load_image(split.paths[number], split.image_spec)
 
 
 def _title(data: Data, label: Any, said: Any) -> tuple[str, bool]:

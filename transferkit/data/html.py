@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from transferkit._storage import atomic_path
+from transferkit._utils.files import atomic_write
 from transferkit.errors import ImageError
 
 if TYPE_CHECKING:
     from transferkit.data.report import DataReport
-
-__all__ = ["write_html"]
 
 # Rows of a table, so that the page of a large collection can still be opened.
 _ROWS = 100
@@ -30,7 +28,7 @@ _TITLES = {
     "skipped": "Skipped",
     "moved": "Moved to another split",
     "conflicts": "Copies with different labels",
-    "near_leaks": "Nearly the same in different splits",
+    "near_duplicate_leaks": "Nearly the same in different splits",
     "duplicates": "Exact copies",
     "near_duplicates": "Nearly the same",
     "mislabelled": "Extension and contents differ",
@@ -52,7 +50,7 @@ def write_html(report: DataReport, path: str | os.PathLike[str]) -> None:
             if len(rows) > _ROWS:
                 parts.append(f"<p>and {len(rows) - _ROWS:,} more</p>")
     page = "<!doctype html><html lang=en><meta charset=utf-8><title>Images</title>"
-    with atomic_path(path) as temporary:
+    with atomic_write(path) as temporary:
         # A name that is no Unicode is shown with marks in its place.
         text = f"{page}<style>{_STYLE}</style>{''.join(parts)}</html>"
         temporary.write_text(text, encoding="utf-8", errors="replace")
@@ -65,17 +63,17 @@ def _count_rows(report: DataReport) -> Iterable[list[str]]:
 
 
 def _row(row: tuple[str, ...], field: str, pictured: bool) -> list[str]:
-    grouped = field in ("conflicts", "near_leaks", "duplicates", "near_duplicates")
+    grouped = field in ("conflicts", "near_duplicate_leaks", "duplicates", "near_duplicates")
     paths = row if grouped else row[:1]
     cells = [(_thumbnail(path) if pictured else "") + f"<div>{html.escape(path)}</div>" for path in paths]
     return cells if grouped else [*cells, html.escape(row[1])]
 
 
 def _thumbnail(path: str) -> str:
-    from transferkit.data.pixels import PixelSpec, load_pixels
+    from transferkit.images.loading import ImageSpec, load_image
 
     try:
-        pixels = load_pixels(path, PixelSpec((_SIDE, _SIDE), resize="pad"))
+        pixels = load_image(path, ImageSpec((_SIDE, _SIDE), resize="pad"))
     except ImageError:
         return ""
     packed = io.BytesIO()

@@ -7,11 +7,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from transferkit.data.header import read_header
-from transferkit.data.safe_open import read_start
 from transferkit.errors import DataError
-
-__all__ = ["EXTENSIONS", "Index", "index_folder", "list_images", "split_folders"]
+from transferkit.images.files import read_prefix
+from transferkit.images.header import read_header
 
 # What is taken for an image by its name. The contents decide how a file is read; the extension only that it is.
 EXTENSIONS = {
@@ -30,11 +28,11 @@ _SPLITS = {
 }
 # Folders inside folders.
 _DEEPEST = 64
-_LITTER = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
+_SYSTEM_FILES = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
 
 
 @dataclasses.dataclass(frozen=True)
-class Index:
+class ImageIndex:
     """Files with their labels.
 
     Attributes:
@@ -66,7 +64,7 @@ class Index:
             names.update(label if isinstance(label, tuple) else (label,))
         return tuple(sorted(names))
 
-    def take(self, indices: Sequence[int]) -> Index:
+    def take(self, indices: Sequence[int]) -> ImageIndex:
         """Return the index of some of the examples."""
         return dataclasses.replace(
             self,
@@ -77,11 +75,11 @@ class Index:
             groups=None if self.groups is None else tuple(self.groups[index] for index in indices),
         )
 
-    def sorted(self) -> Index:
+    def sorted(self) -> ImageIndex:
         """Return the index in the order of the names, in which it does not matter how the source lists its files."""
         return self.take(sorted(range(len(self)), key=lambda index: (self.names[index], self.paths[index])))
 
-    def joined(self, other: Index) -> Index:
+    def concat(self, other: ImageIndex) -> ImageIndex:
         """Return the examples of both."""
         groups = None
         if self.groups is not None or other.groups is not None:
@@ -96,7 +94,7 @@ class Index:
         )
 
 
-def index_folder(folder: str | os.PathLike[str], name: str = "source") -> Index:
+def index_folder(folder: str | os.PathLike[str], name: str = "source") -> ImageIndex:
     """List the images of a folder with one folder a class, at any depth below; hidden files are passed over.
 
     Args:
@@ -120,7 +118,7 @@ def index_folder(folder: str | os.PathLike[str], name: str = "source") -> Index:
     return dataclasses.replace(index, ignored=index.ignored + loose)
 
 
-def list_images(folder: str | os.PathLike[str], name: str = "folder") -> Index:
+def list_images(folder: str | os.PathLike[str], name: str = "folder") -> ImageIndex:
     """List all images below a folder; the label of each is the folder just below `folder` that it lies in, or "".
 
     Raises:
@@ -141,7 +139,9 @@ def list_images(folder: str | os.PathLike[str], name: str = "folder") -> Index:
         for path in _folders(root)
         if os.path.basename(path) not in classes
     ]
-    return Index(tuple(paths), tuple(names), tuple(labels), skipped=tuple(skipped), ignored=tuple(ignored)).sorted()
+    return ImageIndex(
+        tuple(paths), tuple(names), tuple(labels), skipped=tuple(skipped), ignored=tuple(ignored)
+    ).sorted()
 
 
 def split_folders(folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -196,14 +196,14 @@ def _walk(
                 yield path
             if not found and _has_image_name(entry.name):
                 skip(entry.path, "it is a folder")
-        elif _has_image_name(entry.name) or read_header(read_start(entry.path)).format:
+        elif _has_image_name(entry.name) or read_header(read_prefix(entry.path)).format:
             yield entry.path
         else:
             ignore(entry.path, "neither its name nor its contents are those of an image")
 
 
 def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _LITTER
+    return name.startswith(".") or name.casefold() in _SYSTEM_FILES
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

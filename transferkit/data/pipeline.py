@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from transferkit.data.pixel_store import PixelStore
-from transferkit.data.pixels import loaded_batches, stacked
-from transferkit.data.records import Split
+from transferkit.data.examples import Split
 from transferkit.errors import ImageError
-
-__all__ = ["epoch_order", "evaluation_dataset", "registered", "split_of", "training_dataset", "training_stream"]
+from transferkit.images.disk_cache import DiskImageCache
+from transferkit.images.loading import image_batch_lists, stacked
 
 _LOG = logging.getLogger("transferkit")
 _SPLITS: weakref.WeakKeyDictionary[tf.data.Dataset, Split] = weakref.WeakKeyDictionary()
@@ -38,7 +36,7 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.argsort(drawn, kind="stable").astype(np.int64)
 
 
-def training_stream(split: Split, *, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
+def epochs_dataset(split: Split, *, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
     """Return the batches (images, labels) of `epochs` epochs, one after another, each in its own order.
 
     The last batch of an epoch may be smaller; no batch holds images of two epochs.
@@ -84,7 +82,7 @@ def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple
         return
     assert split.paths is not None
     if split.store is None:
-        batches = loaded_batches(split.paths, split.pixels, batch_size=batch_size, order=order)
+        batches = image_batch_lists(split.paths, split.image_spec, batch_size=batch_size, order=order)
     else:
         batches = (_stored(split.store, order[start : start + batch_size]) for start in starts)
     images, labels = np.empty(0), np.empty(0)
@@ -101,7 +99,7 @@ def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple
         yield images, labels
 
 
-def _stored(store: PixelStore, rows: np.ndarray) -> list[np.ndarray | ImageError]:
+def _stored(store: DiskImageCache, rows: np.ndarray) -> list[np.ndarray | ImageError]:
     images: list[np.ndarray | ImageError] = []
     for row in rows:
         try:
@@ -126,7 +124,7 @@ def _lost(image: np.ndarray | ImageError, split: Split) -> bool:
 
 def _dataset(batches: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], split: Split) -> tf.data.Dataset:
     kind = tf.uint8 if split.images is None else tf.as_dtype(split.images.dtype)
-    images = tf.TensorSpec((None, *split.pixels.image_size, 3), kind)
+    images = tf.TensorSpec((None, *split.image_spec.image_size, 3), kind)
     labels = tf.TensorSpec((None, *split.labels.shape[1:]), split.labels.dtype)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, labels))
     # Bytes come out of Python, and are turned into floats outside of it.

@@ -6,8 +6,6 @@ import dataclasses
 import os
 from typing import Any
 
-__all__ = ["DataReport"]
-
 _SHOWN = 5
 # Class sizes that differ more than this are worth a word.
 _IMBALANCE = 3.0
@@ -25,7 +23,7 @@ class DataReport:
             or a member of its group, is there.
         duplicates: groups of paths with the very same contents.
         near_duplicates: groups of paths whose pictures look nearly the same.
-        near_leaks: those of them that lie in more than one split.
+        near_duplicate_leaks: those of them that lie in more than one split.
         conflicts: groups of paths with the very same contents and different labels.
         mislabelled: (path, format) of files whose extension names another format than their contents have.
         small: (path, size) of images with a side under 32 pixels.
@@ -36,12 +34,12 @@ class DataReport:
     counts: dict[str, dict[str, int]]
     skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    moved: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    reassigned: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     duplicates: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     near_duplicates: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
-    near_leaks: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
-    conflicts: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
-    mislabelled: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    near_duplicate_leaks: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    label_conflicts: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
+    extension_mismatches: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     small: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     sizes: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
@@ -84,7 +82,7 @@ class DataReport:
         lines += self.notes
         for what in ("skipped", "moved", "mislabelled", "small", "ignored"):
             lines += _listed(what, [f"{path!r}: {reason}" for path, reason in getattr(self, what)])
-        for what in ("conflicts", "near_leaks", "duplicates", "near_duplicates"):
+        for what in ("conflicts", "near_duplicate_leaks", "duplicates", "near_duplicates"):
             lines += _listed(what, [_joined(group) for group in getattr(self, what)])
         return "\n".join(lines)
 

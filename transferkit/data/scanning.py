@@ -6,16 +6,14 @@ import dataclasses
 import os
 from collections.abc import Mapping
 
-from transferkit.data.facts import facts_of
-from transferkit.data.index import Index, list_images, split_folders
-from transferkit.data.pixels import PixelSpec
+from transferkit.data.analysis import analyze_files
+from transferkit.data.file_info import inspect_files
+from transferkit.data.index import ImageIndex, list_images, split_folders
 from transferkit.data.report import DataReport
-from transferkit.data.survey import survey
-
-__all__ = ["scan"]
+from transferkit.images.loading import ImageSpec
 
 # Small, so that large photographs are decoded at an eighth of their size: enough to see whether they can be.
-_LOOK = PixelSpec((64, 64))
+_LOOK = ImageSpec((64, 64))
 
 
 def scan(folder: str | os.PathLike[str], *, progress: bool = True) -> DataReport:
@@ -41,7 +39,7 @@ def scan(folder: str | os.PathLike[str], *, progress: bool = True) -> DataReport
     inside = split_folders(folder)
     indexes = {name: list_images(path) for name, path in inside.items()} or {"all": list_images(folder)}
     paths = [path for index in indexes.values() for path in index.paths]
-    facts = dict(zip(paths, facts_of(paths, _LOOK, progress=progress)))
+    facts = dict(zip(paths, inspect_files(paths, _LOOK, progress=progress)))
     skipped = [row for index in indexes.values() for row in index.skipped]
     skipped += [(path, fact.error) for path, fact in facts.items() if fact.error is not None]
     readable = {
@@ -49,7 +47,7 @@ def scan(folder: str | os.PathLike[str], *, progress: bool = True) -> DataReport
         for name, index in indexes.items()
     }
     report = DataReport(
-        **survey(readable, facts),
+        **analyze_files(readable, facts),
         skipped=sorted(skipped),
         ignored=[row for index in indexes.values() for row in index.ignored],
     )
@@ -62,6 +60,6 @@ def _found(inside: Mapping[str, os.PathLike[str]]) -> list[str]:
     return [f"found {', '.join(named)} inside"] if named else []
 
 
-def _leak(group: tuple[str, ...], indexes: dict[str, Index]) -> str:
+def _leak(group: tuple[str, ...], indexes: dict[str, ImageIndex]) -> str:
     names = [name for name, index in indexes.items() if not set(group).isdisjoint(index.paths)]
     return f"leak: {group[0]!r} has copies in {' and '.join(names)}" if len(names) > 1 else ""

@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transferkit._storage import home, sha256_of
-from transferkit.data.index import Index, index_folder, split_folders
+from transferkit._utils.files import cache_home, sha256_of
+from transferkit.data.index import ImageIndex, index_folder, split_folders
 from transferkit.errors import DataError
-
-__all__ = ["index_lists", "index_table", "indexes_of", "is_table"]
 
 _COLUMNS = {
     "path": ("path", "file", "filename", "image"),
@@ -26,7 +24,7 @@ _SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing"
 )
 
 
-def indexes_of(source: Any, name: str, label_separator: str | None) -> tuple[dict[str, Index], list[str]]:
+def index_source(source: Any, name: str, label_separator: str | None) -> tuple[dict[str, ImageIndex], list[str]]:
     """Return the index of a source, under "all", or one for each split that the source itself keeps apart.
 
     Args:
@@ -41,7 +39,7 @@ def indexes_of(source: Any, name: str, label_separator: str | None) -> tuple[dic
         DataError: when it is nothing of which images and labels can be read.
     """
     if is_table(source):
-        return _parted(index_table(source, label_separator)), []
+        return _by_split(index_table(source, label_separator)), []
     if isinstance(source, (str, os.PathLike)):
         return _of_path(os.fspath(source), name)
     if isinstance(source, (tuple, list)) and len(source) == 2 and not isinstance(source[0], (str, bytes)):
@@ -52,11 +50,11 @@ def indexes_of(source: Any, name: str, label_separator: str | None) -> tuple[dic
     )
 
 
-def _of_path(path: str, name: str) -> tuple[dict[str, Index], list[str]]:
+def _of_path(path: str, name: str) -> tuple[dict[str, ImageIndex], list[str]]:
     if path.endswith((".tfrecord", ".tfrecords")):
-        from transferkit.data.tfrecord import index_records
+        from transferkit.data.tfrecord import index_tfrecord
 
-        return _parted(index_records(path)), []
+        return _by_split(index_tfrecord(path)), []
     if path.startswith(("http://", "https://")):
         from transferkit.datasets.download import download
 
@@ -75,7 +73,7 @@ def _of_path(path: str, name: str) -> tuple[dict[str, Index], list[str]]:
 def _unpacked(archive: str) -> str:
     from transferkit.datasets.archive import unpack
 
-    folder = home() / "unpacked" / sha256_of(archive)[:32]
+    folder = cache_home() / "unpacked" / sha256_of(archive)[:32]
     if not folder.is_dir():
         unpack(archive, folder)
     # Many archives hold one folder, and everything in that.
@@ -84,12 +82,12 @@ def _unpacked(archive: str) -> str:
     return os.fspath(folder)
 
 
-def _parted(index: Index) -> dict[str, Index]:
+def _by_split(index: ImageIndex) -> dict[str, ImageIndex]:
     if index.splits is None:
         return {"all": index}
-    from transferkit.data.assemble import by_split
+    from transferkit.data.assignment import partition_by_split
 
-    return by_split(index)
+    return partition_by_split(index)
 
 
 def is_table(source: Any) -> bool:
@@ -99,7 +97,7 @@ def is_table(source: Any) -> bool:
     return hasattr(source, "columns") and hasattr(source, "__getitem__")
 
 
-def index_lists(paths: Sequence[Any], labels: Sequence[Any], root: str | os.PathLike[str] | None = None) -> Index:
+def index_lists(paths: Sequence[Any], labels: Sequence[Any], root: str | os.PathLike[str] | None = None) -> ImageIndex:
     """Return the index of paths and their labels; a label that is a list means several labels an image.
 
     Raises:
@@ -112,10 +110,10 @@ def index_lists(paths: Sequence[Any], labels: Sequence[Any], root: str | os.Path
         )
     base = os.fspath(Path.cwd() if root is None else root)
     absolute = tuple(os.path.abspath(os.path.join(base, os.fspath(path))) for path in paths)
-    return Index(absolute, _relative_names(absolute), tuple(_label(label) for label in labels)).sorted()
+    return ImageIndex(absolute, _relative_names(absolute), tuple(_label(label) for label in labels)).sorted()
 
 
-def index_table(source: Any, label_separator: str | None = None) -> Index:
+def index_table(source: Any, label_separator: str | None = None) -> ImageIndex:
     """Return the index of a table with the columns path, label and, if there, split and group.
 
     Paths in a CSV file are relative to the file's folder.
@@ -134,12 +132,12 @@ def index_table(source: Any, label_separator: str | None = None) -> Index:
         labels = [[name.strip() for name in str(label).split(label_separator) if name.strip()] for label in labels]
     splits, groups = columns.get("split"), columns.get("group")
     absolute = [os.path.abspath(os.path.join(root, os.fspath(path))) for path in paths]
-    return Index(
+    return ImageIndex(
         tuple(absolute),
         _relative_names(absolute),
         tuple(_label(label) for label in labels),
         None if splits is None else tuple(_split_name(value) for value in splits),
-        None if groups is None else tuple(None if _is_gap(value) else str(value) for value in groups),
+        None if groups is None else tuple(None if _is_missing(value) else str(value) for value in groups),
     ).sorted()
 
 
@@ -152,16 +150,16 @@ def _read_csv(path: str | os.PathLike[str]) -> tuple[dict[str, list[Any]], str]:
             names = list(reader.fieldnames or [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"`source` must be a readable CSV file. Received: {os.fspath(path)!r} ({error}).") from error
-    return _known({name.strip().casefold(): [row[name] for row in rows] for name in names}), os.fspath(
+    return _canonical_columns({name.strip().casefold(): [row[name] for row in rows] for name in names}), os.fspath(
         Path(path).parent
     )
 
 
 def _read_frame(frame: Any) -> tuple[dict[str, list[Any]], str]:
-    return _known({str(name).strip().casefold(): list(frame[name]) for name in frame.columns}), os.getcwd()
+    return _canonical_columns({str(name).strip().casefold(): list(frame[name]) for name in frame.columns}), os.getcwd()
 
 
-def _known(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def _canonical_columns(columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
     """Return the columns under the names used here."""
     found = dict(columns)
     for wanted, names in _COLUMNS.items():
@@ -183,16 +181,16 @@ def _column(columns: dict[str, list[Any]], wanted: str) -> list[Any]:
 
 def _check_no_gaps(paths: list[Any], labels: list[Any]) -> None:
     for number, row in enumerate(zip(paths, labels), 1):
-        if any(_is_gap(value) for value in row):
+        if any(_is_missing(value) for value in row):
             raise DataError(f"Every row must have a path and a label. Received: {row} in row {number}.")
 
 
-def _is_gap(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and value != value)
 
 
 def _split_name(value: Any) -> str | None:
-    if _is_gap(value):
+    if _is_missing(value):
         return None
     name = str(value).strip().casefold()
     if name not in _SPLIT_NAMES:

@@ -13,13 +13,11 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from transferkit._storage import atomic_path
-from transferkit.data.index import Index
-from transferkit.data.records import Data
-from transferkit.data.safe_open import open_regular
+from transferkit._utils.files import atomic_write
+from transferkit.data.examples import Data
+from transferkit.data.index import ImageIndex
 from transferkit.errors import DataError, ImageError
-
-__all__ = ["index_records", "read_record", "record_of", "write_records"]
+from transferkit.images.files import open_regular
 
 _PLACE = re.compile(r"(?s)(.+\.tfrecords?)@(\d+)")
 # A record: its length, a checksum of that, the data, a checksum of those.
@@ -27,7 +25,7 @@ _HEAD, _TAIL = 12, 4
 _FEATURES = ("image/encoded", "image/name", "image/labels", "image/split")
 
 
-def write_records(data: Data, path: str | os.PathLike[str]) -> None:
+def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
     """Write all files of a data set into one TFRecord file, which `DatasetBuilder(path)` reads.
 
     The images are copied as they are encoded; the splits are kept. The file appears when it is whole.
@@ -41,18 +39,18 @@ def write_records(data: Data, path: str | os.PathLike[str]) -> None:
 
     Example:
 
-    >>> write_records(data, "photos.tfrecord")  # doctest: +SKIP
+    >>> write_tfrecord(data, "photos.tfrecord")  # doctest: +SKIP
     >>> DatasetBuilder("photos.tfrecord").build()  # doctest: +SKIP
     """
     if not os.fspath(path).endswith(".tfrecord"):
         raise ValueError(f"`path` must end in '.tfrecord'. Received: {os.fspath(path)!r}.")
-    with atomic_path(path, suffix=".tfrecord") as temporary, tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+    with atomic_write(path, suffix=".tfrecord") as temporary, tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
         for record in _records(data):
             writer.write(record)
 
 
-def index_records(path: str) -> Index:
-    """Return the index of a file that `write_records` wrote.
+def index_tfrecord(path: str) -> ImageIndex:
+    """Return the index of a file that `write_tfrecord` wrote.
 
     Raises:
         DataError: when it is missing, damaged, or not of our own writing.
@@ -66,12 +64,12 @@ def index_records(path: str) -> Index:
             rows.append((f"{path}@{place}", name[0].decode("utf-8", "surrogateescape"), texts, split[0].decode()))
     except (ImageError, KeyError, ValueError, IndexError, struct.error, OSError) as error:
         raise DataError(
-            f"`source` must be a TFRecord file that transferkit's write_records wrote. Received: {path!r} ({error})."
+            f"`source` must be a TFRecord file that transferkit's write_tfrecord wrote. Received: {path!r} ({error})."
         ) from error
     if not rows:
         raise DataError(f"`source` must hold images. Received: {path!r}, which is empty.")
     several = any(len(labels) != 1 for _, _, labels, _ in rows)
-    return Index(
+    return ImageIndex(
         paths=tuple(os.path.abspath(row[0]) for row in rows),
         names=tuple(row[1] for row in rows),
         labels=tuple(tuple(row[2]) if several else row[2][0] for row in rows),
@@ -79,10 +77,10 @@ def index_records(path: str) -> Index:
     ).sorted()
 
 
-def record_of(name: str) -> tuple[str, int] | None:
+def parse_record_path(name: str) -> tuple[str, int] | None:
     """Return (file, place) of the path of a record, or None for any other path.
 
-    >>> record_of("photos.tfrecord@1234")
+    >>> parse_record_path("photos.tfrecord@1234")
     ('photos.tfrecord', 1234)
     """
     found = _PLACE.fullmatch(name)
@@ -95,7 +93,7 @@ def read_record(name: str) -> bytes:
     Raises:
         ImageError: when there is no such record.
     """
-    file_and_place = record_of(name)
+    file_and_place = parse_record_path(name)
     assert file_and_place is not None
     path, place = file_and_place
     with open_regular(path, largest=None) as file:
@@ -110,7 +108,7 @@ def read_record(name: str) -> bytes:
 
 
 def _records(data: Data) -> Iterator[bytes]:
-    from transferkit.data.decode import read_bytes
+    from transferkit.images.pillow_decoder import read_bytes
 
     for split in data.splits.values():
         if split.paths is None:

@@ -3,6 +3,6 @@
 from transferkit.datasets.archive import unpack
 from transferkit.datasets.cats_and_dogs import cats_and_dogs
 from transferkit.datasets.download import download
-from transferkit.datasets.drawn import draw_cats_and_dogs
+from transferkit.datasets.synthetic import synthetic_cats_and_dogs
 
-__all__ = ["cats_and_dogs", "download", "draw_cats_and_dogs", "unpack"]
+__all__ = ["cats_and_dogs", "download", "synthetic_cats_and_dogs", "unpack"]

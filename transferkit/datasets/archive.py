@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from transferkit._checks import check_int
-from transferkit._storage import atomic_folder
+from transferkit._utils.checks import check_int
+from transferkit._utils.files import atomic_folder
 from transferkit.errors import DataError
-
-__all__ = ["unpack"]
 
 _CHUNK = 1 << 20
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))})

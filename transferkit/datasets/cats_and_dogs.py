@@ -6,12 +6,10 @@ import os
 import shutil
 from pathlib import Path
 
-from transferkit._storage import home, lock
+from transferkit._utils.files import cache_home, lock
 from transferkit.datasets.archive import unpack
 from transferkit.datasets.download import download
 from transferkit.errors import DownloadError
-
-__all__ = ["cats_and_dogs"]
 
 URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
 # The publisher gives no checksum; the size is known, and the contents are counted.
@@ -38,7 +36,7 @@ def cats_and_dogs(folder: str | os.PathLike[str] | None = None) -> Path:
 
     Reference: https://www.tensorflow.org/tutorials/images/transfer_learning
     """
-    target = Path(folder or home() / "datasets") / _INSIDE
+    target = Path(folder or cache_home() / "datasets") / _INSIDE
     with lock(target.with_name(f".{_INSIDE}.lock")):
         if _counts(target) == COUNTS:
             return target

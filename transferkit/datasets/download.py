@@ -14,11 +14,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from transferkit._checks import check_int, check_number
-from transferkit._storage import atomic_path, home, lock, sha256_of
+from transferkit._utils.checks import check_int, check_number
+from transferkit._utils.files import atomic_write, cache_home, lock, sha256_of
 from transferkit.errors import DownloadError
-
-__all__ = ["download"]
 
 _CHUNK = 1 << 18
 _SCHEMES = ("https", "http", "file")
@@ -64,7 +62,7 @@ def download(
     """
     check_int("retries", retries, minimum=0)
     check_number("timeout", timeout, above=0)
-    target = Path(folder or home() / "downloads") / (name or _file_name(url))
+    target = Path(folder or cache_home() / "downloads") / (name or _file_name(url))
     wanted = _Wanted(url, sha256.lower() if sha256 else None, size)
     with lock(target.with_name(f".{target.name}.lock")):
         if target.is_file() and wanted.is_met_by(target, remembered=_remembered(target)):
@@ -72,14 +70,14 @@ def download(
         for attempt in range(retries + 1):
             try:
                 return _fetch(wanted, target, progress=progress, timeout=timeout)
-            except _TryAgain as failure:
+            except _RetryableError as failure:
                 if attempt == retries:
                     raise _failed(url, failure.reason) from failure.__cause__
                 time.sleep(min(2.0**attempt * 0.5, 8.0))
     raise AssertionError("the loop above returns or raises")
 
 
-class _TryAgain(Exception):
+class _RetryableError(Exception):
     """An attempt failed in a way that another one may not."""
 
     def __init__(self, reason: str) -> None:
@@ -129,12 +127,12 @@ def _fetch(wanted: _Wanted, target: Path, *, progress: bool, timeout: float) -> 
         if error.code == 416:
             # What lies there is longer than the file: it belongs to another version.
             partial.unlink(missing_ok=True)
-            raise _TryAgain("the server has not the rest of the file") from error
+            raise _RetryableError("the server has not the rest of the file") from error
         if error.code < 500 and error.code not in (408, 425, 429):
             raise _failed(wanted.url, f"the server says {error.code} {error.reason}") from error
-        raise _TryAgain(f"the server says {error.code} {error.reason}") from error
+        raise _RetryableError(f"the server says {error.code} {error.reason}") from error
     except (OSError, ValueError) as error:
-        raise _TryAgain(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        raise _RetryableError(str(getattr(error, "reason", error)) or type(error).__name__) from error
     return _put_in_place(wanted, target, partial, tag, announced)
 
 
@@ -146,13 +144,13 @@ def _put_in_place(wanted: _Wanted, target: Path, partial: Path, tag: Path, annou
             # Cut short, it can be completed; wrong, it is of no use to anybody.
             partial.unlink(missing_ok=True)
             tag.unlink(missing_ok=True)
-        raise _TryAgain(problem)
+        raise _RetryableError(problem)
     digest = sha256_of(partial)
     with open(partial, "rb+") as file:
         os.fsync(file.fileno())
     os.replace(partial, target)
     tag.unlink(missing_ok=True)
-    with atomic_path(_memory(target)) as path:
+    with atomic_write(_memory(target)) as path:
         path.write_text(json.dumps({"sha256": digest, "url": wanted.url}))
     return target
 

@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Report"]
-
 _BINS = 10
 
 
@@ -89,19 +87,19 @@ class Report:
 
         A ratio with nothing below the line counts 0.
         """
-        right, said, there = self._counts()
-        precision, recall = _ratio(right, said), _ratio(right, there)
-        f1 = _ratio(2 * right, said + there)
+        true_positives, said, support = self._counts()
+        precision, recall = _ratio(true_positives, said), _ratio(true_positives, support)
+        f1 = _ratio(2 * true_positives, said + support)
         return {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-            for name, p, r, f, n in zip(self.class_names, precision, recall, f1, there)
+            for name, p, r, f, n in zip(self.class_names, precision, recall, f1, support)
         }
 
     @property
     def balanced_accuracy(self) -> float:
         """Mean recall over the classes that have images, in [0, 1]: each class counts the same."""
-        right, _, there = self._counts()
-        return float(np.mean(_ratio(right, there)[there > 0]))
+        true_positives, _, support = self._counts()
+        return float(np.mean(_ratio(true_positives, support)[support > 0]))
 
     @property
     def roc_auc(self) -> float:
@@ -129,9 +127,11 @@ class Report:
             confidence = np.maximum(self.probabilities, 1 - self.probabilities).ravel()
         else:
             confidence = self.probabilities.max(axis=1)
-        right = (self.predictions == self.labels).ravel()
+        true_positives = (self.predictions == self.labels).ravel()
         bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-        gaps = [abs(right[bins == b].mean() - confidence[bins == b].mean()) * np.mean(bins == b) for b in set(bins)]
+        gaps = [
+            abs(true_positives[bins == b].mean() - confidence[bins == b].mean()) * np.mean(bins == b) for b in set(bins)
+        ]
         return float(sum(gaps))
 
     def mistakes(self, count: int | None = None) -> list[dict[str, Any]]:
@@ -173,9 +173,9 @@ class Report:
         Returns:
             The matplotlib figure.
         """
-        from transferkit.evaluation.plots import report_figure
+        from transferkit.plots import evaluation_figure
 
-        return report_figure(self, path=path)
+        return evaluation_figure(self, path=path)
 
     def __str__(self) -> str:
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"

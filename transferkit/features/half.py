@@ -6,13 +6,11 @@ import sys
 
 import numpy as np
 
-__all__ = ["FEATURE_DTYPES", "as_stored"]
-
 FEATURE_DTYPES = ("float32", "float16")
 _LARGEST = float(np.finfo(np.float16).max)
 
 
-def as_stored(array: np.ndarray, dtype: str) -> np.ndarray:
+def to_storage_dtype(array: np.ndarray, dtype: str) -> np.ndarray:
     """Return features as they are kept: float32 as they are, or rounded to float16.
 
     Features beyond the range of float16, which are rare after pooling, are clipped to its ends with a note: an
@@ -22,7 +20,7 @@ def as_stored(array: np.ndarray, dtype: str) -> np.ndarray:
         array: features; only float32 is ever made smaller.
         dtype: "float32" or "float16".
 
-    >>> as_stored(np.array([1.5, -1e6], np.float32), "float16").tolist()
+    >>> to_storage_dtype(np.array([1.5, -1e6], np.float32), "float16").tolist()
     [1.5, -65504.0]
     """
     if dtype == "float32" or array.dtype != np.float32:

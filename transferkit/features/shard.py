@@ -11,11 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.data.pixels import decoded, threads
-from transferkit.data.records import Split
-from transferkit.features.engines import Engine
-
-__all__ = ["Shard", "compute_shard"]
+from transferkit.data.examples import Split
+from transferkit.engines import Engine
+from transferkit.images.loading import decoded, threads
 
 # Rows that one thread makes in a go: enough to keep Python out of the way, few enough to share among threads.
 _CHUNK = 16
@@ -104,7 +102,7 @@ def _images(shard: Shard, rows: slice) -> np.ndarray:
     repeats = [(place, len(list(same))) for place, same in itertools.groupby(shard.places[rows])]
     places = [place for place, _ in repeats]
     if shard.split.paths is not None:
-        images = decoded([shard.split.paths[place] for place in places], shard.split.pixels)
+        images = decoded([shard.split.paths[place] for place in places], shard.split.image_spec)
     else:
         assert shard.split.images is not None, "a stream's images must be read before they are run"
         images = shard.split.images[places]

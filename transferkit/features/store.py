@@ -13,17 +13,15 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from transferkit.features.room import limit_bytes, make_room, mark_in_use, root
-from transferkit.features.shard_files import StoredRows, open_shard, remove_shard, write_shard
-
-__all__ = ["FeatureStore", "StoredArray", "limit_bytes", "make_room", "root"]
+from transferkit.features.eviction import hold, root
+from transferkit.features.shard_io import ShardArray, open_shard, remove_shard, write_shard
 
 # Where nothing can be written, such as on a full disk, so much is kept in memory instead.
 _MOST_IN_MEMORY = 1 << 30
 _ROWS_AT_ONCE = 1024
 
 
-class StoredArray:
+class FeatureArray:
     """Rows of one output, read from the shards when they are asked for; `numpy.asarray` gives them all.
 
     Attributes:
@@ -33,7 +31,7 @@ class StoredArray:
 
     def __init__(
         self,
-        parts: Sequence[StoredRows | np.ndarray],
+        parts: Sequence[ShardArray | np.ndarray],
         starts: np.ndarray,
         places: np.ndarray,
         in_use: BinaryIO | None = None,
@@ -84,7 +82,7 @@ class FeatureStore:
 
     def __init__(self, identity: str) -> None:
         self.folder = root() / identity
-        self._parts: list[Sequence[StoredRows | np.ndarray]] = []
+        self._parts: list[Sequence[ShardArray | np.ndarray]] = []
         self._starts = [0]
         self._places: dict[bytes, int] = {}
         self._seen: set[str] = set()
@@ -93,7 +91,7 @@ class FeatureStore:
 
     def refresh(self) -> None:
         """Take notice of all shards that are there by now."""
-        self._in_use = self._in_use or mark_in_use(self.folder)
+        self._in_use = self._in_use or hold(self.folder)
         for path in sorted(self.folder.glob("*.keys")):
             if path.name not in self._seen:
                 self._open(path)
@@ -127,11 +125,11 @@ class FeatureStore:
             return
         self._keep_in_memory(keys, arrays, FileNotFoundError("it is removed again and again"))
 
-    def rows(self, keys: Sequence[bytes]) -> tuple[StoredArray, ...]:
+    def rows(self, keys: Sequence[bytes]) -> tuple[FeatureArray, ...]:
         """Return the rows of `keys`, in their order, one array for each output; every key must be there."""
         places = np.fromiter((self._places[key] for key in keys), np.int64, len(keys))
         starts, outputs = np.array(self._starts[:-1]), range(len(self._parts[0]))
-        return tuple(StoredArray([part[n] for part in self._parts], starts, places, self._in_use) for n in outputs)
+        return tuple(FeatureArray([part[n] for part in self._parts], starts, places, self._in_use) for n in outputs)
 
     def _open(self, path: Path) -> None:
         self._seen.add(path.name)
@@ -146,7 +144,7 @@ class FeatureStore:
             print(f"transferkit: stored features in {path} are broken ({error}); computing them again", file=sys.stderr)
             remove_shard(path)
 
-    def _take(self, keys: Sequence[bytes], outputs: Sequence[StoredRows | np.ndarray]) -> None:
+    def _take(self, keys: Sequence[bytes], outputs: Sequence[ShardArray | np.ndarray]) -> None:
         start = self._starts[-1]
         self._parts.append(outputs)
         self._starts.append(start + len(keys))

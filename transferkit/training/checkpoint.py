@@ -10,9 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit._storage import atomic_path
-
-__all__ = ["Checkpoint", "SaveEveryEpoch"]
+from transferkit._utils.files import atomic_write
 
 
 class Checkpoint:
@@ -35,7 +33,7 @@ class Checkpoint:
         """Write the state of `model` after the epochs in `history`."""
         record = {"identity": self._identity, "history": history, "finished": finished}
         arrays: dict[str, Any] = {f"value_{index}": _plain(value) for index, value in enumerate(_state(model))}
-        with atomic_path(self.path, suffix=".npz") as temporary, open(temporary, "wb") as file:
+        with atomic_write(self.path, suffix=".npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, record=np.array(json.dumps(record)), **arrays)
 
     def restore(self, model: keras.Model) -> tuple[dict[str, list[float]], bool]:
@@ -72,7 +70,7 @@ class Checkpoint:
             )
 
 
-class SaveEveryEpoch(keras.callbacks.Callback):
+class CheckpointCallback(keras.callbacks.Callback):
     """Writes a checkpoint of `model` after each epoch, and once more when the phase is finished."""
 
     def __init__(self, checkpoint: Checkpoint, model: keras.Model, history: dict[str, list[float]]) -> None:

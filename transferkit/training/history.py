@@ -12,8 +12,6 @@ import keras
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["History", "Phase", "RunHistory"]
-
 # What fit() and fine_tune() return is Keras' own record, so that every script that reads one goes on working.
 History = keras.callbacks.History
 
@@ -78,7 +76,7 @@ class RunHistory:
         Returns:
             The matplotlib figure.
         """
-        from transferkit.evaluation.plots import learning_curves
+        from transferkit.plots import learning_curves
 
         return learning_curves([phase.history for phase in self.phases], path=path)
 

@@ -7,9 +7,7 @@ from typing import Any
 
 import keras
 
-from transferkit.training.phase import Prepared
-
-__all__ = ["run_fit"]
+from transferkit.training.phases import Prepared
 
 
 def run_fit(

@@ -10,8 +10,6 @@ import numpy as np
 
 from transferkit.errors import DataError
 
-__all__ = ["Objective", "objective_for"]
-
 
 @dataclasses.dataclass(frozen=True)
 class Objective:

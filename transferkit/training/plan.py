@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from transferkit._storage import home
-from transferkit.training.step_time import AS_ASKED, Choice
+from transferkit._utils.files import cache_home
+from transferkit.training.precision_tuning import REQUESTED_FLOAT32, PrecisionChoice
 
 if TYPE_CHECKING:
-    from transferkit.features.cut import Cut
-
-__all__ = ["Cost", "Plan", "make_plan"]
+    from transferkit.modeling.partition import ModelPartition
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
+class ExtractionCost:
     """What running the constant part beforehand costs; `str(cost)` says it in words.
 
     Attributes:
@@ -59,14 +57,14 @@ class Plan:
 
     trained_on: str
     reason: str
-    cut: Cut | None
+    cut: ModelPartition | None
     views: int
     images: int
     bytes_per_image: int
     total_bytes: int
     trainable: int
-    precision: Choice = AS_ASKED
-    cost: Cost | None = None
+    precision: PrecisionChoice = REQUESTED_FLOAT32
+    cost: ExtractionCost | None = None
 
     def __str__(self) -> str:
         lines = [f"Trained on {self.trained_on}: {self.reason}.", f"{self.trainable:,} numbers are trained."]
@@ -79,7 +77,7 @@ class Plan:
                 )
         if self.cost is not None:
             lines.append(str(self.cost))
-        if self.precision != AS_ASKED:
+        if self.precision != REQUESTED_FLOAT32:
             lines.append(str(self.precision))
         return "\n".join(lines)
 
@@ -95,7 +93,7 @@ def make_plan(
     model: keras.Model,
     data: Any,
     *,
-    cut: Cut,
+    cut: ModelPartition,
     cache: bool,
     views: int,
     limit: int | None,
@@ -136,12 +134,12 @@ def make_plan(
     return Plan(kind, reason, cut, views, training + held_out, size, total, trainable)
 
 
-def _crossing(cut: Cut) -> list[tuple[int | None, ...]]:
+def _crossing(cut: ModelPartition) -> list[tuple[int | None, ...]]:
     return [tuple(tensor.shape) for tensor in cut.lower.outputs] if cut.lower is not None else []
 
 
 def _default_limit() -> int:
-    folder = home()
+    folder = cache_home()
     while not folder.exists():
         folder = folder.parent
     return min(10 * 10**9, shutil.disk_usage(folder).free // 2)

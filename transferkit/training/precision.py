@@ -9,10 +9,8 @@ from typing import Any
 
 import keras
 
-from transferkit._checks import check_choice
-from transferkit.features.precision import computing_in, has_gpu, reduced_layers
-
-__all__ = ["PRECISIONS", "check_precision", "scaled", "trained_in"]
+from transferkit._utils.checks import check_choice
+from transferkit.modeling.precision import has_gpu, mixed_precision_layers, precision_scope
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -38,13 +36,13 @@ def scaled(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optim
 
 
 @contextlib.contextmanager
-def trained_in(model: keras.Model, precision: str) -> Iterator[None]:
+def mixed_precision_training(model: keras.Model, precision: str) -> Iterator[None]:
     """Let `fit` of `model` compute in `precision`; compile the model, if at all, inside.
 
     The layers have the reduced policy only while a step runs or is traced. So callbacks, files saved by them and
     whoever gets the model afterwards, however training ends, see a float32 model.
     """
-    layers = [] if precision == "float32" else reduced_layers(model)
+    layers = [] if precision == "float32" else mixed_precision_layers(model)
     if not layers:
         yield
         return
@@ -63,7 +61,7 @@ def trained_in(model: keras.Model, precision: str) -> Iterator[None]:
 def _within(step: Callable[[Any], Any], precision: str, layers: list[keras.layers.Layer]) -> Callable[[Any], Any]:
     @functools.wraps(step)
     def reduced(data: Any) -> Any:
-        with computing_in(precision, layers):
+        with precision_scope(precision, layers):
             return step(data)
 
     return reduced

@@ -12,31 +12,29 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transferkit._checks import check_choice, check_int, check_number
-from transferkit._collector import older_objects_aside
-from transferkit.backbones.freezing import unfreeze
+from transferkit._utils.checks import check_choice, check_int, check_number
+from transferkit._utils.gc import frozen_gc
 from transferkit.classifier import find_backbone
+from transferkit.data.examples import Data
 from transferkit.data.pipeline import split_of
-from transferkit.data.records import Data
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
-from transferkit.features.cut import Cut, constant_part
-from transferkit.features.graph import all_layers
 from transferkit.features.half import FEATURE_DTYPES
-from transferkit.prediction import Prediction, Predictor, probabilities_of
-from transferkit.training.checkpoint import Checkpoint, SaveEveryEpoch
+from transferkit.modeling.freezing import unfreeze
+from transferkit.modeling.keras_graph import all_layers
+from transferkit.modeling.partition import ModelPartition, partition_model
+from transferkit.prediction import Prediction, Predictor, to_probabilities
+from transferkit.training.checkpoint import Checkpoint, CheckpointCallback
 from transferkit.training.history import History, Phase, RunHistory
+from transferkit.training.linear_solver import SOLVERS, solve_linear_head
+from transferkit.training.logits import logits_of
 from transferkit.training.loop import run_fit
-from transferkit.training.measure import logits_of
 from transferkit.training.objective import objective_for
-from transferkit.training.phase import Extractor, Prepared, extract_features, jit, on_features, on_images
+from transferkit.training.phases import Extractor, Prepared, extract_features, jit_compile_mode, on_features, on_images
 from transferkit.training.plan import Plan, make_plan
-from transferkit.training.precision import check_precision, scaled, trained_in
-from transferkit.training.seeding import SeedEveryEpoch
-from transferkit.training.solver import SOLVERS, solve_head
-from transferkit.training.step_time import Choice, choose_precision
-
-__all__ = ["Trainer"]
+from transferkit.training.precision import check_precision, mixed_precision_training, scaled
+from transferkit.training.precision_tuning import PrecisionChoice, select_precision
+from transferkit.training.reseed import ReseedCallback
 
 
 class Trainer:
@@ -55,12 +53,12 @@ class Trainer:
             interruption, goes on from there and ends with the weights of the unbroken run; the state of callbacks
             (the patience of early stopping) starts anew.
         callbacks: Keras callbacks for every phase.
-        engine: what runs the constant part: "auto" or a name that `transferkit.features.engines` knows.
+        engine: what runs the constant part: "auto" or a name that `transferkit.engines` knows.
         precision: "float32"; or "bfloat16", in which the constant part runs faster, with features that are off by
             1e-3 to 1e-2 of the largest in the mean, and the convolutions and dense layers of the trained part compute
             where a step was measured to be faster so. With a GPU, also "float16". Variables, optimizer, loss, logits
             and statistics stay float32, and so does the model that is saved.
-        feature_limit: largest size of stored features of a phase in bytes; None for the smaller of 10 GB and
+        max_feature_bytes: largest size of stored features of a phase in bytes; None for the smaller of 10 GB and
             half the free disk.
         feature_dtype: "float32", or "float16" for stored features of half the size, rounded to three digits.
 
@@ -91,7 +89,7 @@ class Trainer:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         engine: str = "auto",
         precision: str = "float32",
-        feature_limit: int | None = None,
+        max_feature_bytes: int | None = None,
         feature_dtype: str = "float32",
     ) -> None:
         if not isinstance(model, keras.Model):
@@ -106,12 +104,14 @@ class Trainer:
         self.callbacks = tuple(callbacks)
         self.engine = engine
         self.precision = check_precision(precision)
-        self.feature_limit = None if feature_limit is None else check_int("feature_limit", feature_limit, minimum=0)
+        self.max_feature_bytes = (
+            None if max_feature_bytes is None else check_int("max_feature_bytes", max_feature_bytes, minimum=0)
+        )
         self.feature_dtype = check_choice("feature_dtype", feature_dtype, FEATURE_DTYPES)
         self.history = RunHistory()
         self._objective = objective_for(model)
         self._data: Data | None = None
-        self._known_cut: tuple[Any, Cut] | None = None
+        self._known_cut: tuple[Any, ModelPartition] | None = None
         self._compile(self.learning_rate)
 
     def fit(
@@ -241,7 +241,7 @@ class Trainer:
         names, split = self._class_names(), split_of(dataset)
         return Report(
             labels,
-            probabilities_of(logits, self._objective.activation, len(names)),
+            to_probabilities(logits, self._objective.activation, len(names)),
             class_names=names,
             loss=self._objective.loss_of(labels, logits),
             paths=None if split is None else split.paths,
@@ -253,7 +253,7 @@ class Trainer:
         return Predictor(
             self.model,
             data.class_names,
-            data.pixels,
+            data.image_spec,
             activation=self._objective.activation,
             engine=self.engine,
         )
@@ -268,9 +268,9 @@ class Trainer:
         The folder holds the model in Keras' own format, without the augmentation, and a JSON file with the class
         names, how pixels are made, and the record of the training. It appears whole or not at all.
         """
-        from transferkit.artifact import save_artifact
+        from transferkit.saving import save_classifier
 
-        return save_artifact(folder, self.predictor(), self.history, seed=self.seed)
+        return save_classifier(folder, self.predictor(), self.history, seed=self.seed)
 
     def _plan(self, data: Data, views: int | str) -> Plan:
         self._check_data(data)
@@ -280,7 +280,7 @@ class Trainer:
             cut=self._cut(),
             cache=self.cache,
             views=self._view_count(views),
-            limit=self.feature_limit,
+            limit=self.max_feature_bytes,
             feature_dtype=self.feature_dtype,
         )
         return dataclasses.replace(plan, precision=self._choice(plan, data, measure=False))
@@ -296,7 +296,7 @@ class Trainer:
         done, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
         started = time.perf_counter()
         if not finished:
-            with older_objects_aside():
+            with frozen_gc():
                 done = self._run(plan, data, first_epoch, epochs, done, checkpoint, options)
         seconds = time.perf_counter() - started
         self.history.append(Phase(name, done, first_epoch, seconds, rate, plan.trained_on, plan.precision.precision))
@@ -314,11 +314,11 @@ class Trainer:
     ) -> dict[str, list[float]]:
         resumed = len(done.get("loss", ()))
         span: dict[str, Any] = {"first_epoch": first_epoch + resumed, "epochs": epochs - resumed}
-        callbacks = [SeedEveryEpoch(self.model, self.seed), *self.callbacks, *options.pop("callbacks")]
+        callbacks = [ReseedCallback(self.model, self.seed), *self.callbacks, *options.pop("callbacks")]
         if checkpoint is not None:
             # The checkpoint comes last, so that it holds what the other callbacks did at the end of an epoch.
-            callbacks.append(SaveEveryEpoch(checkpoint, self.model, done))
-        with trained_in(_trained_part(self.model, plan), plan.precision.precision):
+            callbacks.append(CheckpointCallback(checkpoint, self.model, done))
+        with mixed_precision_training(_trained_part(self.model, plan), plan.precision.precision):
             history = run_fit(self._prepare(plan, data, **span), self.model, callbacks=callbacks, **span, **options)
         return {name: [*done.get(name, []), *map(float, values)] for name, values in history.history.items()}
 
@@ -336,7 +336,7 @@ class Trainer:
                 "Use solver='adam'."
             )
         features = extract_features(data, plan.cut, views=plan.views, extractor=self._extractor())
-        return solve_head(
+        return solve_linear_head(
             plan.cut.upper,
             features.views,
             features.labels,
@@ -345,11 +345,11 @@ class Trainer:
             num_classes=data.num_classes,
         )
 
-    def _cut(self) -> Cut:
+    def _cut(self) -> ModelPartition:
         # Taking a model apart takes time, and its parts carry compiled functions; so it is kept while it holds.
         state = tuple((id(layer), layer.trainable) for layer in all_layers(self.model))
         if self._known_cut is None or self._known_cut[0] != state:
-            self._known_cut = state, constant_part(self.model)
+            self._known_cut = state, partition_model(self.model)
         return self._known_cut[1]
 
     def _extractor(self) -> Extractor:
@@ -365,9 +365,9 @@ class Trainer:
         self.history.append(Phase("frozen", done, first_epoch, seconds, 0.0, plan.trained_on))
         return _as_history(self.model, done, first_epoch)
 
-    def _choice(self, plan: Plan, data: Data, *, measure: bool) -> Choice:
+    def _choice(self, plan: Plan, data: Data, *, measure: bool) -> PrecisionChoice:
         part = _trained_part(self.model, plan)
-        return choose_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
+        return select_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
 
     def _checkpoint(self, plan: Plan, data: Data, name: str, epochs: int, rate: float) -> Checkpoint | None:
         if self.checkpoint_dir is None:
@@ -378,7 +378,7 @@ class Trainer:
             "learning_rate": rate,
             "batch_size": data.batch_size,
             "precision": self.precision,
-            "trained_in": plan.precision.precision,
+            "mixed_precision_training": plan.precision.precision,
             "epochs": epochs,
             "classes": list(data.class_names),
             "images": {split: len(files) for split, files in data.files.items()},
@@ -418,14 +418,14 @@ class Trainer:
             )
 
     def _view_count(self, views: int | str) -> int:
-        return DEFAULT_VIEWS if views == "auto" else check_int("views", views)
+        return DEFAULT_NUM_VIEWS if views == "auto" else check_int("views", views)
 
     def _compile(self, learning_rate: float) -> None:
         self.model.compile(
             optimizer=scaled(keras.optimizers.Adam(learning_rate), self.precision),
             loss=self._objective.loss(),
             metrics=self._objective.metrics(),
-            jit_compile=jit(),
+            jit_compile=jit_compile_mode(),
         )
         # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
         self.model.optimizer.build(self.model.trainable_variables)
@@ -435,7 +435,7 @@ class Trainer:
 
 
 # Measured on photographs of cats and dogs: docs/speed.md has the curve.
-DEFAULT_VIEWS = 1
+DEFAULT_NUM_VIEWS = 1
 
 
 def _trained_part(model: keras.Model, plan: Plan) -> keras.Model:

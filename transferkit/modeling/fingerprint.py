@@ -1,0 +1,85 @@
+"""A name for a model that follows from what it computes: structure and weights, the same in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from typing import Any
+
+import keras
+import numpy as np
+
+from transferkit.modeling.keras_graph import graph_nodes, is_functional
+
+# Keras counts the layers of a process in their names, and these say nothing of what is computed.
+_IRRELEVANT = ("name", "trainable", "seed", "batch_shape", "build_config")
+
+
+def model_fingerprint(model: keras.Model) -> str:
+    """Return 64 hexadecimal digits that change whenever the model could give something else.
+
+    Args:
+        model: any keras.Model that is built.
+    """
+    digest = hashlib.blake2b(digest_size=32)
+    _add_model(digest, model)
+    return digest.hexdigest()
+
+
+def _add_model(digest: Any, model: Any) -> None:
+    if not is_functional(model):
+        _add_layer(digest, model)
+        return
+    numbers = {id(tensor): number for number, tensor in enumerate(model.inputs)}
+    for tensor in model.inputs:
+        _add(digest, [tensor.shape, str(tensor.dtype)])
+    for step in graph_nodes(model):
+        _add(digest, [numbers.get(id(tensor), -1) for tensor in step.inputs])
+        for tensor in step.outputs:
+            numbers[id(tensor)] = len(numbers)
+        if is_functional(step.layer):
+            _add_model(digest, step.layer)
+        else:
+            _add_layer(digest, step.layer)
+    _add(digest, [numbers.get(id(tensor), -1) for tensor in model.outputs])
+
+
+def _add_layer(digest: Any, layer: Any) -> None:
+    kind = type(layer)
+    _add(digest, [kind.__module__, kind.__qualname__, _config(layer)])
+    if not kind.__module__.startswith("keras."):
+        # A class of the user's may compute something else tomorrow under the same name.
+        _add(digest, _source(kind))
+    for variable in getattr(layer, "weights", ()):
+        # The tensor of the variable itself: what `numpy()` gives was copied twice.
+        value = np.ascontiguousarray(variable.value.value())
+        _add(digest, [value.shape, str(value.dtype)])
+        digest.update(value.view(np.uint8).reshape(-1))
+
+
+def _config(layer: Any) -> Any:
+    try:
+        config = layer.get_config()
+    except NotImplementedError:
+        return None
+    return _without_names(config)
+
+
+def _without_names(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_names(inner) for key, inner in value.items() if key not in _IRRELEVANT}
+    if isinstance(value, (list, tuple)):
+        return [_without_names(inner) for inner in value]
+    return value
+
+
+def _source(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""
+
+
+def _add(digest: Any, value: Any) -> None:
+    digest.update(json.dumps(value, sort_keys=True, default=str).encode())
