@@ -1,4 +1,4 @@
-"""A bar for what takes long, without another dependency."""
+"""Progress bars for long operations, shown on a terminal or in a notebook only."""
 
 from __future__ import annotations
 
@@ -9,65 +9,93 @@ from types import TracebackType
 from typing import TypeVar
 
 Item = TypeVar("Item")
-_WIDTH = 30
-# The bar is drawn anew so often at most.
-_PAUSE_SECONDS = 0.25
+_BAR_WIDTH = 30
+_UPDATE_SECONDS = 0.25
 
 
 class Progress:
-    """Counts what is done, and shows on the standard error how much that is; a context manager, which ends the bar.
+    """A context manager that counts completed items and shows a bar on the standard error stream.
+
+    A bar redraws its line with carriage returns, so nothing is written to a file or a pipe.
 
     Args:
-        what: what is being done, in words.
-        total: how many there are in all.
-        shown: whether anything is written.
-        patience: seconds before the bar appears: what is done sooner shows none.
+        description: what is being done, for example "Reading images".
+        total: int >= 0, or None if unknown.
+        enabled: whether a bar may be shown. Defaults to True.
+        delay: seconds before the bar appears, so that a short operation shows none. Defaults to 2.
+        unit: the name of the unit, for example "MB". Defaults to "".
+        scale: number of items per unit, for example 1e6 bytes per MB. Defaults to 1.
 
-    >>> with Progress("Working", 10, shown=False) as progress:
+    >>> with Progress("Reading images", 10, enabled=False) as progress:
     ...     progress.advance(4)
-    ...     progress.done
+    ...     progress.completed
     4
     """
 
-    def __init__(self, what: str, total: int, *, shown: bool = True, delay: float = 2.0) -> None:
-        self.done = 0
-        self._what, self._total, self._shown, self._patience = what, total, shown, delay
-        self._started, self._drawn = time.monotonic(), -_PAUSE_SECONDS
+    def __init__(
+        self,
+        description: str,
+        total: int | None,
+        *,
+        enabled: bool = True,
+        delay: float = 2.0,
+        unit: str = "",
+        scale: float = 1,
+    ) -> None:
+        self.completed = 0
+        self._description, self._total, self._delay, self._unit, self._scale = description, total, delay, unit, scale
+        self._enabled = enabled and _is_interactive()
+        self._started, self._updated = time.monotonic(), -_UPDATE_SECONDS
         self._visible = False
 
     @property
     def rate(self) -> float:
-        """How many a second, so far."""
-        return self.done / max(time.monotonic() - self._started, 1e-6)
+        """Completed items per second."""
+        return self.completed / max(time.monotonic() - self._started, 1e-6)
 
     def advance(self, count: int = 1) -> None:
-        """Count `count` more as done."""
-        self.done += count
+        """Add `count` completed items."""
+        self.completed += count
         now = time.monotonic()
-        if self._shown and now - self._started > self._patience and now - self._drawn > _PAUSE_SECONDS:
-            self._drawn, self._visible = now, True
-            self._draw(f", {(self._total - self.done) / self.rate:.0f} s left ")
+        if self._enabled and now - self._started > self._delay and now - self._updated > _UPDATE_SECONDS:
+            self._updated, self._visible = now, True
+            remaining = "" if self._total is None else f", {(self._total - self.completed) / self.rate:.0f} s left"
+            self._show(f"{remaining} ")
 
-    def _draw(self, end: str) -> None:
-        bar = "=" * (_WIDTH * self.done // max(self._total, 1))
-        line = f"\r{self._what}: [{bar:{_WIDTH}}] {self.done:,} of {self._total:,}{end}"
+    def _show(self, end: str) -> None:
+        bar, of_total = "", ""
+        if self._total is not None:
+            bar = f"[{'=' * (_BAR_WIDTH * self.completed // max(self._total, 1)):{_BAR_WIDTH}}] "
+            of_total = f" of {self._format(self._total)}"
+        unit = f" {self._unit}" if self._unit else ""
+        line = f"\r{self._description}: {bar}{self._format(self.completed)}{of_total}{unit}{end}"
         print(line, end="", file=sys.stderr, flush=True)
+
+    def _format(self, count: int) -> str:
+        return f"{count:,}" if self._scale == 1 else f"{count / self._scale:,.1f}"
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None) -> None:
         if self._visible:
-            self._draw(f"{' ' * 16}\n")
+            # The spaces erase the remaining time.
+            self._show(f"{' ' * 16}\n")
 
 
-def track(items: Iterable[Item], total: int, what: str, *, shown: bool = True, delay: float = 2.0) -> Iterator[Item]:
-    """Yield `items`, and after `patience` seconds show how many of `total` are done; see `Progress`.
+def track(
+    items: Iterable[Item], total: int, description: str, *, enabled: bool = True, delay: float = 2.0
+) -> Iterator[Item]:
+    """Yield `items` and show how many of `total` were taken; arguments as for `Progress`.
 
     >>> list(track([1, 2], 2, "Counting"))
     [1, 2]
     """
-    with Progress(what, total, shown=shown, delay=delay) as progress:
+    with Progress(description, total, enabled=enabled, delay=delay) as progress:
         for item in items:
             progress.advance()
             yield item
+
+
+def _is_interactive() -> bool:
+    return sys.stderr is not None and (sys.stderr.isatty() or "ipykernel" in sys.modules)
