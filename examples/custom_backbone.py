@@ -1,9 +1,9 @@
-"""Backbones of one's own: one with weights that it brings along, and a small one from scratch.
+"""Register custom backbones: one with pretrained weights, and a small one that is trained from scratch.
 
-    python examples/custom_backbone.py --data my_photos/     # one folder a class; a drawn sample without it
+    python examples/custom_backbone.py --data my_images/     # one subfolder per class; default: synthetic images
 
-The first is EfficientNetLite0, whose architecture is Keras layers and whose ImageNet weights come with the extra
-`offline`; it is registered here under a name of one's own, as any function that builds a keras.Model can be.
+The first is EfficientNetLite0 without its last blocks; its ImageNet weights come with the extra `offline`. Any function
+that returns a keras.Model can be registered in this way.
 """
 
 from __future__ import annotations
@@ -12,57 +12,64 @@ import argparse
 import os
 import tempfile
 
+# TensorFlow reads this variable at import: print errors only.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 
 import transferkit as tk
-from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0, load_efficientnet_lite0
 
 
-def lite(input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
-    """Build EfficientNet-Lite0, with its own weights unless `weights` is None."""
-    model = build_efficientnet_lite0(input_shape)
-    if weights is not None:
-        load_efficientnet_lite0(model)
-    return model
+def build_pretrained(input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
+    """Return EfficientNetLite0 up to block 14, with its ImageNet weights unless `weights` is None."""
+    network = tk.BackboneFactory.create("EfficientNetLite0", input_shape=input_shape, weights=weights).model
+    return keras.Model(network.input, network.get_layer("block_14_add").output, name="pretrained")
 
 
-def small(input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
-    """Build four convolutions, to be trained from scratch."""
+def build_small(input_shape: tuple[int, int, int], weights: str | None) -> keras.Model:
+    """Return four convolution layers with random weights."""
     images = x = keras.Input(input_shape)
-    for number, channels in enumerate((16, 32, 64, 128)):
-        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", use_bias=False, name=f"conv_{number}")(x)
-        x = keras.layers.BatchNormalization(momentum=0.9, name=f"norm_{number}")(x)
-        x = keras.layers.ReLU(name=f"relu_{number}")(x)
+    for index, channels in enumerate((16, 32, 64, 128)):
+        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", use_bias=False, name=f"conv_{index}")(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, name=f"norm_{index}")(x)
+        x = keras.layers.ReLU(name=f"relu_{index}")(x)
     return keras.Model(images, x, name="small")
 
 
+def train(backbone: object, data: object, *, learning_rate: float, epochs: int) -> object:
+    """Train a classifier on the backbone and return its report on the validation images."""
+    model = tk.build_classifier(backbone, tk.ClassifierHead(data.num_classes))
+    trainer = tk.Trainer(model, learning_rate=learning_rate)
+    trainer.fit(data, epochs=epochs)
+    return trainer.evaluate(data.validation)
+
+
 def main() -> None:
-    """Train a classifier on each and compare them."""
+    """Train a classifier on each backbone and print the reports."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", help="a folder with one folder a class")
-    parser.add_argument("--image-size", type=int, default=96)
+    parser.add_argument("--data", help="folder of images with one subfolder per class, or train/ and validation/")
+    parser.add_argument("--image-size", type=int, default=96, help="side in pixels (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=5)
     options = parser.parse_args()
-    folder = options.data or tk.datasets.synthetic_cats_and_dogs(os.path.join(tempfile.mkdtemp(), "drawn"))
-    data = tk.DatasetBuilder(folder, image_size=options.image_size).build()
+    folder = options.data or tk.datasets.synthetic_cats_and_dogs(os.path.join(tempfile.mkdtemp(), "synthetic_images"))
+    validation = None if os.path.isdir(os.path.join(folder, "validation")) else 0.2
+    data = tk.DatasetBuilder(folder, validation=validation, image_size=options.image_size).build()
     print(data.report)
     shape = (options.image_size, options.image_size, 3)
 
-    tk.BackboneFactory.register("my-lite", lite, preprocessing=keras.layers.Rescaling(1 / 128, offset=-127 / 128))
-    pretrained = tk.BackboneFactory.create("my-lite", input_shape=shape)
-    trainer = tk.Trainer(tk.build_classifier(pretrained, tk.ClassifierHead(data.num_classes)), learning_rate=1e-3)
-    trainer.fit(data, epochs=options.epochs)
-    print("Pretrained, frozen:", trainer.evaluate(data.validation), sep="\n")
+    # The preprocessing of EfficientNetLite0 is (x - 127) / 128.
+    rescaling = keras.layers.Rescaling(1 / 128, offset=-127 / 128)
+    tk.BackboneFactory.register("my-pretrained", build_pretrained, preprocessing=rescaling)
+    pretrained = tk.BackboneFactory.create("my-pretrained", input_shape=shape)
+    report = train(pretrained, data, learning_rate=1e-3, epochs=options.epochs)
+    print("Pretrained and frozen:", report, sep="\n")
 
-    tk.BackboneFactory.register("my-small", small, preprocessing=keras.layers.Rescaling(1 / 255))
-    scratch = tk.BackboneFactory.create("my-small", input_shape=shape)
-    # From scratch everything is trained, the statistics of batch normalisation included.
-    scratch.unfreeze(batch_norm=True)
-    trainer = tk.Trainer(tk.build_classifier(scratch, tk.ClassifierHead(data.num_classes)), learning_rate=3e-3)
-    trainer.fit(data, epochs=options.epochs)
-    print("From scratch:", trainer.evaluate(data.validation), sep="\n")
+    tk.BackboneFactory.register("my-small", build_small, preprocessing=keras.layers.Rescaling(1 / 255))
+    small = tk.BackboneFactory.create("my-small", input_shape=shape, weights=None)
+    # Training from scratch includes the statistics of batch normalization.
+    small.unfreeze(batch_norm=True)
+    report = train(small, data, learning_rate=3e-3, epochs=options.epochs)
+    print("Trained from scratch:", report, sep="\n")
 
 
 if __name__ == "__main__":
