@@ -1,4 +1,4 @@
-"""The trainable end of a classifier: pooling, dropout and a dense layer that gives logits."""
+"""The classification head: pooling, hidden layers, dropout and a dense layer of logits."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from typing import Any
 import keras
 
 from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
-from transferkit.backbones.pooling import global_pooling
 
 POOLINGS = ("avg", "max", "flatten")
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierHead:
-    """A checked description of a classification head; calling it on features builds the layers.
+    """A validated description of a classification head; calling it on features creates the layers.
 
-    The head gives logits, never probabilities: two classes mean one logit, whose threshold is 0.0; more classes
-    mean one logit each; with `multi_label` every class has an independent logit.
+    The head outputs logits, not probabilities: one logit with threshold 0.0 for two classes, else one logit per class.
+    With `multi_label`, each class has an independent logit.
 
     Args:
-        num_classes: number of classes, at least 2 (at least 1 with `multi_label`).
-        pooling: how a feature map (height, width, channels), or a row of tokens (tokens, channels), becomes a vector:
-            "avg" (global average), "max" or "flatten". Features that are vectors already are left as they are.
-        dropout: share of the features dropped while training, in [0, 1).
-        hidden: widths of dense layers with ReLU before the logits.
-        l2: weight decay on the kernels, of at least 0, added to the loss.
-        multi_label: whether an image can have any number of the classes.
-        seed: integer of at least 0 for the dropout and the first weights of hidden layers; the logits start from zero.
+        num_classes: int >= 2, or >= 1 with `multi_label`. Number of classes.
+        pooling: "avg", "max" (global pooling) or "flatten": how a feature map (height, width, channels), or tokens
+            (tokens, channels), become a vector. Vectors are left unchanged. Defaults to "avg".
+        dropout: float in [0, 1). Fraction of the features dropped in training. Defaults to 0.2.
+        hidden: sequence of ints >= 1. Units of ReLU layers before the logits. Defaults to (), none.
+        l2: float >= 0. L2 regularization factor of the kernels, added to the loss. Defaults to 0.
+        multi_label: bool. Whether an image can have any number of labels. Defaults to False.
+        seed: int >= 0. Seed of dropout and of the initial weights of hidden layers. Defaults to 0.
 
     Raises:
-        ValueError: when an argument is out of its range.
+        ValueError: if an argument is out of its range.
 
     Example:
 
@@ -55,12 +54,8 @@ class ClassifierHead:
         if self.multi_label:
             check_int("num_classes", self.num_classes)
         else:
-            check_int(
-                "num_classes",
-                self.num_classes,
-                minimum=2,
-                hint="A classifier tells at least two classes apart; for one yes-or-no label use two classes.",
-            )
+            hint = "A classifier needs at least two classes. For one yes-or-no label, use two classes."
+            check_int("num_classes", self.num_classes, minimum=2, hint=hint)
         check_choice("pooling", self.pooling, POOLINGS)
         check_fraction("dropout", self.dropout, below_one=True)
         for units in self.hidden:
@@ -70,42 +65,34 @@ class ClassifierHead:
 
     @property
     def units(self) -> int:
-        """Number of logits: 1 for two classes, else one for each class."""
+        """Number of logits: 1 for two classes, else one per class."""
         return 1 if self.num_classes == 2 and not self.multi_label else self.num_classes
 
     def layers(self, rank: int = 4) -> list[keras.layers.Layer]:
-        """Return new Keras layers in order, for features of `rank` dimensions (the batch counted)."""
+        """Return new Keras layers, in order.
+
+        Args:
+            rank: int in [2, 4]. Number of dimensions of the features, the batch included. Defaults to 4.
+
+        Raises:
+            ValueError: if `rank` is larger than 4.
+        """
         regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
-        layers = [*self._pooling_layers(rank)]
-        for index, units in enumerate(self.hidden):
-            name = f"hidden_{index + 1}"
-            initializer = keras.initializers.HeNormal(seed=self.seed + index + 1)
-            layers.append(
-                keras.layers.Dense(
-                    units,
-                    activation="relu",
-                    kernel_initializer=initializer,
-                    kernel_regularizer=regularizer,
-                    name=name,
-                )
-            )
+        layers = self._pooling_layers(rank)
+        for index, units in enumerate(self.hidden, 1):
+            initializer = keras.initializers.HeNormal(seed=self.seed + index)
+            options = {"kernel_initializer": initializer, "kernel_regularizer": regularizer}
+            layers.append(keras.layers.Dense(units, activation="relu", name=f"hidden_{index}", **options))
         if self.dropout:
             layers.append(keras.layers.Dropout(self.dropout, seed=self.seed, name="dropout"))
-        # From zero, every class is as probable as the others at first, whatever the seed, and no step is spent on
-        # unlearning random guesses. Logits stay float32 under mixed precision: half of it is too coarse for a loss.
-        layers.append(
-            keras.layers.Dense(
-                self.units,
-                kernel_initializer="zeros",
-                kernel_regularizer=regularizer,
-                dtype="float32",
-                name="logits",
-            )
-        )
+        # Zero weights make all classes equally probable at the start, for every seed. Logits stay float32 under mixed
+        # precision, because 16 bits are too coarse for the loss.
+        options = {"kernel_initializer": "zeros", "kernel_regularizer": regularizer, "dtype": "float32"}
+        layers.append(keras.layers.Dense(self.units, name="logits", **options))
         return layers
 
     def __call__(self, features: Any) -> Any:
-        """Apply new layers to `features` (batch, height, width, channels) or (batch, channels); return the logits."""
+        """Return the logits (batch, units) of features (batch, channels), (batch, tokens, channels) or feature maps."""
         for layer in self.layers(len(features.shape)):
             features = layer(features)
         return features
@@ -113,7 +100,7 @@ class ClassifierHead:
     def _pooling_layers(self, rank: int) -> list[keras.layers.Layer]:
         if rank <= 2:
             return []
-        if rank not in (3, 4):
+        if rank > 4:
             raise ValueError(
                 "Features must be (batch, channels), (batch, tokens, channels) or (batch, height, width, channels). "
                 f"Received: rank {rank}. Pool or reshape them at the end of the backbone."
@@ -121,3 +108,9 @@ class ClassifierHead:
         if self.pooling == "flatten":
             return [keras.layers.Flatten(name="pooling")]
         return [global_pooling(self.pooling, rank, name="pooling")]
+
+
+def global_pooling(pooling: str, rank: int, **options: Any) -> keras.layers.Layer:
+    """Return the layer that pools feature maps (rank 4) or tokens (rank 3) to vectors; `pooling` is "avg" or "max"."""
+    kind = {"avg": "Average", "max": "Max"}[pooling]
+    return getattr(keras.layers, f"Global{kind}Pooling{rank - 2}D")(**options)

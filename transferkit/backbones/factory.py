@@ -1,41 +1,42 @@
-"""Backbones by name: every model of keras.applications, EfficientNetLite0, and the user's own."""
+"""Backbones by name: the models of keras.applications, EfficientNetLite0 and registered ones."""
 
 from __future__ import annotations
 
-import dataclasses
-import re
+import inspect
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 
 from transferkit._utils.checks import check_int, did_you_mean
-from transferkit.backbones.applications import build_application, list_applications
+from transferkit.backbones import registry
+from transferkit.backbones.applications import application_options, build_application, list_applications
 from transferkit.backbones.backbone import Backbone, get_preprocessing
 from transferkit.backbones.catalogue import Catalogue
 from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0, load_efficientnet_lite0
+from transferkit.backbones.imagenet import imagenet_predictor
+from transferkit.backbones.registry import RegistryEntry, normalize_name
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.backbones.table import ROWS
-from transferkit.backbones.weights import load_weights_file, resolve_weights_file
+from transferkit.backbones.weights import load_weights_file, resolve_weights
+from transferkit.prediction import Predictor
 
-if TYPE_CHECKING:
-    from transferkit.prediction import Predictor
-
-# A model that a newer Keras adds has no row here; its preprocessing is that of its family's module, by this range.
+_LITE = "EfficientNetLite0"
+# For models of a newer Keras, which have no row in the table.
 _UNKNOWN_MIN_SIZE = 32
 
 
-@dataclasses.dataclass(frozen=True)
-class _RegistryEntry:
-    name: str
-    build: Callable[..., keras.Model] | keras.Model
-    preprocessing: Any
-    spec: BackboneSpec | None
+class _Default(str):
+    """A default value, distinguishable from the same value given by the user."""
+
+
+_IMAGENET = _Default("imagenet")
 
 
 class BackboneFactory:
-    """Makes backbones, and lists them. There is nothing to instantiate; call its methods on the class.
+    """Creates, lists and registers backbones. Call the methods on the class; it has no instances.
 
     Example:
 
@@ -46,80 +47,82 @@ class BackboneFactory:
     (None, 3, 3, 1280)
     """
 
-    _registered: ClassVar[dict[str, _RegistryEntry]] = {}
-
     @classmethod
     def create(
         cls,
         name: str | keras.Model,
         *,
         input_shape: tuple[int, int, int] | None = None,
-        weights: Any = "imagenet",
+        weights: Any = _IMAGENET,
         preprocessing: Any = None,
         sha256: str | None = None,
         weights_folder: Any = None,
         **options: Any,
     ) -> Backbone:
-        """Create a backbone: without its top, frozen, with its own preprocessing.
+        """Create a frozen backbone without classification layers, with its preprocessing.
 
         Args:
-            name: as in the catalogue, whatever the case and punctuation; a registered name; or a keras.Model with one
-                image input.
-            input_shape: (height, width, 3) in pixels; by default the size that the model was trained on.
-            weights: "imagenet" (from Keras' cache or downloaded), None (random), the path of a .h5, .weights.h5 or
-                .keras file, or an address together with `sha256`.
-            preprocessing: only for a keras.Model: None, "tf", "torch", "caffe", a Keras layer, or a function of
-                tensors; it is applied to RGB in [0, 255].
-            sha256: of the weights file.
-            weights_folder: where to look for weights given by a file's name; by default $TRANSFERKIT_WEIGHTS.
-            options: as Keras takes them (`alpha=0.35`).
+            name: str, a name of the catalogue (case and punctuation are ignored) or a registered name; or a
+                keras.Model with one image input, which is used unchanged.
+            input_shape: (height, width, 3) in pixels. Defaults to the size the model was trained on.
+            weights: "imagenet" (from Keras' cache, else downloaded), None (random), the path of a .h5, .weights.h5 or
+                .keras file, or a URL together with `sha256`. Defaults to "imagenet".
+            preprocessing: only for a keras.Model: "none", "tf", "torch", "caffe", "lite", a Keras layer, or a function
+                of tensors, applied to RGB images in [0, 255]. Defaults to None, no preprocessing.
+            sha256: str, hexadecimal SHA-256 of the weights file. Defaults to None, not verified.
+            weights_folder: a folder to search for a weights file given by its name. Defaults to the environment
+                variable TRANSFERKIT_WEIGHTS.
+            **options: arguments of the model function, for example `alpha=0.35` for MobileNetV2.
 
         Returns:
             A `Backbone`.
 
         Raises:
-            ValueError: for an unknown name or an input shape that the model cannot take.
-            WeightsError: when the weights cannot be had or do not fit.
+            ValueError: if the name is unknown, the model does not support the input shape, or an argument cannot be
+                honored, for example `preprocessing` for a built-in backbone or `weights` for a keras.Model.
+            WeightsError: if the weights are not available or do not fit the model.
         """
+        files = {"sha256": sha256, "weights_folder": weights_folder}
         if isinstance(name, keras.Model):
-            return _from_model(name, input_shape, preprocessing, options)
-        found = cls._registered.get(_normalize_name(name))
-        if found is not None:
-            return _from_registry(found, input_shape, weights, options)
+            _reject({"weights": weights, **files, **options}, "a keras.Model", "The model is used unchanged.")
+            return Backbone(name.name, _validated_model(name, input_shape), get_preprocessing(preprocessing))
+        entry = registry.lookup(name)
+        if entry is not None:
+            _reject({"preprocessing": preprocessing, **files}, _title(entry), "Configure it in the registered model.")
+            return _from_registry(entry, input_shape, weights, options)
         spec = cls.spec(name)
+        hint = f"It has its own preprocessing, {spec.preprocessing!r}."
+        _reject({"preprocessing": preprocessing}, f"the built-in backbone {spec.name!r}", hint)
         shape = _checked_shape(input_shape, spec)
-        if spec.name == "EfficientNetLite0":
-            network = _build_lite(shape, weights, sha256, weights_folder, include_top=False, **options)
-        else:
-            network = build_application(spec.name, shape, weights, sha256=sha256, folder=weights_folder, **options)
-        return Backbone(spec.name, network, get_preprocessing(spec.preprocessing), spec=spec)
+        _check_options(options, _built_in_options(spec), spec.name)
+        model = _build(spec, shape, resolve_weights(weights, sha256=sha256, folder=weights_folder), False, options)
+        return Backbone(spec.name, model, get_preprocessing(spec.preprocessing), spec=spec)
 
     @classmethod
     def classifier(
         cls, name: str, *, weights: Any = "imagenet", sha256: str | None = None, **options: Any
     ) -> Predictor:
-        """Return a pretrained model as it is, a `Predictor` over the 1000 ImageNet classes.
+        """Return an original pretrained model as a `Predictor` over the 1000 ImageNet classes.
 
         Args:
-            name: as in the catalogue.
-            weights: as in `create`; a file must hold the weights with the top.
-            sha256: of the weights file.
-            options: as Keras takes them.
+            name: str, a name of the catalogue.
+            weights: as in `create`; a file must contain the weights with the top. Defaults to "imagenet".
+            sha256: str, hexadecimal SHA-256 of the weights file. Defaults to None, not verified.
+            **options: arguments of the model function.
+
+        Raises:
+            ValueError: if the name is unknown, or an argument cannot be honored.
+            WeightsError: if the weights are not available or do not fit the model.
 
         Example:
 
         >>> BackboneFactory.classifier("MobileNetV2").predict("cat.jpg").top(3)  # doctest: +SKIP
         [('tabby', 0.61), ('tiger_cat', 0.24), ('Egyptian_cat', 0.09)]
         """
-        from transferkit.backbones.imagenet import imagenet_predictor
-
         spec = cls.spec(name)
+        _check_options(options, _built_in_options(spec, include_top=True), spec.name)
         shape = (spec.default_size, spec.default_size, 3)
-        if spec.name == "EfficientNetLite0":
-            network = _build_lite(shape, weights, sha256, None, include_top=True, **options)
-        else:
-            network = build_application(spec.name, shape, weights, include_top=True, sha256=sha256, **options)
-        return imagenet_predictor(network, spec)
+        return imagenet_predictor(_build(spec, shape, resolve_weights(weights, sha256=sha256), True, options), spec)
 
     @classmethod
     def register(
@@ -130,56 +133,92 @@ class BackboneFactory:
         preprocessing: Any = None,
         spec: BackboneSpec | None = None,
     ) -> None:
-        """Add a backbone of one's own under a name; a name registered before is replaced.
+        """Register a custom backbone, or replace the one registered under the same name.
 
         Args:
-            name: what `create` will know it by.
-            build: called as build(input_shape=..., weights=..., **options) and giving a keras.Model, weights loaded;
-                or such a model.
-            preprocessing: as in `create`.
-            spec: a row for the catalogue, or None.
+            name: str, the name for `create`.
+            build: a function called as `build(input_shape=..., weights=..., **options)` that returns a keras.Model
+                with its weights; or a keras.Model.
+            preprocessing: as in `create`. Defaults to None, no preprocessing.
+            spec: a `BackboneSpec`, the row of the catalogue. Defaults to None, no row.
 
         Raises:
-            ValueError: when the name is that of a built-in backbone.
+            TypeError: if `build` is not callable.
+            ValueError: if a built-in backbone has the name.
+
+        Example:
+
+        >>> BackboneFactory.register("small", lambda input_shape, weights: keras.Sequential(
+        ...     [keras.Input(input_shape), keras.layers.Conv2D(8, 3)]), preprocessing="tf")
+        >>> BackboneFactory.create("small", input_shape=(32, 32, 3)).model.output_shape
+        (None, 30, 30, 8)
+        >>> BackboneFactory.unregister("small")
         """
         if not callable(build):
             raise TypeError(f"`build` must be a function, class or keras.Model. Received: {type(build).__name__}.")
-        if _normalize_name(name) in {_normalize_name(row.name) for row in ROWS}:
+        if normalize_name(name) in _built_in_names():
             raise ValueError(f"`name` must not be that of a built-in backbone. Received: {name!r}. Choose another.")
-        cls._registered[_normalize_name(name)] = _RegistryEntry(name, build, get_preprocessing(preprocessing), spec)
+        registry.register(RegistryEntry(name, build, get_preprocessing(preprocessing), spec))
+
+    @classmethod
+    def unregister(cls, name: str) -> None:
+        """Remove a registered backbone.
+
+        Args:
+            name: str, as given to `register`; case and punctuation are ignored.
+
+        Raises:
+            ValueError: if there is no registered backbone of that name.
+        """
+        registry.unregister(name)
 
     @classmethod
     def catalogue(cls) -> Catalogue:
-        """Return the table of all backbones, the registered ones with a row included, sorted by name."""
-        own = [entry.spec for entry in cls._registered.values() if entry.spec is not None]
-        return Catalogue([*ROWS, *own]).sorted("name")
+        """Return the rows of all built-in backbones, and of registered ones with a `spec`, sorted by name."""
+        registered = [entry.spec for entry in registry.registered_entries() if entry.spec is not None]
+        return Catalogue([*ROWS, *registered]).sorted("name")
 
     @classmethod
     def spec(cls, name: str) -> BackboneSpec:
-        """Return the catalogue's row of a built-in backbone, found whatever the case and punctuation.
+        """Return the catalogue row of a built-in backbone.
+
+        Args:
+            name: str; case and punctuation are ignored.
 
         Raises:
-            ValueError: for an unknown name; it names the nearest.
+            ValueError: if the name is unknown; the message suggests the closest names.
         """
-        rows = {_normalize_name(row.name): row for row in ROWS}
-        known = {
-            **{_normalize_name(key): key for key in list_applications()},
-            **{key: row.name for key, row in rows.items()},
-        }
-        folded = _normalize_name(name)
-        if folded in rows:
-            return rows[folded]
-        if folded in known:
-            return _infer_spec(known[folded])
-        names = sorted([*known.values(), *(entry.name for entry in cls._registered.values())])
-        raise ValueError(
-            f"`name` must be a backbone of the catalogue or a registered one. Received: {name!r}. "
-            f"{did_you_mean(name, names) or 'BackboneFactory.catalogue() lists them.'}"
-        )
+        names = _built_in_names()
+        found = names.get(normalize_name(name))
+        if found is None:
+            known = sorted([*names.values(), *(entry.name for entry in registry.registered_entries())])
+            raise ValueError(
+                f"`name` must be a backbone of the catalogue or a registered one. Received: {name!r}. "
+                f"{did_you_mean(name, known) or 'BackboneFactory.catalogue() lists them.'}"
+            )
+        return next((row for row in ROWS if row.name == found), None) or _infer_spec(found)
 
 
-def _normalize_name(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).casefold())
+def _built_in_names() -> dict[str, str]:
+    return {normalize_name(name): name for name in [*list_applications(), *(row.name for row in ROWS)]}
+
+
+def _built_in_options(spec: BackboneSpec, *, include_top: bool = False) -> list[str]:
+    return [] if spec.name == _LITE else application_options(spec.name, include_top=include_top)
+
+
+def _reject(arguments: Mapping[str, Any], subject: str, hint: str) -> None:
+    """Raise a ValueError if one of `arguments` is not its default."""
+    for name, value in arguments.items():
+        if value is not (_IMAGENET if name == "weights" else None):
+            raise ValueError(f"`{name}` is not supported for {subject}. Received: {value!r}. {hint}")
+
+
+def _check_options(options: Mapping[str, Any], accepted: Sequence[str], subject: str) -> None:
+    for name in options:
+        if name not in accepted:
+            hint = did_you_mean(name, accepted) or f"Supported: {', '.join(accepted) or 'no options'}."
+            raise ValueError(f"`{name}` is not supported for {subject}. Received: {options[name]!r}. {hint}")
 
 
 def _checked_shape(shape: Any, spec: BackboneSpec) -> tuple[int, int, int]:
@@ -187,40 +226,53 @@ def _checked_shape(shape: Any, spec: BackboneSpec) -> tuple[int, int, int]:
         return spec.default_size, spec.default_size, 3
     if not isinstance(shape, (tuple, list)) or len(shape) != 3 or shape[-1] != 3:
         raise ValueError(
-            f"`input_shape` must be (height, width, 3): the images are RGB. Received: {shape!r}. Give "
-            f"({spec.default_size}, {spec.default_size}, 3), for instance."
+            f"`input_shape` must be (height, width, 3): the images are RGB. Received: {shape!r}. Pass "
+            f"({spec.default_size}, {spec.default_size}, 3), for example."
         )
-    hint = f"{spec.name} takes images of at least {spec.min_size} x {spec.min_size}."
+    hint = f"{spec.name} requires images of at least {spec.min_size} x {spec.min_size}."
     height, width = (check_int("input_shape", side, minimum=spec.min_size, hint=hint) for side in shape[:2])
     return height, width, 3
 
 
-def _build_lite(
-    shape: tuple[int, int, int], weights: Any, sha256: str | None, folder: Any, *, include_top: bool
+def _build(
+    spec: BackboneSpec,
+    shape: tuple[int, int, int],
+    weights: Path | str | None,
+    include_top: bool,
+    options: dict[str, Any],
 ) -> keras.Model:
+    if spec.name == _LITE:
+        return _build_lite(shape, weights, include_top=include_top)
+    return build_application(spec.name, shape, weights, include_top=include_top, **options)
+
+
+def _build_lite(shape: tuple[int, int, int], weights: Path | str | None, *, include_top: bool) -> keras.Model:
     model = build_efficientnet_lite0(shape, include_top=include_top)
     if weights == "imagenet":
         load_efficientnet_lite0(model)
-    elif weights is not None:
-        path = resolve_weights_file(weights, sha256=sha256, folder=folder)
-        if path.suffix == ".pth":
-            load_efficientnet_lite0(model, path)
-        else:
-            load_weights_file(model, path)
+    elif isinstance(weights, Path) and weights.suffix == ".pth":
+        load_efficientnet_lite0(model, weights)
+    elif isinstance(weights, Path):
+        load_weights_file(model, weights)
     return model
 
 
-def _from_model(model: keras.Model, input_shape: Any, preprocessing: Any, options: dict[str, Any]) -> Backbone:
-    if options:
-        raise ValueError(f"A keras.Model must come as it is, without options. Received: {sorted(options)}.")
-    return Backbone(model.name, _validated_model(model, input_shape), get_preprocessing(preprocessing))
+def _title(entry: RegistryEntry) -> str:
+    return f"the registered backbone {entry.name!r}"
 
 
-def _from_registry(entry: _RegistryEntry, input_shape: Any, weights: Any, options: dict[str, Any]) -> Backbone:
+def _from_registry(entry: RegistryEntry, input_shape: Any, weights: Any, options: dict[str, Any]) -> Backbone:
     model = entry.build
-    if not isinstance(model, keras.Model):
-        size = entry.spec.default_size if entry.spec is not None else 224
-        model = entry.build(input_shape=input_shape or (size, size, 3), weights=weights, **options)
+    if isinstance(model, keras.Model):
+        _reject({"weights": weights, **options}, _title(entry), "The model is used unchanged.")
+    else:
+        parameters = inspect.signature(model).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            accepted = [name for name in parameters if name not in ("input_shape", "weights")]
+            _check_options(options, accepted, _title(entry))
+        size = 224 if entry.spec is None else entry.spec.default_size
+        weights = "imagenet" if weights is _IMAGENET else weights
+        model = model(input_shape=input_shape or (size, size, 3), weights=weights, **options)
     return Backbone(entry.name, _validated_model(model, input_shape), entry.preprocessing, spec=entry.spec)
 
 
@@ -228,16 +280,14 @@ def _validated_model(model: Any, input_shape: Any) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise TypeError(f"A backbone must be a keras.Model. Received: {type(model).__name__}.")
     shape = tuple(input_shape) if input_shape is not None else _infer_input_shape(model)
-    if (
-        not isinstance(model, keras.Sequential)
-        and type(model).call is not keras.Model.call
-        and not _is_functional(model)
-    ):
-        # A subclassed model gets an input here, so that its layers' shapes are known and it can be composed.
+    if not getattr(model, "inputs", None):
+        # A subclassed model, or one that is not built yet: an input defines the shapes of its layers.
         images = keras.Input(shape)
         return keras.Model(images, model(images), name=model.name)
     if tuple(model.input_shape[1:]) != shape:
-        raise ValueError(f"`input_shape` must be that of the model, {model.input_shape[1:]}. Received: {shape}.")
+        raise ValueError(
+            f"`input_shape` must be that of the model, {model.input_shape[1:]}. Received: {shape}. Omit the argument."
+        )
     return model
 
 
@@ -249,39 +299,32 @@ def _infer_input_shape(model: keras.Model) -> tuple[int, ...]:
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:
         raise ValueError(
             f"A backbone must have one input of shape (height, width, 3). Received: {shape}. "
-            "Give input_shape=(height, width, 3) for a model that is not built yet."
+            "Pass input_shape=(height, width, 3) for a model that is not built yet."
         )
     return shape[1:]
 
 
-def _is_functional(model: keras.Model) -> bool:
-    return bool(getattr(model, "inputs", None))
-
-
 def _infer_spec(name: str) -> BackboneSpec:
-    """Return a row for a model that this version of Keras has and the table has not, as far as it can be told."""
+    """Return the row of a model that is newer than the table, as far as Keras defines it."""
     build = getattr(keras.applications, name)
     module = sys.modules[build.__module__]
     black, white = (
         float(module.preprocess_input([[[[value] * 3]]], "channels_last")[0][0][0][0]) for value in (0.0, 255.0)
     )
     mode = {(-1.0, 1.0): "tf", (0.0, 255.0): "none"}.get((round(black, 3), round(white, 3)))
-    if mode is None:
-        mode = "caffe" if white > 2.7 else "torch"
-    features = build(weights=None, include_top=False, input_shape=(224, 224, 3)).output_shape[-1]
     return BackboneSpec(
-        name,
-        name,
-        0,
-        features,
-        None,
-        None,
-        None,
-        None,
-        224,
-        _UNKNOWN_MIN_SIZE,
-        mode,
-        "see Keras",
-        "",
-        "keras.applications",
+        name=name,
+        family=name,
+        parameters=0,
+        features=build(weights=None, include_top=False, input_shape=(224, 224, 3)).output_shape[-1],
+        depth=None,
+        top1=None,
+        top5=None,
+        size_mb=None,
+        default_size=224,
+        min_size=_UNKNOWN_MIN_SIZE,
+        preprocessing=mode or ("caffe" if white > 2.7 else "torch"),
+        license="see Keras",
+        paper="",
+        source="keras.applications",
     )

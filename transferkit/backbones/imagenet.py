@@ -1,4 +1,4 @@
-"""The 1000 ImageNet classes, and pretrained models as they are."""
+"""The 1000 ImageNet classes, and pretrained ImageNet classifiers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import keras
 
 from transferkit.backbones.backbone import get_preprocessing
 from transferkit.backbones.spec import BackboneSpec
-from transferkit.images.loading import ImageSpec
+from transferkit.images.spec import ImageSpec
 from transferkit.prediction import Predictor
 
-# How each family's published accuracy was measured: the middle 0.875 of the shorter side, bicubic.
+# The published accuracies were measured on a central crop of 0.875 of the shorter side, resized bicubically.
 # https://github.com/tensorflow/tpu/blob/master/models/official/efficientnet/preprocessing.py
 _CROP_FRACTION = 0.875
 
 
 @functools.lru_cache(maxsize=1)
 def imagenet_classes() -> tuple[str, ...]:
-    """Return the names of the 1000 classes of ImageNet 2012, in the order of the outputs; no two are alike.
+    """Return the 1000 unique class names of ImageNet 2012, in the order of the outputs.
 
-    Two words, crane and maillot, name two classes each; the second of each carries its WordNet id.
+    "crane" and "maillot" name two classes each; the WordNet id is appended to the second.
 
     >>> imagenet_classes()[281]
     'tabby'
@@ -36,15 +36,11 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(names)
 
 
-def imagenet_predictor(network: keras.Model, spec: BackboneSpec) -> Predictor:
-    """Return a `Predictor` of a network with its ImageNet top, its preprocessing put in front.
-
-    Args:
-        network: keras.Model from images in the family's range to 1000 logits.
-        spec: its row of the catalogue.
-    """
+def imagenet_predictor(model: keras.Model, spec: BackboneSpec) -> Predictor:
+    """Return a `Predictor` of a keras.Model from preprocessed images to 1000 logits, with its preprocessing."""
     size = (spec.default_size, spec.default_size)
     images = keras.Input((*size, 3), name="image")
-    model = keras.Model(images, network(get_preprocessing(spec.preprocessing)(images)), name=f"{network.name}_imagenet")
-    pixels = ImageSpec(size, resize="crop", crop_fraction=_CROP_FRACTION, interpolation="bicubic", antialias=True)
-    return Predictor(model, imagenet_classes(), pixels, activation="softmax")
+    logits = model(get_preprocessing(spec.preprocessing)(images))
+    classifier = keras.Model(images, logits, name=f"{model.name}_imagenet")
+    image_spec = ImageSpec(size, resize="crop", crop_fraction=_CROP_FRACTION, interpolation="bicubic", antialias=True)
+    return Predictor(classifier, imagenet_classes(), image_spec, activation="softmax")

@@ -1,4 +1,4 @@
-"""One row of the catalogue: what is known of a backbone."""
+"""One row of the catalogue of backbones."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class BackboneSpec:
-    """A backbone's figures; None where nobody has published one.
+    """Properties of a backbone; None for a value that is not published.
 
     Attributes:
-        name: as Keras spells it.
-        family: what it shares preprocessing, licence and paper with.
-        parameters: numbers in the model with its ImageNet top.
-        features: channels of the feature map, the width of pooled features.
-        depth: layers with weights on the longest way, as the Keras page counts them.
-        top1: accuracy on the ImageNet validation set, in [0, 1].
-        top5: likewise, among the five best.
-        size_mb: of the weights with the top, in megabytes.
-        default_size: side of the images that it was trained on, in pixels.
-        min_size: smallest side that it takes, in pixels.
-        preprocessing: "tf" ([-1, 1]), "caffe" (BGR, means subtracted), "torch" (normalised), "none" ([0, 255]) or
-            "custom".
-        licence: of the published weights.
-        paper: where it was described.
-        source: where the figures come from.
+        name: str, the name in keras.applications.
+        family: str, models with the same preprocessing, license and paper.
+        parameters: int, number of parameters, the ImageNet top included.
+        features: int, channels of the feature map, and so the length of pooled features.
+        depth: int, layers with weights on the longest path, as listed by Keras.
+        top1: float in [0, 1], top-1 accuracy on the ImageNet validation set.
+        top5: float in [0, 1], top-5 accuracy.
+        size_mb: float, size of the weights with the top, in megabytes.
+        default_size: int, side of the training images in pixels.
+        min_size: int, smallest supported side in pixels.
+        preprocessing: "none" ([0, 255]), "tf" ([-1, 1]), "torch" (normalized), "caffe" (BGR, centered) or "lite".
+        license: str, license of the published weights.
+        paper: str, URL.
+        source: str, URL of the published values.
     """
 
     name: str
@@ -44,5 +43,5 @@ class BackboneSpec:
     source: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row as plain values."""
+        """Return the properties as a dict of plain values."""
         return dataclasses.asdict(self)

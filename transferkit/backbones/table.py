@@ -1,4 +1,4 @@
-"""The catalogue's figures: one row a model."""
+"""The rows of the catalogue, one per model."""
 
 from __future__ import annotations
 
