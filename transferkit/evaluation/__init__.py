@@ -1,4 +1,4 @@
-"""Evaluation: what a classifier got right and wrong, as numbers and as pictures."""
+"""Evaluation of classifiers: metrics and plots."""
 
 from transferkit.evaluation.report import Report
 from transferkit.plots import image_grid, learning_curves

@@ -1,41 +1,48 @@
-"""How good a classifier is on held-out images, in numbers; nothing but NumPy is needed."""
+"""Evaluation metrics of a classifier on labeled images."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from transferkit._utils.tables import text_table
+from transferkit.plots import evaluation_figure
 
-_BINS = 10
+_NUM_BINS = 10
+_MAX_REPR, _MAX_NAME = 2000, 40
 
 
 class Report:
-    """What a classifier said of held-out images, against what they are.
+    """Predictions of a classifier on labeled images, with metrics.
 
     Args:
-        labels: int (n,), or 0/1 (n, classes) where an image can have several labels.
-        probabilities: (n, classes), in [0, 1].
-        class_names: the classes, in the order of the columns.
-        loss: mean loss, as training counts it, or None.
-        paths: the images' files, or None.
+        labels: int (n,), or 0/1 (n, classes) for multi-label classification.
+        probabilities: float (n, classes) in [0, 1].
+        class_names: one str per class, in the order of the columns.
+        loss: float, mean loss of the images. Defaults to None.
+        paths: one str per image. Defaults to None.
 
     Attributes:
-        labels, probabilities, class_names, loss, paths: as given.
-        predictions: int (n,), the most probable class; or 0/1 (n, classes) from 0.5 up.
+        labels, probabilities, class_names, loss, paths: the arguments.
+        predictions: int (n,), the most probable class; or 0/1 (n, classes), 1 for a probability of at least 0.5.
 
     Raises:
-        ValueError: when the shapes do not fit.
+        ValueError: if the shapes do not match.
 
     Example:
 
     >>> report = Report([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], class_names=["cat", "dog"])
     >>> report.confusion_matrix.tolist()
     [[1, 0], [1, 1]]
+    >>> report
+    3 images: accuracy 0.6667, balanced accuracy 0.7500, ROC AUC 1.0000
+    class  precision  recall      f1  images
+    cat       0.5000  1.0000  0.6667       1
+    dog       1.0000  0.5000  0.6667       2
     """
 
     def __init__(
@@ -61,19 +68,19 @@ class Report:
 
     @property
     def multi_label(self) -> bool:
-        """Whether an image can have several labels."""
+        """Whether an image can have any number of labels."""
         return self.labels.ndim == 2
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers, in [0, 1]; with several labels an image, share of right yes-or-no answers."""
+        """Fraction of correct predictions in [0, 1]; for multi-label classification, of all pairs of image and class."""
         return float(np.mean(self.predictions == self.labels))
 
     @property
     def confusion_matrix(self) -> np.ndarray:
-        """int (classes, classes): how often a class (row) was taken for a class (column).
+        """int (classes, classes), the number of images of each true class (row) and predicted class (column).
 
-        With several labels an image: (classes, 2, 2), for each class the same of "no" and "yes".
+        For multi-label classification (classes, 2, 2), one matrix of "no" and "yes" per class.
         """
         count = len(self.class_names)
         if not self.multi_label:
@@ -83,13 +90,13 @@ class Report:
 
     @property
     def per_class(self) -> dict[str, dict[str, float]]:
-        """Class name to precision, recall and F1 in [0, 1], and support (images of the class).
+        """Dict from class name to "precision", "recall" and "f1" in [0, 1], and "support", the number of images.
 
-        A ratio with nothing below the line counts 0.
+        A ratio with denominator 0 is 0.
         """
-        true_positives, said, support = self._counts()
-        precision, recall = _ratio(true_positives, said), _ratio(true_positives, support)
-        f1 = _ratio(2 * true_positives, said + support)
+        true_positives, predicted, support = self._counts()
+        precision, recall = _ratio(true_positives, predicted), _ratio(true_positives, support)
+        f1 = _ratio(2 * true_positives, predicted + support)
         return {
             name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
             for name, p, r, f, n in zip(self.class_names, precision, recall, f1, support)
@@ -97,15 +104,16 @@ class Report:
 
     @property
     def balanced_accuracy(self) -> float:
-        """Mean recall over the classes that have images, in [0, 1]: each class counts the same."""
+        """Mean recall of the classes that have images, in [0, 1]."""
         true_positives, _, support = self._counts()
         return float(np.mean(_ratio(true_positives, support)[support > 0]))
 
     @property
     def roc_auc(self) -> float:
-        """Area under the ROC curve, in [0, 1]; with more than two classes the mean of one class against the rest.
+        """Area under the ROC curve, in [0, 1]; for more than two classes the mean of one class against the rest.
 
-        NaN where no class has images on both sides. Reference: Fawcett, "An introduction to ROC analysis", 2006.
+        NaN if no class has both positive and negative images. Reference: Fawcett, "An introduction to ROC analysis",
+        2006.
         """
         if self.multi_label:
             columns = [(self.labels[:, c], self.probabilities[:, c]) for c in range(len(self.class_names))]
@@ -113,13 +121,13 @@ class Report:
             columns = [(self.labels, self.probabilities[:, 1])]
         else:
             columns = [(self.labels == c, self.probabilities[:, c]) for c in range(len(self.class_names))]
-        areas = [_auc(np.asarray(truth, bool), scores) for truth, scores in columns]
+        areas = [_auc(np.asarray(positive, bool), scores) for positive, scores in columns]
         known = [area for area in areas if not np.isnan(area)]
         return float(np.mean(known)) if known else float("nan")
 
     @property
     def calibration_error(self) -> float:
-        """How far confidence and accuracy are apart, in [0, 1], over ten bins of confidence weighted by their images.
+        """Expected calibration error, in [0, 1], over ten bins of confidence.
 
         Reference: Guo et al., "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599
         """
@@ -127,30 +135,33 @@ class Report:
             confidence = np.maximum(self.probabilities, 1 - self.probabilities).ravel()
         else:
             confidence = self.probabilities.max(axis=1)
-        true_positives = (self.predictions == self.labels).ravel()
-        bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-        gaps = [
-            abs(true_positives[bins == b].mean() - confidence[bins == b].mean()) * np.mean(bins == b) for b in set(bins)
-        ]
+        correct = (self.predictions == self.labels).ravel()
+        bins = np.minimum((confidence * _NUM_BINS).astype(int), _NUM_BINS - 1)
+        gaps = [abs(correct[bins == b].mean() - confidence[bins == b].mean()) * np.mean(bins == b) for b in set(bins)]
         return float(sum(gaps))
 
     def mistakes(self, count: int | None = None) -> list[dict[str, Any]]:
-        """Return the wrong answers, the most confident first.
+        """Return the wrong predictions, the most confident first.
 
         Args:
-            count: how many at most, or None for all.
+            count: int, the largest number of mistakes. Defaults to None, all.
 
         Returns:
-            Dicts with "index", "path" (or None), "truth", "said" and "probability"; of images with several labels,
-            one dict for each wrong yes or no.
+            Dicts with "index", "path" (or None), "true_label", "predicted_label" and "probability"; for multi-label
+            classification one dict per wrong pair of image and class.
+
+        Example:
+
+        >>> report = Report([0, 1], [[0.9, 0.1], [0.6, 0.4]], class_names=["cat", "dog"])
+        >>> report.mistakes()
+        [{'index': 1, 'path': None, 'true_label': 'dog', 'predicted_label': 'cat', 'probability': 0.6}]
         """
-        wrong = np.argwhere(self.predictions != self.labels)
-        rows = [self._mistake(*place) for place in wrong]
-        rows.sort(key=lambda row: -row["probability"])
-        return rows[:count]
+        mistakes = [self._mistake(*position) for position in np.argwhere(self.predictions != self.labels)]
+        mistakes.sort(key=lambda mistake: -mistake["probability"])
+        return mistakes[:count]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures as plain values, ready for JSON."""
+        """Return the metrics as a dict of plain values, for JSON."""
         auc = self.roc_auc
         return {
             "images": len(self.labels),
@@ -165,33 +176,40 @@ class Report:
         }
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw the confusion matrix and how well confidence is founded.
+        """Plot the confusion matrix and the calibration.
 
         Args:
-            path: where to save the picture, or None.
+            path: where to save the figure. Defaults to None, which saves nothing.
 
         Returns:
             The matplotlib figure.
         """
-        from transferkit.plots import evaluation_figure
-
-        return evaluation_figure(self, path=path)
-
-    def __str__(self) -> str:
-        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        width = max(len("class"), *map(len, self.class_names))
-        lines = [
-            f"{len(self.labels):,} images: accuracy {self.accuracy:.4f}{loss}, balanced accuracy "
-            f"{self.balanced_accuracy:.4f}, ROC AUC {self.roc_auc:.4f}",
-            f"{'class':<{width}}  precision  recall      f1  images",
-        ]
-        for name, row in self.per_class.items():
-            figures = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:6,}"
-            lines.append(f"{name:<{width}}  {figures}")
-        return "\n".join(lines)
+        if self.multi_label:
+            confidence, correct = self.probabilities.ravel(), self.labels.ravel()
+        else:
+            confidence, correct = self.probabilities.max(axis=1), self.predictions == self.labels
+        title = f"{len(self.labels):,} images, accuracy {self.accuracy:.1%}, calibration error "
+        title += f"{self.calibration_error:.3f}"
+        return evaluation_figure(self.confusion_matrix, self.class_names, confidence, correct, title=title, path=path)
 
     def __repr__(self) -> str:
-        return f"Report({len(self.labels)} images, accuracy={self.accuracy:.4f}, loss={self.loss})"
+        """Return the metrics as text of at most 2,000 characters."""
+        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
+        summary = (
+            f"{len(self.labels):,} images: accuracy {self.accuracy:.4f}{loss}, balanced accuracy "
+            f"{self.balanced_accuracy:.4f}, ROC AUC {self.roc_auc:.4f}"
+        )
+        rows = [["class", "precision", "recall", "f1", "images"]]
+        for name, row in self.per_class.items():
+            name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
+            metrics = [f"{row[metric]:.4f}" for metric in ("precision", "recall", "f1")]
+            rows.append([name, *metrics, f"{row['support']:,}"])
+        lines = [summary, *text_table(rows, "<>>>>").splitlines()]
+        ends = np.cumsum([len(line) + 1 for line in lines])
+        if ends[-1] > _MAX_REPR:
+            count = int(np.searchsorted(ends, _MAX_REPR - len("... and 1,000,000 more classes")))
+            lines[count:] = [f"... and {len(lines) - count:,} more classes"]
+        return "\n".join(lines)
 
     def _check(self) -> None:
         shape = (len(self.labels), len(self.class_names))
@@ -202,39 +220,47 @@ class Report:
                 f"{self.probabilities.shape}, labels {self.labels.shape}, {shape[1]} classes."
             )
         if self.paths is not None and len(self.paths) != len(self.labels):
-            raise ValueError(f"`paths` must be one for each image. Received: {len(self.paths)} for {shape[0]} images.")
+            raise ValueError(
+                f"`paths` must contain one path per image. Received: {len(self.paths)} for {shape[0]} images."
+            )
 
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return for each class how many were rightly said, said, and there."""
+        """Return the true positives, the predicted images and the images of each class."""
         matrix = self.confusion_matrix
         if self.multi_label:
             return matrix[:, 1, 1], matrix[:, :, 1].sum(axis=1), matrix[:, 1, :].sum(axis=1)
         return np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
 
     def _mistake(self, index: int, column: int | None = None) -> dict[str, Any]:
-        path = None if self.paths is None else self.paths[index]
         if column is None:
-            said = int(self.predictions[index])
-            truth, answer = self.class_names[int(self.labels[index])], self.class_names[said]
-            return self._row(index, path, truth, answer, self.probabilities[index, said])
-        name, yes = self.class_names[column], bool(self.predictions[index, column])
-        probability = self.probabilities[index, column] if yes else 1 - self.probabilities[index, column]
-        return self._row(index, path, f"{'not ' * yes}{name}", f"{'not ' * (not yes)}{name}", probability)
+            predicted = int(self.predictions[index])
+            labels = self.class_names[int(self.labels[index])], self.class_names[predicted]
+            probability = self.probabilities[index, predicted]
+        else:
+            name, probability = self.class_names[column], self.probabilities[index, column]
+            labels = name, f"not {name}"
+            if self.predictions[index, column]:
+                labels = labels[::-1]
+            else:
+                probability = 1 - probability
+        return {
+            "index": int(index),
+            "path": None if self.paths is None else self.paths[index],
+            "true_label": labels[0],
+            "predicted_label": labels[1],
+            "probability": float(probability),
+        }
 
-    @staticmethod
-    def _row(index: int, path: str | None, truth: str, said: str, probability: float) -> dict[str, Any]:
-        return {"index": int(index), "path": path, "truth": truth, "said": said, "probability": float(probability)}
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    return np.divide(above, below, out=np.zeros(len(above)), where=below > 0)
-
-
-def _auc(truth: np.ndarray, scores: np.ndarray) -> float:
-    positives, negatives = int(truth.sum()), int((~truth).sum())
+def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
+    positives, negatives = int(positive.sum()), int((~positive).sum())
     if not positives or not negatives:
         return float("nan")
-    # The area is the chance that a positive is ranked above a negative; equal scores share their ranks.
+    # The area is the probability that a positive has a higher rank than a negative; equal scores share their mean rank.
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[truth].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
