@@ -1,4 +1,4 @@
-"""Downloads: from a server on the loopback that does everything wrong; nobody ever sees a partial or a wrong file."""
+"""Downloads from a local server that fails in many ways."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import transferkit as tk
+from transferkit._utils.progress import Progress
 from transferkit.datasets import download
 
 BODY = bytes(range(256)) * 4096
@@ -55,16 +57,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.answer(BODY[: len(BODY) // 2], length=len(BODY))
 
     def serve_resumable(self) -> None:
-        """Cut off the first time; the rest when it is asked for."""
-        wanted = self.headers.get("Range")
-        if wanted is None:
+        """Send half of the file, then the rest on request."""
+        requested = self.headers.get("Range")
+        if requested is None:
             self.answer(BODY[:500_000], length=len(BODY), ETag='"one"')
         else:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            start = int(requested.removeprefix("bytes=").removesuffix("-"))
             self.answer(BODY[start:], length=len(BODY) - start, status=206, ETag='"one"')
 
     def serve_changed(self) -> None:
-        """Cut off the first time; another version of the file the next."""
+        """Send a part of the file, then another version."""
         if len(self.server.requests) == 1:
             self.answer(b"old" * 1000, length=len(BODY), ETag='"one"')
         else:
@@ -93,14 +95,14 @@ def visible(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def test_a_file_is_fetched_once(server: Any, tmp_path: Path) -> None:
+def test_download_only_once(server: Any, tmp_path: Path) -> None:
     for _ in range(2):
         path = download(f"{server.url}/good.zip", sha256=SHA256, folder=tmp_path, progress=False)
         assert path == tmp_path / "good.zip" and path.read_bytes() == BODY
     assert len(server.requests) == 1
 
 
-def test_without_a_known_checksum_the_first_is_remembered(server: Any, tmp_path: Path) -> None:
+def test_download_stores_first_checksum(server: Any, tmp_path: Path) -> None:
     path = download(f"{server.url}/good.zip", folder=tmp_path, progress=False)
     download(f"{server.url}/good.zip", folder=tmp_path, progress=False)
     assert len(server.requests) == 1
@@ -109,19 +111,19 @@ def test_without_a_known_checksum_the_first_is_remembered(server: Any, tmp_path:
     assert len(server.requests) == 2
 
 
-def test_remains_of_another_program_are_not_believed(server: Any, tmp_path: Path) -> None:
+def test_download_replaces_unverified_file(server: Any, tmp_path: Path) -> None:
     (tmp_path / "good.zip").write_bytes(BODY[:1000])
     assert download(f"{server.url}/good.zip", folder=tmp_path, progress=False).read_bytes() == BODY
 
 
-def test_a_wrong_checksum_keeps_nothing(server: Any, tmp_path: Path) -> None:
-    with pytest.raises(tk.DownloadError, match=f"its SHA-256 is {SHA256} instead of 0000"):
+def test_download_wrong_checksum_raises(server: Any, tmp_path: Path) -> None:
+    with pytest.raises(tk.DownloadError, match=f"the SHA-256 {SHA256} instead of 0000"):
         download(f"{server.url}/good.zip", sha256="0" * 64, folder=tmp_path, progress=False, retries=1)
     assert visible(tmp_path) == []
     assert not any(path.stat().st_size > 1000 for path in tmp_path.iterdir())
 
 
-def test_a_wrong_file_leaves_the_good_one_alone(server: Any, tmp_path: Path) -> None:
+def test_download_keeps_valid_file_on_failure(server: Any, tmp_path: Path) -> None:
     path = download(f"{server.url}/good.zip", sha256=SHA256, folder=tmp_path, progress=False)
     with pytest.raises(tk.DownloadError):
         download(f"{server.url}/good.zip", sha256="0" * 64, folder=tmp_path, progress=False, retries=0)
@@ -129,29 +131,29 @@ def test_a_wrong_file_leaves_the_good_one_alone(server: Any, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", ["short", "missing"])
-def test_what_does_not_come_whole_is_never_seen(server: Any, tmp_path: Path, name: str) -> None:
-    with pytest.raises(tk.DownloadError, match="must be reachable and whole"):
+def test_download_incomplete_or_missing_raises(server: Any, tmp_path: Path, name: str) -> None:
+    with pytest.raises(tk.DownloadError, match="Download failed: .* must be reachable and its contents valid"):
         download(f"{server.url}/{name}.zip", folder=tmp_path, progress=False, retries=1)
     assert visible(tmp_path) == []
 
 
-def test_a_wrong_size_is_refused(server: Any, tmp_path: Path) -> None:
-    with pytest.raises(tk.DownloadError, match="1,048,576 bytes came instead of 5"):
+def test_download_wrong_size_raises(server: Any, tmp_path: Path) -> None:
+    with pytest.raises(tk.DownloadError, match="1,048,576 bytes instead of 5"):
         download(f"{server.url}/nolength.zip", size=5, folder=tmp_path, progress=False, retries=0)
     assert download(f"{server.url}/nolength.zip", size=len(BODY), folder=tmp_path, progress=False).is_file()
 
 
-def test_a_download_that_was_cut_off_goes_on_where_it_ended(server: Any, tmp_path: Path) -> None:
+def test_download_resumes(server: Any, tmp_path: Path) -> None:
     path = download(f"{server.url}/resumable.zip", sha256=SHA256, folder=tmp_path, progress=False)
     assert path.read_bytes() == BODY
-    assert [wanted for _, wanted in server.requests] == [None, "bytes=500000-"]
+    assert [requested for _, requested in server.requests] == [None, "bytes=500000-"]
 
 
-def test_a_file_that_changed_in_between_is_not_glued_together(server: Any, tmp_path: Path) -> None:
+def test_download_restarts_when_file_changed(server: Any, tmp_path: Path) -> None:
     assert download(f"{server.url}/changed.zip", sha256=SHA256, folder=tmp_path, progress=False).read_bytes() == BODY
 
 
-def test_a_server_in_trouble_is_asked_again(server: Any, tmp_path: Path) -> None:
+def test_download_retries_after_server_error(server: Any, tmp_path: Path) -> None:
     assert download(f"{server.url}/flaky.zip", folder=tmp_path, progress=False).read_bytes() == BODY
 
 
@@ -159,7 +161,7 @@ def _fetch(url: str, folder: str) -> None:
     download(url, sha256=SHA256, folder=folder, progress=False)
 
 
-def test_two_at_once_and_one_killed(server: Any, tmp_path: Path) -> None:
+def test_download_from_two_processes_with_one_killed(server: Any, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     first, second = (context.Process(target=_fetch, args=(f"{server.url}/slow.zip", str(tmp_path))) for _ in range(2))
     first.start()
@@ -169,7 +171,7 @@ def test_two_at_once_and_one_killed(server: Any, tmp_path: Path) -> None:
     second.start()
     os.kill(first.pid, signal.SIGKILL)
     while second.is_alive():
-        # Whoever looks sees no file or the whole one.
+        # The file is missing or complete at any time.
         assert not (tmp_path / "slow.zip").exists() or (tmp_path / "slow.zip").read_bytes() == BODY
         time.sleep(0.02)
     first.join()
@@ -178,14 +180,26 @@ def test_two_at_once_and_one_killed(server: Any, tmp_path: Path) -> None:
     assert (tmp_path / "slow.zip").read_bytes() == BODY
 
 
-def test_addresses_of_other_kinds_are_refused(tmp_path: Path) -> None:
+def test_download_shows_progress_in_megabytes(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    download(f"{server.url}/good.zip", folder=tmp_path / "silent")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("transferkit._utils.progress._is_interactive", lambda: True)
+    module = sys.modules["transferkit.datasets.download"]
+    monkeypatch.setattr(module, "Progress", lambda *args, **options: Progress(*args, **{**options, "delay": -1}))
+    download(f"{server.url}/good.zip", folder=tmp_path)
+    assert "] 1.0 of 1.0 MB  " in capsys.readouterr().err
+    download(f"{server.url}/nolength.zip", folder=tmp_path)
+    assert "\rDownloading nolength.zip: 1.0 MB  " in capsys.readouterr().err
+
+
+def test_download_unsupported_scheme_raises(tmp_path: Path) -> None:
     with pytest.raises(tk.DownloadError, match="`url` must begin with https, http, file. Received: 'ftp://"):
         download("ftp://example.org/a.zip", folder=tmp_path)
 
 
-def test_the_cats_and_dogs_without_a_network_are_an_error_that_says_so(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_cats_and_dogs_without_network_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def no_network(*_: object, **__: object) -> None:
         raise OSError("Name or service not known")
 

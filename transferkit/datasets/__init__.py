@@ -1,4 +1,4 @@
-"""Data sets to start with: the well-known cats and dogs, and a drawn sample for machines without a network."""
+"""Example datasets: cats and dogs, and synthetic images for machines without a network."""
 
 from transferkit.datasets.archive import unpack
 from transferkit.datasets.cats_and_dogs import cats_and_dogs

@@ -1,4 +1,4 @@
-"""Unpacking an archive so that nothing of it leaves its folder."""
+"""Safe extraction of archives."""
 
 from __future__ import annotations
 
@@ -24,22 +24,26 @@ def unpack(
     max_files: int = 1_000_000,
     max_bytes: int = 100 * 10**9,
 ) -> Path:
-    """Unpack a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz into a new folder, which appears whole or not at all.
+    """Unpack a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz archive into a new folder, completely or not at all.
 
-    Only files and folders are unpacked. An archive with a path that leads out of its folder, a link, a device or a
-    name that some system cannot hold is refused as a whole.
+    An archive with a path outside the folder, a link, a device, an encrypted file or a name that is not valid on every
+    operating system is refused.
 
     Args:
         archive: path of the archive.
-        folder: where to; it must not hold anything yet.
-        max_files: most files that it may hold, at least 1.
-        max_bytes: most bytes that they may unpack to, counted while they are, at least 1.
+        folder: path of the new or empty folder.
+        max_files: int >= 1. Largest number of files and folders. Defaults to 1,000,000.
+        max_bytes: int >= 1. Largest total size of the unpacked files. Defaults to 100 GB.
 
     Returns:
-        The folder.
+        The path of the folder.
 
     Raises:
-        DataError: when the archive is broken, refused or too large; nothing of it is left.
+        DataError: if the archive is corrupt, refused or too large; then nothing is unpacked.
+
+    Example:
+
+    >>> tk.datasets.unpack("photos.zip", "photos")  # doctest: +SKIP
     """
     check_int("max_files", max_files)
     check_int("max_bytes", max_bytes)
@@ -47,52 +51,56 @@ def unpack(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"`folder` must be new or empty. Received: {str(target)!r}. Choose another folder.")
     if not source.is_file():
-        raise DataError(f"`archive` must be a file. Received: {str(source)!r}, which is none. Check the path.")
+        raise DataError(f"`archive` must be a file. Received: {str(source)!r}. Check the path.")
     try:
-        with atomic_folder(target) as fresh:
-            _write_members(_members(source), fresh, max_files, max_bytes)
-    except _Refused as refusal:
-        raise DataError(f"{str(source)!r} must be a safe archive. Received: {refusal}. Nothing was unpacked.") from None
+        with atomic_folder(target) as staging:
+            _write_members(_members(source), staging, max_files, max_bytes)
+    except _UnsafeArchive as error:
+        raise DataError(f"{str(source)!r} must be a safe archive. Received: {error}. Nothing was unpacked.") from None
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise DataError(f"{str(source)!r} must be a whole archive. Received: {error}. Get it again.") from error
+        raise _corrupt(source, error) from error
     except OSError as error:
-        # gzip, bz2 and lzma report broken data as an OSError without a number, the disk's troubles with one.
+        # gzip, bz2 and lzma report corrupt data as an OSError without a number; the file system sets one.
         if error.errno is not None:
             raise
-        raise DataError(f"{str(source)!r} must be a whole archive. Received: {error}. Get it again.") from error
+        raise _corrupt(source, error) from error
     return target
 
 
-class _Refused(Exception):
-    """A member of an archive may not be unpacked."""
+def _corrupt(source: Path, error: Exception) -> DataError:
+    return DataError(f"{str(source)!r} must be a valid archive. Received: {error}. Download it again.")
+
+
+class _UnsafeArchive(Exception):
+    """A member of an archive must not be unpacked."""
 
 
 def _members(source: Path) -> Iterator[tuple[str, bool, Any]]:
-    """Yield (name, whether it is a folder, a function that opens it) for every member."""
+    """Yield the name of every member, whether it is a folder, and a function that opens it."""
     if zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             for info in archive.infolist():
-                # The upper half holds the Unix mode, if any: links and devices are marked there.
+                # The upper 16 bits are the Unix mode, if any, with the type of the file.
                 kind = (info.external_attr >> 16) & 0o170000
                 if kind not in (0, 0o100000, 0o040000):
-                    raise _Refused(f"{info.filename!r} is a link or a device")
+                    raise _UnsafeArchive(f"{info.filename!r} is a link or a device")
                 if info.flag_bits & 1:
-                    raise _Refused(f"{info.filename!r} is encrypted")
+                    raise _UnsafeArchive(f"{info.filename!r} is encrypted")
                 yield info.filename, info.is_dir(), lambda info=info: archive.open(info)
         return
     with tarfile.open(source) as archive:
         for member in archive:
             if not (member.isfile() or member.isdir()):
-                raise _Refused(f"{member.name!r} is a link or a device")
+                raise _UnsafeArchive(f"{member.name!r} is a link or a device")
             yield member.name, member.isdir(), lambda member=member: archive.extractfile(member)
 
 
 def _write_members(members: Iterator[tuple[str, bool, Any]], folder: Path, max_files: int, max_bytes: int) -> None:
-    left = max_bytes
+    remaining = max_bytes
     seen: dict[tuple[str, ...], tuple[str, ...]] = {}
     for number, (name, is_folder, open_member) in enumerate(members):
         if number >= max_files:
-            raise _Refused(f"it holds more than {max_files:,} files")
+            raise _UnsafeArchive(f"it contains more than {max_files:,} files")
         parts = _safe_parts(name)
         if not parts:
             continue
@@ -102,40 +110,40 @@ def _write_members(members: Iterator[tuple[str, bool, Any]], folder: Path, max_f
             path.mkdir(parents=True, exist_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open_member() as given, open(path, "xb") as file:
-            left -= _copy(given, file, left, max_bytes)
+        with open_member() as member, open(path, "xb") as file:
+            remaining -= _copy(member, file, remaining, max_bytes)
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
-        raise _Refused(f"{name!r} leads out of the folder, or would on some system")
+        raise _UnsafeArchive(f"{name!r} is outside the folder, or would be on another operating system")
     for part in path.parts:
         if part.split(".")[0].rstrip(" ").casefold() in _RESERVED or part != part.rstrip(". ") or len(part) > 255:
-            raise _Refused(f"{name!r} is a name that some system cannot hold")
+            raise _UnsafeArchive(f"{name!r} is not a valid name on every operating system")
     return path.parts
 
 
 def _check_clash(seen: dict[tuple[str, ...], tuple[str, ...]], parts: tuple[str, ...], is_folder: bool) -> None:
-    """Refuse two names that are one file on a disk that does not tell case."""
-    folded = tuple(part.casefold() for part in parts)
+    """Refuse two names that are one file on a case-insensitive file system."""
+    normalized = tuple(part.casefold() for part in parts)
     for depth in range(1, len(parts) + 1):
-        before = seen.setdefault(folded[:depth], parts[:depth])
-        if before != parts[:depth]:
-            raise _Refused(f"{'/'.join(before)!r} and {'/'.join(parts[:depth])!r} differ only in case")
+        other = seen.setdefault(normalized[:depth], parts[:depth])
+        if other != parts[:depth]:
+            raise _UnsafeArchive(f"{'/'.join(other)!r} and {'/'.join(parts[:depth])!r} differ only in case")
     if not is_folder:
-        marker = (*folded, "")
+        marker = (*normalized, "")
         if marker in seen:
-            raise _Refused(f"{'/'.join(parts)!r} is in it twice")
+            raise _UnsafeArchive(f"{'/'.join(parts)!r} occurs twice")
         seen[marker] = parts
 
 
-def _copy(given: BinaryIO, file: BinaryIO, left: int, limit: int) -> int:
+def _copy(member: BinaryIO, file: BinaryIO, remaining: int, limit: int) -> int:
     written = 0
-    while chunk := given.read(_CHUNK):
+    while chunk := member.read(_CHUNK):
         written += len(chunk)
-        # What an archive's table says of its sizes may be a lie; what comes out is counted.
-        if written > left:
-            raise _Refused(f"it unpacks to more than {limit:,} bytes")
+        # The sizes in the table of an archive can be wrong, so the unpacked bytes are counted.
+        if written > remaining:
+            raise _UnsafeArchive(f"it unpacks to more than {limit:,} bytes")
         file.write(chunk)
     return written

@@ -1,4 +1,4 @@
-"""The photographs of the well-known tutorial: cats and dogs, 2000 to train on and 1000 to validate."""
+"""The cats-and-dogs dataset of the TensorFlow tutorial: 2000 training and 1000 validation images."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from transferkit.datasets.download import download
 from transferkit.errors import DownloadError
 
 URL = "https://storage.googleapis.com/mledu-datasets/cats_and_dogs_filtered.zip"
-# The publisher gives no checksum; the size is known, and the contents are counted.
+# No checksum is published, so the size and the numbers of images are verified.
 SIZE = 68_606_236
 COUNTS = {"train/cats": 1000, "train/dogs": 1000, "validation/cats": 500, "validation/dogs": 500}
-_INSIDE = "cats_and_dogs_filtered"
+_ROOT = "cats_and_dogs_filtered"
 
 
 def cats_and_dogs(folder: str | os.PathLike[str] | None = None) -> Path:
-    """Return the folder of the cats-and-dogs photographs, downloading 68.6 MB the first time.
+    """Return the folder of the cats-and-dogs dataset; the first call downloads 68.6 MB.
 
     Args:
-        folder: where they are kept; by default "datasets" in the library's home.
+        folder: path of the folder that contains the dataset. Defaults to "datasets" in the cache folder.
 
     Returns:
-        A folder with train/ and validation/, each with cats/ and dogs/.
+        The path of a folder with train/ and validation/, each with cats/ and dogs/.
 
     Raises:
-        DownloadError: when they can be neither found nor fetched, or are not what they should be.
+        DownloadError: if the download fails, or does not contain the expected images.
 
     Example:
 
@@ -36,33 +36,32 @@ def cats_and_dogs(folder: str | os.PathLike[str] | None = None) -> Path:
 
     Reference: https://www.tensorflow.org/tutorials/images/transfer_learning
     """
-    target = Path(folder or cache_home() / "datasets") / _INSIDE
-    with lock(target.with_name(f".{_INSIDE}.lock")):
+    target = Path(folder or cache_home() / "datasets") / _ROOT
+    with lock(target.with_name(f".{_ROOT}.lock")):
         if _counts(target) == COUNTS:
             return target
         archive = download(URL, size=SIZE, folder=target.parent)
-        unpacked = target.with_name(f".{_INSIDE}.unpacked")
+        unpacked = target.with_name(f".{_ROOT}.unpacked")
         shutil.rmtree(unpacked, ignore_errors=True)
         unpack(archive, unpacked, max_files=10_000, max_bytes=500_000_000)
         try:
-            _take_over(unpacked / _INSIDE, target)
+            _move_verified(unpacked / _ROOT, target)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
-        # The photographs are kept; the archive would take the same space again.
         archive.unlink(missing_ok=True)
     return target
 
 
-def _take_over(found: Path, target: Path) -> None:
+def _move_verified(found: Path, target: Path) -> None:
     counts = _counts(found)
     if counts != COUNTS:
         raise DownloadError(
-            f"{URL} must hold {COUNTS} photographs. Received: {counts}. The publisher has changed it; give a folder of "
-            "your own instead."
+            f"{URL} must contain {COUNTS} images. Received: {counts}. The published file has changed; use another "
+            "dataset."
         )
     shutil.rmtree(target, ignore_errors=True)
     os.replace(found, target)
 
 
 def _counts(folder: Path) -> dict[str, int]:
-    return {part: sum(1 for _ in (folder / part).glob("*.jpg")) for part in COUNTS}
+    return {name: sum(1 for _ in (folder / name).glob("*.jpg")) for name in COUNTS}

@@ -1,12 +1,12 @@
-"""Fetching a file whole and right, or not at all."""
+"""Downloads files completely and verified, or not at all."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
 import ssl
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from transferkit._utils.checks import check_int, check_number
 from transferkit._utils.files import atomic_write, cache_home, lock, sha256_of
+from transferkit._utils.progress import Progress
 from transferkit.errors import DownloadError
 
 _CHUNK = 1 << 18
@@ -33,115 +34,115 @@ def download(
     retries: int = 3,
     timeout: float = 30.0,
 ) -> Path:
-    """Download a file once; return its path, at once where it is there already and right.
+    """Download a file, unless a verified copy exists, and return its path.
 
-    The file is written beside its place, goes on where an interrupted download ended, is checked, and takes its place
-    only when it is whole. A lock keeps other processes off. Where no checksum is known, the one of the first download
-    is remembered, and a file that changed since is fetched again. The environment variables http_proxy, https_proxy,
-    no_proxy, SSL_CERT_FILE and REQUESTS_CA_BUNDLE are honoured.
+    An interrupted download is resumed. The file is verified and then renamed, so an incomplete file never has the final
+    name; a lock excludes other processes. Without a known checksum, the one of the first download is stored, and a file
+    that differs from it is downloaded again. The environment variables http_proxy, https_proxy, no_proxy, SSL_CERT_FILE
+    and REQUESTS_CA_BUNDLE are respected.
 
     Args:
-        url: https, http or file address.
-        sha256: of the contents, in hexadecimal, if known.
-        size: of the contents in bytes, if known.
-        folder: where to; by default "downloads" in the library's home.
-        name: of the file; by default the address's last part.
-        progress: whether progress is shown on standard error.
-        retries: further attempts after a failure of the network, of at least 0.
-        timeout: seconds to wait for an answer, above 0.
+        url: str, an https, http or file URL.
+        sha256: str, hexadecimal SHA-256 of the contents. Defaults to None, unknown.
+        size: int, number of bytes. Defaults to None, unknown.
+        folder: path of the target folder. Defaults to "downloads" in the cache folder.
+        name: str, name of the file. Defaults to the last part of the URL.
+        progress: bool, whether to show a progress bar on a terminal or in a notebook. Defaults to True.
+        retries: int >= 0, further attempts after a network failure. Defaults to 3.
+        timeout: float > 0, seconds to wait for a response. Defaults to 30.
 
     Returns:
-        The path of the whole, checked file.
+        The path of the complete, verified file.
 
     Raises:
-        DownloadError: when it cannot be had; nothing of a wrong file is kept.
+        DownloadError: if the download fails; an invalid file is deleted.
+        ValueError: if an argument is out of its range.
 
     Example:
 
-    >>> download("https://example.org/photos.zip", sha256="9f86d08...")  # doctest: +SKIP
+    >>> tk.datasets.download("https://example.org/photos.zip", sha256="9f86d08...")  # doctest: +SKIP
     """
     check_int("retries", retries, minimum=0)
     check_number("timeout", timeout, above=0)
     target = Path(folder or cache_home() / "downloads") / (name or _file_name(url))
-    wanted = _Wanted(url, sha256.lower() if sha256 else None, size)
+    expected = _Expected(url, sha256.lower() if sha256 else None, size)
     with lock(target.with_name(f".{target.name}.lock")):
-        if target.is_file() and wanted.is_met_by(target, remembered=_remembered(target)):
+        if target.is_file() and expected.matches(target, _stored_sha256(target)):
             return target
         for attempt in range(retries + 1):
             try:
-                return _fetch(wanted, target, progress=progress, timeout=timeout)
-            except _RetryableError as failure:
+                return _fetch(expected, target, progress=progress, timeout=timeout)
+            except _RetryableError as error:
                 if attempt == retries:
-                    raise _failed(url, failure.reason) from failure.__cause__
+                    raise _failed(url, str(error)) from error.__cause__
                 time.sleep(min(2.0**attempt * 0.5, 8.0))
-    raise AssertionError("the loop above returns or raises")
+    raise AssertionError("unreachable: the loop returns or raises")
 
 
 class _RetryableError(Exception):
-    """An attempt failed in a way that another one may not."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """An attempt failed for a reason that may be temporary."""
 
 
-class _Wanted:
-    """What the file must be."""
+@dataclasses.dataclass(frozen=True)
+class _Expected:
+    """Known properties of the file."""
 
-    def __init__(self, url: str, sha256: str | None, size: int | None) -> None:
-        self.url, self.sha256, self.size = url, sha256, size
+    url: str
+    sha256: str | None
+    size: int | None
 
-    def is_met_by(self, path: Path, *, remembered: str | None) -> bool:
+    def matches(self, path: Path, stored_sha256: str | None) -> bool:
+        """Return whether an existing file is the expected one."""
         if self.size is not None and path.stat().st_size != self.size:
             return False
-        known = self.sha256 or remembered
-        # Without any checksum nobody can tell a whole file from the remains of another program's.
+        # Without any checksum, a complete file cannot be distinguished from an incomplete one of another program.
+        known = self.sha256 or stored_sha256
         return known is not None and sha256_of(path) == known
 
-    def problem(self, path: Path, announced: int | None) -> str | None:
-        """Return what is wrong with a file just fetched, or None."""
+    def problem(self, path: Path, content_length: int | None) -> str | None:
+        """Return the reason why a downloaded file is invalid, or None."""
         length = path.stat().st_size
-        expected = self.size if self.size is not None else announced
-        if expected is not None and length != expected:
-            return f"{length:,} bytes came instead of {expected:,}"
+        size = self.size if self.size is not None else content_length
+        if size is not None and length != size:
+            return f"{length:,} bytes instead of {size:,}"
         if self.sha256 is not None and sha256_of(path) != self.sha256:
-            return f"its SHA-256 is {sha256_of(path)} instead of {self.sha256}"
+            return f"the SHA-256 {sha256_of(path)} instead of {self.sha256}"
         return None
 
 
-def _fetch(wanted: _Wanted, target: Path, *, progress: bool, timeout: float) -> Path:
+def _fetch(expected: _Expected, target: Path, *, progress: bool, timeout: float) -> Path:
     partial = target.with_name(f".{target.name}.partial")
     tag = target.with_name(f".{target.name}.etag")
     target.parent.mkdir(parents=True, exist_ok=True)
-    request = urllib.request.Request(wanted.url, headers=_resume_headers(partial, tag))
+    request = urllib.request.Request(expected.url, headers=_resume_headers(partial, tag))
     try:
-        with _opener().open(request, timeout=timeout) as answer:
-            resumed = getattr(answer, "status", 200) == 206
-            announced = _announced(answer, partial.stat().st_size if resumed else 0)
+        with _opener().open(request, timeout=timeout) as response:
+            resumed = getattr(response, "status", 200) == 206
+            content_length = _content_length(response, partial.stat().st_size if resumed else 0)
             if not resumed:
                 partial.unlink(missing_ok=True)
-                tag.write_text(answer.headers.get("ETag") or "")
+                tag.write_text(response.headers.get("ETag") or "")
             with open(partial, "ab" if resumed else "wb") as file:
-                _copy(answer, file, announced, target.name, progress)
+                _copy(response, file, content_length, f"Downloading {target.name}", progress)
     except urllib.error.HTTPError as error:
         if error.code == 416:
-            # What lies there is longer than the file: it belongs to another version.
+            # The partial file is longer than the file on the server, so it belongs to another version.
             partial.unlink(missing_ok=True)
-            raise _RetryableError("the server has not the rest of the file") from error
+            raise _RetryableError("the server does not have the rest of the file") from error
+        reason = f"the response {error.code} {error.reason}"
         if error.code < 500 and error.code not in (408, 425, 429):
-            raise _failed(wanted.url, f"the server says {error.code} {error.reason}") from error
-        raise _RetryableError(f"the server says {error.code} {error.reason}") from error
+            raise _failed(expected.url, reason) from error
+        raise _RetryableError(reason) from error
     except (OSError, ValueError) as error:
         raise _RetryableError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    return _put_in_place(wanted, target, partial, tag, announced)
+    return _verify_and_rename(expected, target, partial, tag, content_length)
 
 
-def _put_in_place(wanted: _Wanted, target: Path, partial: Path, tag: Path, announced: int | None) -> Path:
-    problem = wanted.problem(partial, announced)
+def _verify_and_rename(expected: _Expected, target: Path, partial: Path, tag: Path, content_length: int | None) -> Path:
+    problem = expected.problem(partial, content_length)
     if problem is not None:
-        short = announced is not None and partial.stat().st_size < announced
-        if not short:
-            # Cut short, it can be completed; wrong, it is of no use to anybody.
+        # An incomplete file is kept, to resume the download.
+        if content_length is None or partial.stat().st_size >= content_length:
             partial.unlink(missing_ok=True)
             tag.unlink(missing_ok=True)
         raise _RetryableError(problem)
@@ -150,45 +151,40 @@ def _put_in_place(wanted: _Wanted, target: Path, partial: Path, tag: Path, annou
         os.fsync(file.fileno())
     os.replace(partial, target)
     tag.unlink(missing_ok=True)
-    with atomic_write(_memory(target)) as path:
-        path.write_text(json.dumps({"sha256": digest, "url": wanted.url}))
+    with atomic_write(_checksum_file(target)) as path:
+        path.write_text(json.dumps({"sha256": digest, "url": expected.url}))
     return target
 
 
 def _resume_headers(partial: Path, tag: Path) -> dict[str, str]:
     headers = {"User-Agent": "transferkit"}
     known = tag.read_text().strip() if tag.is_file() else ""
-    # Only a strong tag says that the bytes are the same; without one a changed file would be glued to the old one.
+    # Only a strong ETag guarantees equal bytes; without it, parts of two versions could be joined.
     if partial.is_file() and partial.stat().st_size and known and not known.startswith("W/"):
         headers["Range"] = f"bytes={partial.stat().st_size}-"
         headers["If-Range"] = known
     return headers
 
 
-def _announced(answer: Any, already: int) -> int | None:
-    length = answer.headers.get("Content-Length")
-    return already + int(length) if length is not None and length.isdigit() else None
+def _content_length(response: Any, offset: int) -> int | None:
+    """Return the size of the complete file, of which the response is the part from `offset` on."""
+    length = response.headers.get("Content-Length")
+    return offset + int(length) if length is not None and length.isdigit() else None
 
 
-def _copy(answer: Any, file: BinaryIO, total: int | None, name: str, progress: bool) -> None:
-    done, started, shown = file.tell(), time.monotonic(), 0.0
-    while chunk := answer.read(_CHUNK):
-        file.write(chunk)
-        done += len(chunk)
-        now = time.monotonic()
-        if progress and now - started > 0.5 and now - shown > 0.2:
-            shown = now
-            of = f" of {total / 1e6:.1f}" if total else ""
-            print(f"\rDownloading {name}: {done / 1e6:.1f}{of} MB ", end="", file=sys.stderr, flush=True)
-    if shown:
-        print(f"\rDownloading {name}: {done / 1e6:.1f} MB, done       ", file=sys.stderr)
+def _copy(response: Any, file: BinaryIO, total: int | None, description: str, progress: bool) -> None:
+    with Progress(description, total, enabled=progress, delay=0.5, unit="MB", scale=1e6) as bar:
+        bar.advance(file.tell())
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            bar.advance(len(chunk))
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         before, after = urllib.parse.urlsplit(req.full_url).scheme, urllib.parse.urlsplit(newurl).scheme
         if after not in ("http", "https") or (before == "https" and after != "https"):
-            raise urllib.error.HTTPError(newurl, code, "it redirects to an address that is not secure", headers, fp)
+            raise urllib.error.HTTPError(newurl, code, "it redirects to an insecure address", headers, fp)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -201,25 +197,25 @@ def _opener() -> urllib.request.OpenerDirector:
 def _file_name(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _SCHEMES:
-        raise DownloadError(f"`url` must begin with {', '.join(_SCHEMES)}. Received: {url!r}. Check the address.")
+        raise DownloadError(f"`url` must begin with {', '.join(_SCHEMES)}. Received: {url!r}. Check the URL.")
     name = urllib.parse.unquote(parts.path.rsplit("/", 1)[-1])
     safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name).lstrip(".")
     return safe or hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def _memory(target: Path) -> Path:
+def _checksum_file(target: Path) -> Path:
     return target.with_name(f".{target.name}.sha256.json")
 
 
-def _remembered(target: Path) -> str | None:
+def _stored_sha256(target: Path) -> str | None:
     try:
-        return json.loads(_memory(target).read_text())["sha256"]
+        return json.loads(_checksum_file(target).read_text())["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _failed(url: str, reason: str) -> DownloadError:
     return DownloadError(
-        f"{url} must be reachable and whole. Received: {reason}. Check the network and the address, or fetch the file "
-        "elsewhere."
+        f"Download failed: {url} must be reachable and its contents valid. Received: {reason}. Check the network and "
+        "the URL, or copy the file from another machine."
     )
