@@ -1,4 +1,4 @@
-"""Putting augmentation, backbone and head together into one plain Keras model."""
+"""Composes augmentation, backbone and head into one plain Keras model."""
 
 from __future__ import annotations
 
@@ -20,34 +20,33 @@ def build_classifier(
     augmentation: AugmentationBlock | None = None,
     name: str = "classifier",
 ) -> keras.Model:
-    """Compose a classifier: input, augmentation, the backbone's own preprocessing, backbone, head.
+    """Compose a classifier from augmentation, the preprocessing of the backbone, backbone and head.
 
-    The backbone stays as it comes: frozen. Its base is one nested layer, so that the summary reads as the
-    composition does, and layer numbers count as in the base alone.
+    The backbone stays frozen. Its model is one nested layer, so that layer indices count as in that model.
 
     Args:
-        backbone: what `BackboneFactory.create` gave.
-        head: what is trained on top.
-        augmentation: random variations of the training images, or None.
-        name: name of the model.
+        backbone: a `Backbone` of `BackboneFactory.create`.
+        head: a `ClassifierHead`.
+        augmentation: an `AugmentationBlock`, copied with its seed for this classifier. Defaults to None.
+        name: str, the name of the model. Defaults to "classifier".
 
     Returns:
-        A functional keras.Model from float images (batch, height, width, 3), RGB in [0, 255], to logits
-        (batch, units).
+        A functional keras.Model from images (batch, height, width, 3), RGB in [0, 255], to logits (batch, units).
 
     Raises:
-        TypeError: when a part is not what it must be.
+        TypeError: if an argument has another type.
 
     Example:
 
-    >>> backbone = BackboneFactory.create("MobileNetV2", input_shape=(96, 96, 3), weights=None)  # doctest: +SKIP
-    >>> build_classifier(backbone, ClassifierHead(2)).output_shape  # doctest: +SKIP
+    >>> from transferkit.backbones import BackboneFactory
+    >>> backbone = BackboneFactory.create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
+    >>> build_classifier(backbone, ClassifierHead(2)).output_shape
     (None, 1)
     """
     if not hasattr(backbone, "preprocessing") or not hasattr(backbone, "model"):
         raise TypeError(
-            f"`backbone` must be a backbone. Received: {type(backbone).__name__}. "
-            "Make one with BackboneFactory.create(name_or_model, ...)."
+            f"`backbone` must be a Backbone. Received: {type(backbone).__name__}. "
+            "Create one with BackboneFactory.create(name_or_model, ...)."
         )
     if not isinstance(head, ClassifierHead):
         raise TypeError(f"`head` must be a ClassifierHead. Received: {type(head).__name__}.")
@@ -55,20 +54,19 @@ def build_classifier(
         raise TypeError(
             f"`augmentation` must be an AugmentationBlock or None. Received: {type(augmentation).__name__}."
         )
-    images = keras.Input(backbone.input_shape, name="image")
-    augmented = images if augmentation is None else augmentation(images)
+    augmented = images = keras.Input(backbone.input_shape, name="image")
+    if augmentation is not None:
+        # A layer called in two models has nodes of both, and a model cannot be cut at the output of a shared layer.
+        augmented = type(augmentation).from_config(augmentation.get_config())(images)
     return keras.Model(images, head(backbone(augmented)), name=name)
 
 
 def find_backbone(model: keras.Model) -> keras.Model:
-    """Return the nested model with the most numbers in it, or `model` itself where it nests none.
-
-    It finds the backbone in classifiers of `build_classifier` and in those written by hand alike.
-    """
+    """Return the nested model with the most parameters, or `model` itself if it has no nested model."""
     nested = [layer for layer in model.layers if isinstance(layer, keras.Model) and layer.weights]
     return max(nested, key=lambda layer: layer.count_params()) if nested else model
 
 
 def find_augmentation(model: keras.Model) -> AugmentationBlock | None:
-    """Return the model's augmentation block, or None."""
+    """Return the augmentation layer of a model, or None."""
     return next((layer for layer in model.layers if isinstance(layer, AugmentationBlock)), None)

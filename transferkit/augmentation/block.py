@@ -1,53 +1,54 @@
-"""Random variations of training images, as one Keras layer."""
+"""Random augmentation of images, as one Keras layer."""
 
 from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 
 from transferkit._utils.checks import check_choice, check_fraction, check_int
-from transferkit.augmentation.affine import affine_transform_batch
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from transferkit.augmentation.affine import affine_transform
+from transferkit.images import read_image
+from transferkit.plots import image_grid
 
 FLIPS = (None, "horizontal", "vertical", "horizontal_and_vertical")
 FILL_MODES = ("reflect", "constant", "wrap", "nearest")
-# Random numbers that one variation takes: two flips, angle, zoom, two shifts, brightness, contrast, saturation, hue.
+# Two flips, angle, zoom, two shifts, brightness, contrast, saturation, hue.
 _NUM_RANDOM_VALUES = 10
 
 
 @keras.saving.register_keras_serializable(package="transferkit")
 class AugmentationBlock(keras.layers.Layer):
-    """Flips, turns, shifts and recolours images at random while training; leaves them alone otherwise.
+    """Augments images at random in training; returns them unchanged in inference.
 
-    Flip, turn, zoom and shift are one affine transformation, so that an image is resampled once; then follow the
-    colours. Images are RGB in [0, 255], so the block stands before the backbone's preprocessing.
+    Flip, rotation, zoom and translation form one affine transformation, so that an image is resampled once; color
+    changes follow. Images are RGB in [0, 255], so the layer precedes the preprocessing of the backbone.
 
     Args:
-        flip: None, "horizontal", "vertical" or "horizontal_and_vertical"; each with probability one half.
-        rotation: largest turn either way, as a fraction of a full circle in [0, 1]: 0.2 turns by up to 72 degrees.
-        zoom: largest zoom in or out, as a fraction of the size in [0, 1].
-        translation: largest shift in each direction, as a fraction of the size in [0, 1].
-        brightness: largest change of brightness, as a fraction of the value range in [0, 1].
-        contrast: largest change of the distance from the mean colour, as a fraction in [0, 1].
-        saturation: largest change of the saturation, as a fraction in [0, 1].
-        hue: largest turn of the hue either way, as a fraction of the colour circle in [0, 1].
-        fill_mode: what fills the corners that turning and shifting leave: "reflect", "constant" (black),
-            "wrap" or "nearest".
-        seed: integer of at least 0; the same seed gives the same draws.
-        name: name of the layer.
+        flip: None, "horizontal", "vertical" or "horizontal_and_vertical"; each direction has a probability of 0.5.
+            Defaults to "horizontal".
+        rotation: float in [0, 1]. Largest angle in either direction, as a fraction of a full circle: 0.2 is 72
+            degrees. Defaults to 0.
+        zoom: float in [0, 1]. Largest zoom in or out, as a fraction of the size. Defaults to 0.
+        translation: float in [0, 1]. Largest shift in each direction, as a fraction of the size. Defaults to 0.
+        brightness: float in [0, 1]. Largest change, as a fraction of 255. Defaults to 0.
+        contrast: float in [0, 1]. Largest relative change of the distance from the mean color. Defaults to 0.
+        saturation: float in [0, 1]. Largest relative change. Defaults to 0.
+        hue: float in [0, 1]. Largest change in either direction, as a fraction of the color circle. Defaults to 0.
+        fill_mode: "reflect", "constant" (black), "wrap" or "nearest": how points outside the image are filled.
+            Defaults to "reflect".
+        seed: int >= 0. Defaults to 0.
+        name: str, the name of the layer. Defaults to "augmentation".
 
     Raises:
-        ValueError: when an argument is out of its range.
+        ValueError: if an argument is out of its range.
 
     Example:
 
-    >>> import numpy as np
     >>> block = AugmentationBlock(flip="horizontal", rotation=0.2)
     >>> images = np.zeros((2, 32, 32, 3), "float32")
     >>> block(images, training=True).shape
@@ -72,7 +73,7 @@ class AugmentationBlock(keras.layers.Layer):
         name: str | None = "augmentation",
         **kwargs: Any,
     ) -> None:
-        # Draws are made in float32 whatever the precision of training: bfloat16 has no room for 256 grey levels.
+        # Always float32, under mixed precision too: bfloat16 cannot represent 256 gray levels.
         kwargs["dtype"] = "float32"
         super().__init__(name=name, **kwargs)
         self.flip = check_choice("flip", flip, FLIPS)
@@ -89,39 +90,43 @@ class AugmentationBlock(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        """Nothing is to be built: the block has no weights."""
+        """Mark the layer as built; it has no weights."""
         self.built = True
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        """Vary a batch (n, height, width, 3) of RGB images in [0, 255] if `training`, else return it as it is."""
+        """Return images (n, height, width, 3), RGB in [0, 255], augmented if `training`, else unchanged."""
         if not training:
             return images
         random_values = keras.random.uniform((keras.ops.shape(images)[0], _NUM_RANDOM_VALUES), seed=self.seed_generator)
         return self._augment(images, random_values)
 
-    def draw(self, images: Any, seeds: Any) -> Any:
-        """Return one variation of each image; an image's variation depends on nothing but the image and its seed.
+    def augment(self, images: Any, seeds: Any) -> Any:
+        """Return one augmented view of each image, which depends only on the image and its seed.
 
-        Training by way of stored features asks for draws by number, in any order and from several processes;
-        so a draw is a function of its seed, where `call` goes on from the state of a generator.
+        `call` advances the state of a random generator. Training on cached features requires augmented views by
+        number, in any order and from several processes.
 
         Args:
-            images: (n, height, width, 3), RGB in [0, 255].
-            seeds: integers (n, 2), of at least 0.
+            images: array (n, height, width, 3), RGB in [0, 255].
+            seeds: ints >= 0, (n, 2).
 
         Returns:
-            float32 (n, height, width, 3).
+            float32 array (n, height, width, 3).
+
+        Example:
+
+        >>> block = AugmentationBlock(rotation=0.2)
+        >>> block.augment(np.zeros((2, 32, 32, 3), "uint8"), [(0, 1), (0, 2)]).shape
+        (2, 32, 32, 3)
         """
         images = np.asarray(images)
         random_values = np.stack(
             [np.random.default_rng(seed).random(_NUM_RANDOM_VALUES, np.float32) for seed in np.asarray(seeds)]
         )
         if self._has_geometry():
-            # Of a few images NumPy works out the matrices in a tenth of TensorFlow's time.
+            # For a few images NumPy computes the matrices in a tenth of TensorFlow's time.
             height, width = images.shape[1:3]
-            images = affine_transform_batch(
-                images, self._matrices(random_values, height, width, ops=np), self.fill_mode
-            )
+            images = affine_transform(images, self._matrices(random_values, height, width, ops=np), self.fill_mode)
         images = images.astype(np.float32, copy=False)
         if self._has_color():
             images = np.asarray(self._adjust_color(images, keras.ops.convert_to_tensor(random_values)))
@@ -130,10 +135,8 @@ class AugmentationBlock(keras.layers.Layer):
     def _augment(self, images: Any, random_values: Any) -> Any:
         images = keras.ops.cast(images, "float32")
         if self._has_geometry():
-            height, width = keras.ops.shape(images)[1:3]
-            matrices = self._matrices(
-                random_values, keras.ops.cast(height, "float32"), keras.ops.cast(width, "float32")
-            )
+            height, width = (keras.ops.cast(side, "float32") for side in keras.ops.shape(images)[1:3])
+            matrices = self._matrices(random_values, height, width)
             images = keras.ops.image.affine_transform(images, matrices, fill_mode=self.fill_mode)
         return self._adjust_color(images, random_values) if self._has_color() else images
 
@@ -144,9 +147,9 @@ class AugmentationBlock(keras.layers.Layer):
         return bool(self.brightness or self.contrast or self.saturation or self.hue)
 
     def _matrices(self, random_values: Any, height: Any, width: Any, ops: Any = keras.ops) -> Any:
-        """Return (n, 8), which pixel of the given image each pixel of the varied one shows.
+        """Return (n, 8), the transforms from output to input coordinates.
 
-        A point of the picture, seen from its middle, is mirrored, turned, scaled and shifted, in this order.
+        Relative to the center of the image, a point is mirrored, rotated, scaled and shifted, in this order.
         """
         mirror_x = self._random_sign(random_values[:, 0], "horizontal", ops)
         mirror_y = self._random_sign(random_values[:, 1], "vertical", ops)
@@ -155,9 +158,9 @@ class AugmentationBlock(keras.layers.Layer):
         right, down = (self._symmetric(random_values[:, column], self.translation) for column in (4, 5))
         cosine, sine = scale * ops.cos(angle), scale * ops.sin(angle)
         xx, xy, yx, yy = cosine * mirror_x, -sine * mirror_y, sine * mirror_x, cosine * mirror_y
-        middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
-        x = middle_x - xx * middle_x - xy * middle_y + right * width
-        y = middle_y - yx * middle_x - yy * middle_y + down * height
+        center_x, center_y = (width - 1) / 2, (height - 1) / 2
+        x = center_x - xx * center_x - xy * center_y + right * width
+        y = center_y - yx * center_x - yy * center_y + down * height
         return ops.stack([xx, xy, x, yx, yy, y, ops.zeros_like(x), ops.zeros_like(x)], axis=1)
 
     def _adjust_color(self, images: Any, random_values: Any) -> Any:
@@ -170,9 +173,9 @@ class AugmentationBlock(keras.layers.Layer):
             images = mean + (images - mean) * (1 + self._symmetric(contrast, self.contrast))
         if self.saturation or self.hue:
             hsv = ops.image.rgb_to_hsv(ops.clip(images, 0, 255) / 255)
-            turned = (hsv[..., :1] + self._symmetric(hue, self.hue)) % 1.0
-            washed = ops.clip(hsv[..., 1:2] * (1 + self._symmetric(saturation, self.saturation)), 0, 1)
-            images = 255 * ops.image.hsv_to_rgb(ops.concatenate([turned, washed, hsv[..., 2:]], axis=-1))
+            hues = (hsv[..., :1] + self._symmetric(hue, self.hue)) % 1.0
+            saturations = ops.clip(hsv[..., 1:2] * (1 + self._symmetric(saturation, self.saturation)), 0, 1)
+            images = 255 * ops.image.hsv_to_rgb(ops.concatenate([hues, saturations, hsv[..., 2:]], axis=-1))
         return ops.clip(images, 0, 255) if self.brightness or self.contrast else images
 
     def _random_sign(self, random_values: Any, direction: str, ops: Any) -> Any:
@@ -182,38 +185,36 @@ class AugmentationBlock(keras.layers.Layer):
 
     @staticmethod
     def _symmetric(random_values: Any, strength: float) -> Any:
-        """Spread numbers in [0, 1) over [-strength, strength)."""
+        """Map values in [0, 1) to [-strength, strength)."""
         return (2 * random_values - 1) * strength
 
     def show(self, image: Any, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw nine variants of one image in a 3 x 3 grid.
+        """Plot nine augmented views of one image.
 
         Args:
-            image: (height, width, 3) array, RGB in [0, 255], or the path of a file.
-            path: where to save the picture, or None.
+            image: array (height, width, 3), RGB in [0, 255], or the path of a file.
+            path: where to save the figure. Defaults to None, which saves nothing.
 
         Returns:
             The matplotlib figure.
-        """
-        from transferkit.images.pillow_decoder import read_image
-        from transferkit.plots import image_grid
 
+        Example:
+
+        >>> len(AugmentationBlock(rotation=0.2).show(np.zeros((32, 32, 3))).axes)
+        9
+        """
         if isinstance(image, (str, bytes, os.PathLike)):
             image = read_image(image)
         copies = np.repeat(np.asarray(image, "float32")[None], 9, axis=0)
-        variants = np.asarray(self.draw(copies, [(self.seed, number) for number in range(9)]))
-        return image_grid(variants, [f"variant {number + 1}" for number in range(9)], path=path)
+        views = self.augment(copies, [(self.seed, number) for number in range(9)])
+        return image_grid(views, [f"View {number}" for number in range(1, 10)], path=path)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape does not change."""
+        """Return the input shape."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments, so that `from_config` makes an equal block."""
-        names = ("flip", "rotation", "zoom", "translation", "brightness", "contrast", "saturation", "hue")
-        return {
-            **super().get_config(),
-            **{name: getattr(self, name) for name in names},
-            "fill_mode": self.fill_mode,
-            "seed": self.seed,
-        }
+        """Return the arguments of the layer, for `from_config`."""
+        fractions = ("rotation", "zoom", "translation", "brightness", "contrast", "saturation", "hue")
+        names = ("flip", *fractions, "fill_mode", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

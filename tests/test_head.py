@@ -1,0 +1,92 @@
+"""Classification heads: layers, shapes, initial logits and invalid arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit.head import global_pooling
+
+
+def names(head: tk.ClassifierHead, rank: int = 4) -> list[str]:
+    return [layer.name for layer in head.layers(rank)]
+
+
+def test_layers_in_order() -> None:
+    head = tk.ClassifierHead(3, hidden=(8, 4), dropout=0.5)
+    assert names(head) == ["pooling", "hidden_1", "hidden_2", "dropout", "logits"]
+    assert names(tk.ClassifierHead(3, dropout=0)) == ["pooling", "logits"]
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "multi_label", "units"), [(2, False, 1), (3, False, 3), (1, True, 1), (2, True, 2)]
+)
+def test_units(num_classes: int, multi_label: bool, units: int) -> None:
+    head = tk.ClassifierHead(num_classes, multi_label=multi_label)
+    assert head.units == units
+    assert head(keras.Input((5, 5, 8))).shape == (None, units)
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 8), (6, 8), (8,)])
+@pytest.mark.parametrize("pooling", ["avg", "max", "flatten"])
+def test_call_pools_features(shape: tuple[int, ...], pooling: str) -> None:
+    assert tk.ClassifierHead(3, pooling=pooling)(keras.Input(shape)).shape == (None, 3)
+
+
+def test_layers_of_unsupported_rank_raises() -> None:
+    with pytest.raises(ValueError, match="Features must be .* Received: rank 5"):
+        tk.ClassifierHead(2).layers(5)
+
+
+def test_initial_logits_are_zero_and_float32() -> None:
+    head = tk.ClassifierHead(3, hidden=(4,))
+    features = np.random.default_rng(0).normal(size=(2, 8)).astype("float16")
+    logits = head(features)
+    assert logits.dtype == "float32" and not np.any(logits)
+
+
+def test_same_seed_initializes_equal_hidden_layers() -> None:
+    features = np.ones((1, 8), "float32")
+    first, second, other = (
+        np.asarray(tk.ClassifierHead(2, hidden=(4,), seed=seed).layers(2)[0](features)) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, second)
+    assert np.abs(first - other).max() > 0
+
+
+def test_l2_regularizes_kernels() -> None:
+    layers = tk.ClassifierHead(2, hidden=(4,), l2=0.5).layers()
+    assert [layer.kernel_regularizer.l2 for layer in layers if isinstance(layer, keras.layers.Dense)] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("rank", [3, 4])
+def test_global_pooling_values(rank: int) -> None:
+    features = np.arange(8, dtype="float32").reshape(1, *[2] * (rank - 2), -1)
+    axes = tuple(range(1, rank - 1))
+    np.testing.assert_allclose(global_pooling("avg", rank)(features), features.mean(axis=axes))
+    np.testing.assert_allclose(global_pooling("max", rank)(features), features.max(axis=axes))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            {"num_classes": 1},
+            "`num_classes` must be an integer of at least 2. Received: 1. A classifier needs",
+        ),
+        ({"num_classes": 0, "multi_label": True}, "`num_classes` must be an integer of at least 1. Received: 0."),
+        ({"pooling": "average"}, "`pooling` must be one of 'avg', 'max', 'flatten'. Received: 'average'."),
+        ({"dropout": 1.0}, "`dropout` must be in [0, 1). Received: 1.0."),
+        ({"hidden": (8, 0)}, "`hidden` must be an integer of at least 1. Received: 0."),
+        ({"l2": -1}, "`l2` must be a finite number of at least 0. Received: -1."),
+        ({"seed": -1}, "`seed` must be an integer of at least 0. Received: -1."),
+    ],
+)
+def test_head_invalid_argument_raises(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(ValueError) as error:
+        tk.ClassifierHead(**{"num_classes": 2, **arguments})
+    assert text in str(error.value)
