@@ -1,4 +1,4 @@
-"""What the library keeps on disk between runs, and taking it away."""
+"""Inspects and clears the on-disk cache. Downloads and datasets are not part of it."""
 
 from __future__ import annotations
 
@@ -11,62 +11,65 @@ from transferkit._utils.checks import check_choice
 from transferkit._utils.files import cache_home
 from transferkit.features.eviction import cache_limit_bytes, folder_size, remove_folder, remove_trash
 
-# What can be made again; downloads and data sets are not among it.
 _FOLDERS = ("features", "engines", "pixels", "unpacked")
-_PARTS = (*_FOLDERS, "files")
+_CACHES = (*_FOLDERS, "file_info")
 
 
 @dataclasses.dataclass(frozen=True)
 class CacheInfo:
-    """How much is kept.
+    """Sizes of the caches.
 
     Attributes:
-        folder: where.
-        bytes: part to its size in bytes: "features" (stored), "engines" (converted), "pixels" (decoded images),
-            "unpacked" (archives), "files" (what is known of files by reading them).
-        limit: how much the features may take, in bytes.
+        folder: str, the cache folder.
+        sizes: dict from the name of a cache to its size in bytes: "features" (extracted features), "engines" (compiled
+            engines), "pixels" (decoded images), "unpacked" (archives) and "file_info" (metadata of image files).
+        limit: int, the size limit of the features in bytes.
     """
 
     folder: str
-    bytes: dict[str, int]
+    sizes: dict[str, int]
     limit: int
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in self.bytes.items())
-        return f"{self.folder}: {parts}; features may take {self.limit / 1e9:,.1f} GB"
+        sizes = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in self.sizes.items())
+        return f"{self.folder}: {sizes} (limit of the features: {self.limit / 1e9:,.1f} GB)"
 
 
 def info() -> CacheInfo:
-    """Return how much space each part takes that can be made again.
+    """Return the sizes of the caches as a `CacheInfo`.
 
-    >>> info().bytes.keys()
-    dict_keys(['features', 'engines', 'pixels', 'unpacked', 'files'])
+    Example:
+
+    >>> info().sizes.keys()
+    dict_keys(['features', 'engines', 'pixels', 'unpacked', 'file_info'])
     """
-    sizes = {part: folder_size(cache_home() / part) for part in _FOLDERS}
-    return CacheInfo(str(cache_home()), {**sizes, "files": sum(map(_size, _databases()))}, cache_limit_bytes())
+    sizes = {name: folder_size(cache_home() / name) for name in _FOLDERS}
+    return CacheInfo(str(cache_home()), {**sizes, "file_info": sum(map(_size, _databases()))}, cache_limit_bytes())
 
 
-def clear(*parts: str) -> None:
-    """Remove what can be made again: all of it, or the parts that are named; it is made when it is needed.
+def clear(*names: str) -> None:
+    """Delete the given caches, or all of them; they are created again when needed.
 
-    Processes that are at work go on with what they have open.
+    Running processes continue with the files that they have open.
 
     Args:
-        parts: names of `info().bytes`; none means all.
+        *names: "features", "engines", "pixels", "unpacked" or "file_info". Defaults to all.
 
     Raises:
-        ValueError: when there is no such part.
+        ValueError: if there is no such cache.
+
+    Example:
 
     >>> clear("features", "engines")
     """
-    for part in [check_choice("parts", part, _PARTS) for part in parts] or _PARTS:
-        if part == "files":
+    for name in [check_choice("names", name, _CACHES) for name in names] or _CACHES:
+        if name == "file_info":
             for path in _databases():
                 with contextlib.suppress(OSError):
                     path.unlink()
-        elif not remove_folder(cache_home() / part):
-            # Where open files hold a folder in its place, what is in it goes one by one, as far as it can.
-            shutil.rmtree(cache_home() / part, ignore_errors=True)
+        elif not remove_folder(cache_home() / name):
+            # Open files can prevent renaming the folder; then as many of its files as possible are deleted.
+            shutil.rmtree(cache_home() / name, ignore_errors=True)
     remove_trash(cache_home())
 
 

@@ -1,17 +1,14 @@
-"""The errors that transferkit raises beyond Python's own.
-
-Every message follows one grammar: what must hold, what was received, what to do.
-"""
+"""Exceptions of transferkit. A message states the requirement, the received value and the remedy."""
 
 from __future__ import annotations
 
 
 class ImageError(ValueError):
-    """A file could not be turned into pixels; the message names the file and the reason.
+    """An image could not be read; the message contains the file and the reason.
 
     Attributes:
-        path: str, the file as it was given, or "<bytes>".
-        reason: str, why it cannot be read, without the path.
+        path: str, the file as given, or "<bytes>".
+        reason: str, the reason without the path.
     """
 
     def __init__(self, path: object, reason: str) -> None:
@@ -20,32 +17,36 @@ class ImageError(ValueError):
         super().__init__(f"Cannot read image {self.path!r}: {reason}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
-        # Exceptions with two arguments do not survive a trip between processes without this.
+        # Without this, an exception with two arguments cannot be pickled for another process.
         return type(self), (self.path, self.reason)
 
 
 class DataError(ValueError):
-    """The data given cannot make a data set."""
+    """The data do not form a valid dataset."""
 
 
 class WeightsError(ValueError):
-    """Weights could not be had, or do not fit the model."""
+    """Weights are not available, or do not fit the model."""
 
 
 class DownloadError(OSError):
-    """A file could not be fetched whole and right; nothing of it was kept."""
+    """A download failed; no incomplete or wrong file was stored."""
 
 
 class ArtifactError(ValueError):
-    """A saved folder is not a whole, readable transferkit artifact."""
+    """A folder is not a valid saved classifier."""
 
 
 class MissingExtraError(ImportError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message contains the extra that installs it.
 
-    def __init__(self, what: str, package: str, extra: str) -> None:
+    Attributes:
+        extra: str, the name of the extra, for example "fast".
+    """
+
+    def __init__(self, feature: str, package: str, extra: str) -> None:
         super().__init__(
-            f"{what} needs the package {package!r}, which is not installed. "
+            f"{feature} requires the package {package!r}, which is not installed. "
             f'Install it with: pip install "transferkit[{extra}]"'
         )
         self.extra = extra

@@ -59,8 +59,8 @@ class Progress:
         now = time.monotonic()
         if self._enabled and now - self._started > self._delay and now - self._updated > _UPDATE_SECONDS:
             self._updated, self._visible = now, True
-            remaining = "" if self._total is None else f", {(self._total - self.completed) / self.rate:.0f} s left"
-            self._show(f"{remaining} ")
+            remaining = 0 if self._total is None else max(self._total - self.completed, 0)
+            self._show(f", {remaining / self.rate:.0f} s left " if remaining and self.completed else " ")
 
     def _show(self, end: str) -> None:
         bar, of_total = "", ""

@@ -73,7 +73,7 @@ class Report:
 
     @property
     def accuracy(self) -> float:
-        """Fraction of correct predictions in [0, 1]; for multi-label classification, of all pairs of image and class."""
+        """Fraction of correct predictions in [0, 1]; for multi-label classification, of pairs of image and class."""
         return float(np.mean(self.predictions == self.labels))
 
     @property
