@@ -1,105 +1,108 @@
-"""From photographs to labels with a trained model."""
+"""Predicts the classes of images with a trained model."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from transferkit._utils.checks import check_choice, check_int
-from transferkit.engines import Engine, compile_engine, default_batch_size
+from transferkit._utils.parallel import ordered_map
 from transferkit.errors import ImageError
-from transferkit.images.loading import ImageSpec, load_images
+from transferkit.images.loading import load_images
+from transferkit.images.spec import ImageSpec
 
-# Images that one thread reads in a go.
-_CHUNK = 16
 ACTIVATIONS = ("sigmoid", "softmax", None)
+# "auto" and the engines of transferkit.engines, which is imported when a model is run.
+ENGINES = ("auto", "keras", "frozen_graph", "openvino")
+# Images per decoding call.
+_CHUNK = 16
+Loaded = tuple[Any, "np.ndarray | ImageError"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one image.
+    """The prediction for one image.
 
     Attributes:
-        path: the file as it was given, or None for pixels and bytes.
-        error: None, or why there is no label.
-        names: the class names, in the order of `scores`.
-        scores: float32 (classes,), the probability of each class; None where there is an error.
+        path: str. The file, or None for arrays and bytes.
+        error: str. Why there is no prediction, or None.
+        class_names: tuple of str, in the order of `probability_array`.
+        probability_array: float32 (classes,); None with an error.
     """
 
     path: str | None
     error: str | None
-    names: tuple[str, ...]
-    scores: np.ndarray | None
+    class_names: tuple[str, ...]
+    probability_array: np.ndarray | None
 
     @property
     def label(self) -> str | None:
-        """The most probable class, or None where there is an error."""
-        return None if self.scores is None else self.names[int(np.argmax(self.scores))]
+        """The most probable class, or None with an error."""
+        return None if self.probability_array is None else self.class_names[int(np.argmax(self.probability_array))]
 
     @property
     def probability(self) -> float | None:
-        """The probability of `label`, in [0, 1], or None where there is an error."""
-        return None if self.scores is None else float(np.max(self.scores))
+        """The probability of `label`, in [0, 1], or None with an error."""
+        return None if self.probability_array is None else float(np.max(self.probability_array))
 
     @property
     def probabilities(self) -> dict[str, float]:
-        """Class name to probability; empty where there is an error."""
-        return {} if self.scores is None else dict(zip(self.names, map(float, self.scores)))
+        """Class name to probability; empty with an error."""
+        return {} if self.probability_array is None else dict(zip(self.class_names, map(float, self.probability_array)))
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
-        """Return the `count` most probable (name, probability), best first."""
+        """Return the `count` most probable (name, probability), best first.
+
+        Args:
+            count: int >= 1. Defaults to 5.
+        """
         check_int("count", count)
-        if self.scores is None:
+        if self.probability_array is None:
             return []
-        best = np.argsort(-self.scores, kind="stable")[:count]
-        return [(self.names[index], float(self.scores[index])) for index in best]
+        best = np.argsort(-self.probability_array, kind="stable")[:count]
+        return [(self.class_names[index], float(self.probability_array[index])) for index in best]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        return {
-            "path": self.path,
-            "label": self.label,
-            "probability": self.probability,
-            "probabilities": self.probabilities,
-            "error": self.error,
-        }
+        names = ("path", "label", "probability", "probabilities", "error")
+        return {name: getattr(self, name) for name in names}
 
     def __repr__(self) -> str:
-        said = f"error={self.error!r}" if self.error else f"label={self.label!r}, probability={self.probability:.4f}"
-        return f"Prediction({said}, path={self.path!r})"
+        text = f"error={self.error!r}" if self.error else f"label={self.label!r}, probability={self.probability:.4f}"
+        return f"Prediction({text}, path={self.path!r})"
 
 
 class Predictor:
-    """A trained model with all it needs to label photographs: class names and how pixels are made.
+    """A trained model with its class names and its image spec.
 
     Args:
         model: keras.Model from float32 (batch, height, width, 3), RGB in [0, 255], to logits or probabilities.
-        class_names: the names of the classes, in the order of the outputs.
-        pixels: how a file becomes an image of the model's input size.
-        activation: what turns the model's outputs into probabilities: "sigmoid" (one logit for two classes, or
-            independent labels), "softmax", or None when the model gives probabilities already.
-        batch_size: images read and run at once.
-        engine: "auto", or the name of an engine of `transferkit.engines`.
+        class_names: sequence of str, in the order of the outputs.
+        image_spec: `ImageSpec`. How files become images of the model's input size.
+        activation: "sigmoid" (one logit for two classes, or independent labels), "softmax", or None when the model
+            returns probabilities.
+        batch_size: int >= 1. Images decoded and run together. Defaults to 32.
+        engine: "auto" (the fastest), "keras", "frozen_graph" or "openvino" (extra `fast`). Defaults to "auto".
+
+    Raises:
+        ValueError: when an argument is out of range, or the class names do not match the model.
 
     Example:
 
     >>> predictor = tk.load("cats_dogs")  # doctest: +SKIP
-    >>> predictor.predict("photo.jpg").label  # doctest: +SKIP
+    >>> predictor.predict("image.jpg").label  # doctest: +SKIP
     'cats'
     """
 
     def __init__(
         self,
-        model: keras.Model,
+        model: Any,
         class_names: Sequence[str],
-        pixels: ImageSpec,
+        image_spec: ImageSpec,
         *,
         activation: str | None,
         batch_size: int = 32,
@@ -107,100 +110,99 @@ class Predictor:
     ) -> None:
         self.model = model
         self.class_names = tuple(class_names)
-        self.image_spec = pixels
+        self.image_spec = image_spec
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size = check_int("batch_size", batch_size)
-        self.engine = engine
-        self._compiled: dict[bool, tuple[int, Engine]] = {}
-        self._served = {True: 0, False: 0}
+        self.engine = check_choice("engine", engine, ENGINES)
+        # For single images and for batches: the number of images that the engine was compiled for, and the engine.
+        self._engines: dict[bool, tuple[int, Any]] = {}
+        self._images_seen = {True: 0, False: 0}
         outputs = model.output_shape[-1]
         expected = 1 if activation == "sigmoid" and len(self.class_names) == 2 and outputs == 1 else len(class_names)
         if outputs != expected:
             raise ValueError(
                 f"`class_names` must name each output of the model. Received: {len(self.class_names)} names for "
-                f"{outputs} outputs. Give the names that the model was trained with, in their order."
+                f"{outputs} outputs. Give the names of the training data, in their order."
             )
 
     def predict(self, images: Any) -> Prediction | list[Prediction]:
-        """Label one image or many.
+        """Predict the class of one image or of several.
 
         Args:
-            images: a path, the bytes of a file, or an array (height, width, 3), RGB in [0, 255], of any size; or
-                a list of those, or an array (n, height, width, 3).
+            images: a path, the bytes of a file, or an array (height, width, 3), RGB in [0, 255], of any size; or a list
+                of those, or an array (n, height, width, 3).
 
         Returns:
-            A `Prediction`, or a list of them in the order given. A file that cannot be read gives a prediction
-            with an `error`; it never stops the others.
+            A `Prediction`, or a list of them in the same order. A file that cannot be read has a prediction with an
+            `error`.
 
         Raises:
-            TypeError: when something is not a path, bytes or an array.
+            TypeError: for anything other than a path, bytes or an array.
         """
-        if _is_single(images):
-            return next(self.stream([images]))
-        return list(self.stream(images))
+        is_path = isinstance(images, (str, bytes, bytearray, os.PathLike))
+        if is_path or (isinstance(images, np.ndarray) and images.ndim == 3):
+            return next(self.iter_predict([images]))
+        return list(self.iter_predict(images))
 
-    def stream(self, images: Any) -> Iterator[Prediction]:
-        """Yield a `Prediction` for each of `images`, in order, holding only a few batches in memory."""
-        sources = list(images) if not isinstance(images, np.ndarray) else images
-        if not len(sources):
-            return
-        forward = self._engine_for(len(sources))
-        batches = [sources[start : start + self.batch_size] for start in range(0, len(sources), self.batch_size)]
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-            ahead = self._reading(batches[0], pool)
-            for number, batch in enumerate(batches):
-                loaded = [image for chunk in ahead for image in chunk]
-                # The next batch is read while the model works on this one.
-                if number + 1 < len(batches):
-                    ahead = self._reading(batches[number + 1], pool)
-                yield from self._label(batch, loaded, forward)
+    def iter_predict(self, images: Any) -> Iterator[Prediction]:
+        """Yield a `Prediction` for each of `images` in order, with a few batches in memory at a time.
 
-    def _reading(self, batch: Any, pool: ThreadPoolExecutor) -> Iterator[list[np.ndarray | ImageError]]:
-        for source in batch:
+        Args:
+            images: a list of paths, bytes or arrays, or an array (n, height, width, 3).
+        """
+        sources = images if isinstance(images, np.ndarray) else list(images)
+        for source in sources:
             if not isinstance(source, (str, bytes, bytearray, os.PathLike, np.ndarray)):
                 raise TypeError(
                     f"An image must be a path, bytes or an array. Received: {type(source).__name__}. "
-                    "Give the file's path, its bytes, or pixels (height, width, 3)."
+                    "Give the path of a file, its bytes, or an array (height, width, 3)."
                 )
-        chunks = [batch[start : start + _CHUNK] for start in range(0, len(batch), _CHUNK)]
-        return pool.map(lambda chunk: load_images(chunk, self.image_spec), chunks)
+        if not len(sources):
+            return
+        run = self._engine_for(len(sources))
+        chunks = (sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK))
+        batch: list[Loaded] = []
+        # The next batch is decoded while the model runs on this one.
+        for chunk in ordered_map(lambda part: list(zip(part, load_images(list(part), self.image_spec))), chunks):
+            batch += chunk
+            if len(batch) >= self.batch_size:
+                yield from self._to_predictions(batch, run)
+                batch = []
+        yield from self._to_predictions(batch, run)
 
-    def _label(
-        self, sources: Any, loaded: list[np.ndarray | ImageError], forward: Callable[[np.ndarray], Any]
-    ) -> Iterator[Prediction]:
-        good = [image for image in loaded if not isinstance(image, ImageError)]
-        rows = iter(self._probabilities(forward(np.stack(good))) if good else ())
-        for source, image in zip(sources, loaded):
+    def _to_predictions(self, batch: list[Loaded], run: Callable[[np.ndarray], Any]) -> Iterator[Prediction]:
+        images = [image for _, image in batch if not isinstance(image, ImageError)]
+        rows = iter(())
+        if images:
+            outputs = run(np.stack(images))[0]
+            rows = iter(to_probabilities(outputs, self.activation, len(self.class_names)))
+        for source, image in batch:
             path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
-            if isinstance(image, ImageError):
-                yield Prediction(path, image.reason, self.class_names, None)
-            else:
-                yield Prediction(path, None, self.class_names, next(rows))
-
-    def _probabilities(self, outputs: Any) -> np.ndarray:
-        return to_probabilities(outputs, self.activation, len(self.class_names))
+            error = image.reason if isinstance(image, ImageError) else None
+            yield Prediction(path, error, self.class_names, next(rows) if error is None else None)
 
     def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:
-        # One image at a time gets all cores, and an engine of its own; many share them out.
+        # A single image has all cores and a separate engine; images of a batch share them.
         single = count == 1
-        self._served[single] += count
-        known = self._compiled.get(single)
-        # What is worth converting for depends on how much is to come, and the best guess is: as much as came so far.
-        if known is None or self._served[single] > 10 * known[0]:
-            batch = 1 if single else min(self.batch_size, default_batch_size())
-            engine = compile_engine(self.model, engine=self.engine, batch_size=batch, count=self._served[single])
-            known = self._compiled[single] = self._served[single], engine
-        engine = known[1]
-        return lambda images: engine(images)[0]
+        self._images_seen[single] += count
+        compiled = self._engines.get(single)
+        # Whether a conversion pays off depends on how many images follow: the best guess is as many as so far.
+        if compiled is None or self._images_seen[single] > 10 * compiled[0]:
+            from transferkit.engines import compile_engine, default_batch_size
+
+            batch_size = 1 if single else min(self.batch_size, default_batch_size())
+            seen = self._images_seen[single]
+            engine = compile_engine(self.model, engine=self.engine, batch_size=batch_size, count=seen)
+            compiled = self._engines[single] = seen, engine
+        return compiled[1]
 
     def __repr__(self) -> str:
-        return (
-            f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={self.image_spec.image_size})"
-        )
+        size = self.image_spec.image_size
+        return f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={size})"
 
 
 def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> np.ndarray:
-    """Turn a model's outputs (n, units) into probabilities (n, num_classes), float32.
+    """Return the probabilities (n, num_classes), float32, of a model's outputs (n, units).
 
     >>> to_probabilities(np.array([[0.0]]), "sigmoid", 2)
     array([[0.5, 0.5]], dtype=float32)
@@ -214,9 +216,3 @@ def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> 
         values = np.exp(values - values.max(axis=-1, keepdims=True))
         values /= values.sum(axis=-1, keepdims=True)
     return values.astype("float32")
-
-
-def _is_single(images: Any) -> bool:
-    if isinstance(images, np.ndarray):
-        return images.ndim == 3
-    return isinstance(images, (str, bytes, bytearray, os.PathLike, Path))

@@ -1,8 +1,7 @@
-"""A trained classifier as a folder: the model in Keras' own format, and what is needed to use it on photographs."""
+"""Saves and loads a classifier: a folder with the model in Keras' format and a JSON file of metadata."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import zipfile
@@ -15,39 +14,47 @@ import tensorflow as tf
 from transferkit._utils.files import atomic_folder, sha256_of
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError
-from transferkit.images.loading import ImageSpec
+from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read_metadata
+from transferkit.modeling.freezing import disable_frozen_dropout, original_dropout_rates
+from transferkit.modeling.keras_graph import graph_nodes
 from transferkit.prediction import Predictor
-from transferkit.training.history import RunHistory
 
-FORMAT_VERSION = 1
-_MODEL, _METADATA_FILE = "model.keras", "transferkit.json"
-# No record or model description of an honest classifier comes near these sizes.
-_MAX_RECORD_BYTES = 64 << 20
+_MODEL_FILE = "model.keras"
+# Far above the size of the configuration of any real model.
 _MAX_CONFIG_BYTES = 64 << 20
 
 
-def save_classifier(folder: str | os.PathLike[str], predictor: Predictor, history: RunHistory, *, seed: int) -> Path:
-    """Write a predictor's model and settings to `folder`, whole or not at all; return the folder.
+def save_classifier(
+    folder: str | os.PathLike[str], predictor: Predictor, phases: list[dict[str, Any]], *, seed: int
+) -> Path:
+    """Write a predictor's model and metadata to `folder`, which appears when it is complete; return the folder.
 
     Args:
-        folder: where to; what was there before gives way only when the new one is whole.
-        predictor: the model with its class names and pixels.
-        history: the phases of training, kept for the record.
-        seed: of the training, kept for the record.
+        folder: a new or empty folder, or a classifier saved before, which is replaced.
+        predictor: the model with its class names and image spec.
+        phases: the phases of training, for the record.
+        seed: of the training, for the record.
 
     Raises:
-        ArtifactError: when `folder` exists and is not an artifact, so that nothing of the user's is replaced.
+        ArtifactError: when `folder` has other contents.
     """
     target = Path(folder)
-    if target.exists() and not (target / _METADATA_FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
+    if target.exists() and not (target / METADATA_FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise ArtifactError(
-            f"`folder` must be new, empty, or a classifier saved before. Received: {str(target)!r}, which holds "
-            "something else. Choose another folder."
+            f"`folder` must be new, empty, or a classifier saved before. Received: {str(target)!r}, which has other "
+            "contents. Choose another folder."
         )
     with atomic_folder(target) as staging_dir:
-        _without_augmentation(predictor.model).save(staging_dir / _MODEL)
-        record = _metadata(predictor, history, seed, sha256_of(staging_dir / _MODEL))
-        (staging_dir / _METADATA_FILE).write_text(json.dumps(record, indent=2, ensure_ascii=False), encoding="utf-8")
+        with original_dropout_rates(predictor.model):
+            _without_augmentation(predictor.model).save(staging_dir / _MODEL_FILE)
+        metadata = Metadata(
+            predictor.class_names,
+            predictor.activation,
+            predictor.image_spec,
+            sha256_of(staging_dir / _MODEL_FILE),
+            _training_record(predictor.model, phases, seed),
+        )
+        (staging_dir / METADATA_FILE).write_text(metadata.to_json(), encoding="utf-8")
     return target
 
 
@@ -57,104 +64,69 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     Nothing in the folder can run code: the model is read in Keras' safe mode, the rest is JSON.
 
     Args:
-        folder: the saved folder.
-        engine: what runs the model: "auto" or a name that `transferkit.engines` knows.
+        folder: str or path. The saved folder.
+        engine: "auto" (the fastest), "keras", "frozen_graph" or "openvino" (extra `fast`). Defaults to "auto".
 
     Returns:
         A `Predictor`; its `.model` is the keras.Model.
 
     Raises:
-        ArtifactError: when the folder is missing, broken, or of a newer format.
+        ArtifactError: when the folder is missing, damaged, or of a newer format.
+        ValueError: for an unknown engine.
 
     Example:
 
-    >>> tk.load("cats_dogs").predict("photo.jpg").label  # doctest: +SKIP
+    >>> tk.load("cats_dogs").predict("image.jpg").label  # doctest: +SKIP
     'cats'
     """
     folder = Path(folder)
-    record = _read_metadata(folder)
-    model = _read_model(folder / _MODEL, record)
+    metadata = read_metadata(folder)
+    model = _read_model(folder / _MODEL_FILE, metadata.model_sha256)
+    # Frozen dropout layers were saved with their original rates.
+    disable_frozen_dropout(model)
+    predictor_args = model, metadata.class_names, metadata.image_spec
     try:
-        return Predictor(
-            model,
-            record["class_names"],
-            ImageSpec.from_dict(record["pixels"]),
-            activation=record["activation"],
-            engine=engine,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise _invalid_artifact(folder, f"its record does not fit its model ({error})") from error
+        Predictor(*predictor_args, activation=metadata.activation)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise invalid_artifact(folder, f"its metadata do not match its model ({error})") from error
+    return Predictor(*predictor_args, activation=metadata.activation, engine=engine)
 
 
-def _metadata(predictor: Predictor, history: RunHistory, seed: int, digest: str) -> dict[str, Any]:
-    augmentation = find_augmentation(predictor.model)
+def _training_record(model: keras.Model, phases: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    augmentation = find_augmentation(model)
+    versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
     return {
-        "format": FORMAT_VERSION,
-        "class_names": list(predictor.class_names),
-        "activation": predictor.activation,
-        "pixels": predictor.image_spec.to_dict(),
-        "model_sha256": digest,
-        "training": {
-            "seed": seed,
-            "phases": history.to_dict(),
-            "augmentation": None if augmentation is None else augmentation.get_config(),
-            # The same numbers come again only with these: another count of threads sums in another order.
-            "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
-            "versions": {
-                "python": platform.python_version(),
-                "tensorflow": tf.__version__,
-                "keras": keras.__version__,
-            },
-        },
+        "seed": seed,
+        "phases": phases,
+        "augmentation": None if augmentation is None else augmentation.get_config(),
+        # The same results need the same number of threads: another one adds in another order.
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        "versions": versions,
     }
 
 
 def _without_augmentation(model: keras.Model) -> keras.Model:
-    """Return the model as it predicts: augmentation is a matter of training, and needs this package to load."""
+    """Return the model for inference: augmentation is part of training, and needs this package to load."""
     augmentation = find_augmentation(model)
     if augmentation is None:
         return model
-    return keras.Model(augmentation.output, model.output, name=model.name)
+    # The layer's own `output` is that of its first call, which may be in another model.
+    node = next(node for node in graph_nodes(model) if node.layer is augmentation)
+    return keras.Model(node.outputs[0], model.output, name=model.name)
 
 
-def _read_metadata(folder: Path) -> dict[str, Any]:
-    path = folder / _METADATA_FILE
+def _read_model(path: Path, sha256: str) -> keras.Model:
     if not path.is_file():
-        raise ArtifactError(
-            f"`folder` must be a classifier saved by Trainer.save. Received: {str(folder)!r}, which has no {_METADATA_FILE}."
-            " Check the path."
-        )
-    if path.stat().st_size > _MAX_RECORD_BYTES:
-        raise _invalid_artifact(folder, f"{_METADATA_FILE} is larger than any record")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        version = record["format"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise _invalid_artifact(folder, f"{_METADATA_FILE} is not a record of a classifier") from error
-    if version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{str(folder)!r} must have format {FORMAT_VERSION}. Received: format {version!r}. "
-            "Load it with the version of transferkit that saved it, or a newer one."
-        )
-    return record
-
-
-def _read_model(path: Path, record: dict[str, Any]) -> keras.Model:
-    if not path.is_file():
-        raise _invalid_artifact(path.parent, f"{_MODEL} is missing")
-    if sha256_of(path) != record.get("model_sha256"):
-        raise _invalid_artifact(path.parent, f"{_MODEL} is not the file that was saved (its checksum differs)")
+        raise invalid_artifact(path.parent, f"{_MODEL_FILE} is missing")
+    if sha256_of(path) != sha256:
+        raise invalid_artifact(path.parent, f"{_MODEL_FILE} is not the file that was saved (its checksum differs)")
     try:
         with zipfile.ZipFile(path) as archive:
             largest = max((info.file_size for info in archive.infolist() if info.filename.endswith(".json")), default=0)
         if largest > _MAX_CONFIG_BYTES:
-            raise _invalid_artifact(path.parent, f"{_MODEL} describes a model in {largest:,} bytes")
+            raise invalid_artifact(path.parent, f"the configuration in {_MODEL_FILE} has {largest:,} bytes")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except ArtifactError:
         raise
     except (zipfile.BadZipFile, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise _invalid_artifact(path.parent, f"{_MODEL} cannot be loaded ({error})") from error
-
-
-def _invalid_artifact(folder: Path, why: str) -> ArtifactError:
-    return ArtifactError(f"{str(folder)!r} must be a whole classifier. Received: {why}. Save it again.")
+        raise invalid_artifact(path.parent, f"{_MODEL_FILE} cannot be loaded ({error})") from error

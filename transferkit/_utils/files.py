@@ -1,4 +1,4 @@
-"""The folder for what is kept between runs, and writing files so that nobody ever sees half of one."""
+"""The cache folder, atomic writes, file locks and checksums."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+# The umask can be read only by setting it, which other threads would notice: it is read once, at import.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def cache_home() -> Path:
-    """Return the folder for downloads, features and converted engines: $TRANSFERKIT_HOME or the platform's cache.
+    """Return the cache folder: $TRANSFERKIT_HOME, or the cache folder of the platform.
 
-    It is read from the environment at each call, so that tests and jobs can point it elsewhere.
+    The environment is read at each call, so that tests and jobs can redirect it.
     """
     chosen = os.environ.get("TRANSFERKIT_HOME")
     if chosen:
@@ -32,9 +36,9 @@ def cache_home() -> Path:
 
 @contextlib.contextmanager
 def atomic_write(target: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
-    """Give a path beside `target` to write to; on success it is renamed to `target`, on failure removed.
+    """Yield a temporary path in the folder of `target`; rename it to `target` on success, delete it on failure.
 
-    `suffix` ends the temporary name, for writers that look at the extension.
+    `suffix` is the extension of the temporary name, for writers that depend on it.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +47,8 @@ def atomic_write(target: str | os.PathLike[str], suffix: str = "") -> Iterator[P
     temporary = Path(name)
     try:
         yield temporary
-        # mkstemp makes files that only their owner reads; a result is as readable as any file of the user's.
-        temporary.chmod(0o666 & ~_umask())
+        # mkstemp creates files for their owner only.
+        temporary.chmod(0o666 & ~_UMASK)
         _flush(temporary)
         os.replace(temporary, target)
     finally:
@@ -53,9 +57,9 @@ def atomic_write(target: str | os.PathLike[str], suffix: str = "") -> Iterator[P
 
 @contextlib.contextmanager
 def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a folder beside `target` to fill; on success it takes the place of `target`, on failure it is removed.
+    """Yield a temporary folder; it replaces `target` on success and is deleted on failure.
 
-    A folder that was there before is kept until the new one is whole, and comes back if the exchange fails.
+    An existing folder is kept until the new one is complete, and restored if the exchange fails.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +67,7 @@ def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
     old = temporary.with_name(temporary.name + ".old")
     try:
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_UMASK)
         for path in temporary.rglob("*"):
             if path.is_file():
                 _flush(path)
@@ -82,12 +86,12 @@ def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]:
-    """Hold `path` (a lock file, made if missing) against other processes of this machine.
+    """Hold an exclusive lock on `path`, a lock file created if missing, against other processes of this machine.
 
-    The operating system lets go of the lock when its holder dies, however it dies.
+    The operating system releases the lock when its holder dies.
 
     Raises:
-        TimeoutError: when another process held it for `timeout` seconds.
+        TimeoutError: when another process holds it for `timeout` seconds.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +99,10 @@ def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]
     with open(path, "a+b") as file:
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{path} must be free. Another process has held it for {timeout:g} s; end it.")
+                raise TimeoutError(
+                    f"{path} must be unlocked. Received: a lock that another process has held for {timeout:g} s. "
+                    "End that process."
+                )
             time.sleep(0.05)
         try:
             yield
@@ -104,18 +111,12 @@ def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's contents, in hexadecimal."""
+    """Return the SHA-256 of the contents of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
 
 
 def _flush(path: Path) -> None:

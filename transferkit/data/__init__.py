@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-# Public name -> the module that defines it. Indexing and splitting files needs no TensorFlow, so nothing imports it here.
-_PUBLIC = {
-    "Data": "examples",
-    "DataReport": "report",
-    "DatasetBuilder": "builder",
-    "Split": "examples",
-    "scan": "scanning",
-    "write_tfrecord": "tfrecord",
-}
+from transferkit._utils.lazy import lazy_getattr
 
 __all__ = ["Data", "DataReport", "DatasetBuilder", "Split", "scan", "write_tfrecord"]
 
+# Imported when they are used: indexing and splitting files needs no TensorFlow.
+__getattr__ = lazy_getattr(
+    __name__,
+    {
+        "Data": "dataset",
+        "DataReport": "report",
+        "DatasetBuilder": "builder",
+        "Split": "examples",
+        "scan": "scanning",
+        "write_tfrecord": "tfrecord_writer",
+    },
+)
+
 if TYPE_CHECKING:
     from transferkit.data.builder import DatasetBuilder
-    from transferkit.data.examples import Data, Split
+    from transferkit.data.dataset import Data
+    from transferkit.data.examples import Split
     from transferkit.data.report import DataReport
     from transferkit.data.scanning import scan
-    from transferkit.data.tfrecord import write_tfrecord
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_PUBLIC[name]}"), name)
-    globals()[name] = value
-    return value
+    from transferkit.data.tfrecord_writer import write_tfrecord

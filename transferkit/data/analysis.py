@@ -1,57 +1,58 @@
-"""What a collection of files shows as a whole: copies, look-alikes, wrong names, sizes."""
+"""Finds exact duplicates, near-duplicates, wrong extensions and unusual sizes in a collection of files."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from transferkit._utils.groups import UnionFind
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import EXTENSIONS, ImageIndex
 
-# Bits of 64 in which two pictures may differ and still count as nearly the same.
+# Perceptual hashes that differ in at most this many of 64 bits are near-duplicates.
 _MAX_HAMMING_DISTANCE = 3
-_SMALL = 32
-# In a bucket of more files than this, not each is compared with each: they have something common to all of them.
+_TINY = 32
+# Larger buckets are not compared pairwise: their common bits are common to very many images.
 _MAX_BUCKET = 500
 
 
-def analyze_files(indexes: Mapping[str, ImageIndex], facts: Mapping[str, FileInfo]) -> dict[str, Any]:
-    """Return the fields of a `DataReport` that follow from the files: see there.
+def analyze_files(indexes: Mapping[str, ImageIndex], file_info: Mapping[str, FileInfo]) -> dict[str, Any]:
+    """Return the fields of a `DataReport` that follow from the files.
 
     Args:
         indexes: split name to its readable files.
-        facts: path to what is known of the file.
+        file_info: path to metadata.
     """
     paths = sorted({path for index in indexes.values() for path in index.paths})
-    known = [facts[path] for path in paths]
+    infos = [file_info[path] for path in paths]
     labels = {path: label for index in indexes.values() for path, label in zip(index.paths, index.labels)}
     split_of = {path: name for name, index in indexes.items() for path in index.paths}
-    duplicates = exact_duplicates(paths, [fact.digest for fact in known])
-    alike = near_duplicate_groups(paths, known)
+    duplicates = exact_duplicates(paths, [info.digest for info in infos])
+    near = near_duplicate_groups(paths, infos)
     return {
-        "counts": {name: _counts(index) for name, index in indexes.items()},
+        "counts": {name: _count_labels(index) for name, index in indexes.items()},
         "duplicates": duplicates,
-        "conflicts": [group for group in duplicates if len({labels[path] for path in group}) > 1],
-        "near_duplicates": alike,
-        "near_duplicate_leaks": [group for group in alike if len({split_of[path] for path in group}) > 1],
-        "mislabelled": [(path, why) for path, fact in zip(paths, known) if (why := _extension_mismatch(path, fact))],
-        "small": [
-            (path, f"{fact.width} x {fact.height}")
-            for path, fact in zip(paths, known)
-            if min(fact.width, fact.height) < _SMALL
+        "label_conflicts": [group for group in duplicates if len({labels[path] for path in group}) > 1],
+        "near_duplicates": near,
+        "near_duplicate_leaks": [group for group in near if len({split_of[path] for path in group}) > 1],
+        "extension_mismatches": [(p, why) for p, info in zip(paths, infos) if (why := _extension_mismatch(p, info))],
+        "tiny_images": [
+            (path, f"{info.width} x {info.height}")
+            for path, info in zip(paths, infos)
+            if min(info.width, info.height) < _TINY
         ],
-        "sizes": _sizes(known),
+        "sizes": _size_statistics(infos),
     }
 
 
 def exact_duplicates(paths: Sequence[str], digests: Sequence[bytes]) -> list[tuple[str, ...]]:
-    """Return the groups of paths with the same contents.
+    """Return the groups of paths with equal contents.
 
-    >>> copies(["a", "b", "c"], [b"1", b"2", b"1"])
+    >>> exact_duplicates(["a", "b", "c"], [b"1", b"2", b"1"])
     [('a', 'c')]
     """
     groups: dict[bytes, list[str]] = defaultdict(list)
@@ -60,70 +61,68 @@ def exact_duplicates(paths: Sequence[str], digests: Sequence[bytes]) -> list[tup
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
 
-def near_duplicate_groups(paths: Sequence[str], facts: Sequence[FileInfo]) -> list[tuple[str, ...]]:
-    """Return the groups of paths whose perceptual hashes nearly agree, but for exact copies of one picture."""
+def near_duplicate_groups(paths: Sequence[str], infos: Sequence[FileInfo]) -> list[tuple[str, ...]]:
+    """Return the groups of paths with similar perceptual hashes, without exact duplicates."""
     first: dict[bytes, int] = {}
-    for number, fact in enumerate(facts):
-        if fact.look is not None:
-            first.setdefault(fact.digest, number)
-    numbers = sorted(first.values())
-    # Among thousands of pictures that look the same, one stands for all of them.
-    looks, places = np.unique(np.array([facts[number].look for number in numbers], np.uint64), return_inverse=True)
-    leader = list(range(len(looks)))
-
-    def find(item: int) -> int:
-        while leader[item] != item:
-            leader[item] = item = leader[leader[item]]
-        return item
-
-    for one, other in _near_pairs(looks):
-        leader[find(other)] = find(one)
+    for index, info in enumerate(infos):
+        if info.perceptual_hash is not None:
+            first.setdefault(info.digest, index)
+    indices = sorted(first.values())
+    # Each distinct hash is compared once, however many images share it.
+    hashes = np.array([infos[index].perceptual_hash for index in indices], np.uint64)
+    distinct, positions = np.unique(hashes, return_inverse=True)
+    sets: UnionFind[int] = UnionFind()
+    for one, other in _near_pairs(distinct):
+        sets.union(one, other)
     groups: dict[int, list[str]] = defaultdict(list)
-    for number, place in zip(numbers, places.tolist()):
-        groups[find(place)].append(paths[number])
+    for index, position in zip(indices, positions.tolist()):
+        groups[sets.find(position)].append(paths[index])
     return sorted(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def _near_pairs(looks: np.ndarray) -> Iterable[tuple[int, int]]:
-    # Two hashes that differ in three bits agree in one at least of four bands of sixteen bits.
+def _near_pairs(hashes: np.ndarray) -> Iterator[tuple[int, int]]:
+    # Two hashes that differ in three bits agree in at least one of four bands of 16 bits.
     for band in range(_MAX_HAMMING_DISTANCE + 1):
-        keys = (looks >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        keys = (hashes >> np.uint64(16 * band)) & np.uint64(0xFFFF)
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         starts = np.arange(len(keys))
-        # Each with its next neighbour in the same bucket, then with the one after that, until no bucket is that long.
+        # Each hash with its next neighbor in the bucket, then with the one after it, until no bucket is that long.
         for step in range(1, _MAX_BUCKET):
             starts = starts[starts + step < len(keys)]
             starts = starts[keys[starts] == keys[starts + step]]
             if not len(starts):
                 break
             one, other = order[starts], order[starts + step]
-            near = _differing_bits(looks[one] ^ looks[other]) <= _MAX_HAMMING_DISTANCE
+            near = _hamming_weight(hashes[one] ^ hashes[other]) <= _MAX_HAMMING_DISTANCE
             yield from zip(one[near].tolist(), other[near].tolist())
 
 
-def _differing_bits(values: np.ndarray) -> np.ndarray:
+def _hamming_weight(values: np.ndarray) -> np.ndarray:
     return np.unpackbits(values.reshape(-1, 1).view(np.uint8), axis=1).sum(axis=1, dtype=np.uint8)
 
 
-def _counts(index: ImageIndex) -> dict[str, int]:
+def _count_labels(index: ImageIndex) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for label in index.labels:
         counts.update(label if isinstance(label, tuple) else [label])
     return {name: counts[name] for name in sorted(counts)}
 
 
-def _extension_mismatch(path: str, fact: FileInfo) -> str:
+def _extension_mismatch(path: str, info: FileInfo) -> str:
     claimed = EXTENSIONS.get(os.path.splitext(path)[1].casefold())
-    if not fact.format or claimed == fact.format or ".tfrecord@" in path:
+    if not info.format or claimed == info.format or ".tfrecord@" in path:
         return ""
-    return f"its contents are {fact.format}" if claimed else f"it has no extension of an image; it is {fact.format}"
+    return (
+        f"its contents are {info.format}" if claimed else f"it has no image extension; its contents are {info.format}"
+    )
 
 
-def _sizes(facts: Sequence[FileInfo]) -> dict[str, dict[str, float]]:
-    if not facts:
+def _size_statistics(infos: Sequence[FileInfo]) -> dict[str, dict[str, float]]:
+    if not infos:
         return {}
-    columns = {name: np.array([getattr(fact, name) for fact in facts]) for name in ("height", "width", "bytes")}
+    attributes = {"height": "height", "width": "width", "bytes": "num_bytes"}
+    columns = {name: np.array([getattr(info, key) for info in infos]) for name, key in attributes.items()}
     return {
         name: {"smallest": int(values.min()), "median": float(np.median(values)), "largest": int(values.max())}
         for name, values in columns.items()

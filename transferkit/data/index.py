@@ -1,17 +1,18 @@
-"""From a source to a list of files with labels; no image is decoded here."""
+"""Lists image files with their labels; no image is decoded here."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from transferkit.errors import DataError
 from transferkit.images.files import read_prefix
 from transferkit.images.header import read_header
 
-# What is taken for an image by its name. The contents decide how a file is read; the extension only that it is.
+# Files with these extensions are expected to be images; their contents decide how they are decoded.
 EXTENSIONS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpeg"),
     **dict.fromkeys((".png", ".apng"), "png"),
@@ -20,34 +21,34 @@ EXTENSIONS = {
     **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "ppm"),
     **{f".{name}": name for name in ("gif", "webp", "avif", "ico")},
 }
-# The names under which people keep their splits.
-_SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "val", "valid", "dev"),
-    "test": ("test", "testing"),
+# Common name of a split -> its name here.
+SPLIT_ALIASES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
-# Folders inside folders.
-_DEEPEST = 64
+_MAX_DEPTH = 64
 _SYSTEM_FILES = ("thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx")
+Rows = list[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageIndex:
-    """Files with their labels.
+    """Image files with their labels.
 
     Attributes:
-        paths: one path an example, absolute.
-        names: one name an example, relative to the source, with "/" between folders: it is the same in a copy of
-            the data elsewhere, so the splits are drawn by it.
-        labels: one label an example: the name of its class, or the names of its labels.
-        splits: the split that the source itself puts an example into, or None.
-        groups: what must not be parted, or None.
-        skipped: (path, reason) of what should have been an image and is none.
-        ignored: (path, reason) of what was left aside because nothing says that it is an image.
+        paths: one absolute path per example.
+        sample_ids: one per example: the path relative to the source, with "/" between folders. Splits follow from
+            it, because it is the same in a copy of the data elsewhere.
+        labels: one per example: a class name, or a tuple of label names.
+        splits: the split that the source assigns to each example, or None.
+        groups: examples with the same group stay in one split, or None.
+        skipped: (path, reason) of files that should be images but are not.
+        ignored: (path, reason) of files without any sign of being images.
     """
 
     paths: tuple[str, ...]
-    names: tuple[str, ...]
+    sample_ids: tuple[str, ...]
     labels: tuple[str | tuple[str, ...], ...]
     splits: tuple[str | None, ...] | None = None
     groups: tuple[str | None, ...] | None = None
@@ -65,61 +66,57 @@ class ImageIndex:
         return tuple(sorted(names))
 
     def take(self, indices: Sequence[int]) -> ImageIndex:
-        """Return the index of some of the examples."""
-        return dataclasses.replace(
-            self,
-            paths=tuple(self.paths[index] for index in indices),
-            names=tuple(self.names[index] for index in indices),
-            labels=tuple(self.labels[index] for index in indices),
-            splits=None if self.splits is None else tuple(self.splits[index] for index in indices),
-            groups=None if self.groups is None else tuple(self.groups[index] for index in indices),
-        )
+        """Return the index of the selected examples."""
+        columns = {name: getattr(self, name) for name in ("paths", "sample_ids", "labels", "splits", "groups")}
+        taken: dict[str, Any] = {n: None if c is None else tuple(c[i] for i in indices) for n, c in columns.items()}
+        return dataclasses.replace(self, **taken)
 
     def sorted(self) -> ImageIndex:
-        """Return the index in the order of the names, in which it does not matter how the source lists its files."""
-        return self.take(sorted(range(len(self)), key=lambda index: (self.names[index], self.paths[index])))
+        """Return the index sorted by sample id, independent of the order in which the source lists its files."""
+        return self.take(sorted(range(len(self)), key=lambda index: (self.sample_ids[index], self.paths[index])))
 
-    def concat(self, other: ImageIndex) -> ImageIndex:
-        """Return the examples of both."""
-        groups = None
-        if self.groups is not None or other.groups is not None:
-            groups = (self.groups or (None,) * len(self)) + (other.groups or (None,) * len(other))
-        return dataclasses.replace(
-            self,
-            paths=self.paths + other.paths,
-            names=self.names + other.names,
-            labels=self.labels + other.labels,
-            splits=None,
-            groups=groups,
-        )
+
+def concat(indexes: Sequence[ImageIndex]) -> ImageIndex:
+    """Return one index with the examples of all `indexes`, without their splits."""
+    groups = None
+    if any(index.groups is not None for index in indexes):
+        groups = tuple(group for index in indexes for group in index.groups or (None,) * len(index))
+    return dataclasses.replace(
+        indexes[0],
+        paths=tuple(path for index in indexes for path in index.paths),
+        sample_ids=tuple(name for index in indexes for name in index.sample_ids),
+        labels=tuple(label for index in indexes for label in index.labels),
+        splits=None,
+        groups=groups,
+    )
 
 
 def index_folder(folder: str | os.PathLike[str], name: str = "source") -> ImageIndex:
-    """List the images of a folder with one folder a class, at any depth below; hidden files are passed over.
+    """Index a folder with one subfolder per class, images at any depth below; hidden files are omitted.
 
     Args:
         folder: path of the folder.
-        name: what errors call it.
+        name: argument name for error messages.
 
     Raises:
-        DataError: when the folder is missing, or holds no folder with images.
+        DataError: when the folder is missing or has no class folder with images.
     """
     index = list_images(folder, name)
-    loose = tuple(
-        (path, "it lies in no folder of a class") for path, label in zip(index.paths, index.labels) if not label
+    unlabelled = tuple(
+        (path, "it is not in a class folder") for path, label in zip(index.paths, index.labels) if not label
     )
     index = index.take([number for number, label in enumerate(index.labels) if label])
     if not len(index) and not index.skipped:
-        found = f"{len(loose)} images that lie in no folder of a class" if loose else "no images"
+        found = f"{len(unlabelled)} images that are not in a class folder" if unlabelled else "no images"
         raise DataError(
-            f"`{name}` must be a folder with one folder a class. Received: {os.fspath(folder)!r}, with {found}. "
-            "Put each class's images into a folder of the class's name."
+            f"`{name}` must be a folder with one subfolder per class. Received: {os.fspath(folder)!r}, with {found}. "
+            "Put the images of each class into a folder with the name of the class."
         )
-    return dataclasses.replace(index, ignored=index.ignored + loose)
+    return dataclasses.replace(index, ignored=index.ignored + unlabelled)
 
 
 def list_images(folder: str | os.PathLike[str], name: str = "folder") -> ImageIndex:
-    """List all images below a folder; the label of each is the folder just below `folder` that it lies in, or "".
+    """Index all images below a folder, labeled by the subfolder of `folder` that holds them, or "" for none.
 
     Raises:
         DataError: when the folder is missing or cannot be listed.
@@ -128,43 +125,41 @@ def list_images(folder: str | os.PathLike[str], name: str = "folder") -> ImageIn
     if not os.path.isdir(root):
         why = "it is a file" if os.path.exists(root) else "there is no such folder"
         raise DataError(f"`{name}` must be a folder of images. Received: {os.fspath(folder)!r}: {why}. Check the path.")
-    skipped: list[tuple[str, str]] = []
-    ignored: list[tuple[str, str]] = []
-    paths = list(_walk(root, frozenset(), lambda *row: skipped.append(row), lambda *row: ignored.append(row)))
-    names = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
-    labels = [name.split("/", 1)[0] if "/" in name else "" for name in names]
+    skipped: Rows = []
+    ignored: Rows = []
+    paths = list(_walk(root, frozenset(), skipped, ignored))
+    sample_ids = [os.path.relpath(path, root).replace(os.sep, "/") for path in paths]
+    labels = [sample_id.split("/", 1)[0] if "/" in sample_id else "" for sample_id in sample_ids]
     classes = set(labels)
     ignored += [
-        (path, "the folder holds no images, so it is no class")
-        for path in _folders(root)
+        (path, "the folder has no images, so it is not a class")
+        for path in _subfolders(root)
         if os.path.basename(path) not in classes
     ]
-    return ImageIndex(
-        tuple(paths), tuple(names), tuple(labels), skipped=tuple(skipped), ignored=tuple(ignored)
-    ).sorted()
+    columns = tuple(paths), tuple(sample_ids), tuple(labels)
+    return ImageIndex(*columns, skipped=tuple(skipped), ignored=tuple(ignored)).sorted()
 
 
-def split_folders(folder: str | os.PathLike[str]) -> dict[str, Path]:
-    """Return the folders of train, validation and test inside `folder`, where there are any.
+def split_dirs(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the folders of the splits inside `folder`, if it has any.
 
-    A class may be called "train" or "test", too. So folders are splits only if there is one for training that has
-    folders inside, and another split beside it or nothing else at all.
+    A class may be called "train" or "test" too. So folders are splits only if the one for training has subfolders and
+    there is another split or no other folder.
 
-    >>> split_folders("no such folder")
+    >>> split_dirs("no such folder")
     {}
     """
-    inside = {os.path.basename(path).casefold(): Path(path) for path in _folders(os.fspath(folder))}
-    found = {
-        split: next(inside[name] for name in names if name in inside)
-        for split, names in _SPLITS.items()
-        if any(name in inside for name in names)
-    }
-    if "train" not in found or not _folders(os.fspath(found["train"])):
+    inside = {os.path.basename(path).casefold(): Path(path) for path in _subfolders(os.fspath(folder))}
+    found: dict[str, Path] = {}
+    for alias, split in SPLIT_ALIASES.items():
+        if alias in inside:
+            found.setdefault(split, inside[alias])
+    if "train" not in found or not _subfolders(os.fspath(found["train"])):
         return {}
     return found if len(found) > 1 or len(inside) == 1 else {}
 
 
-def _folders(folder: str) -> list[str]:
+def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.path for entry in entries if not _is_hidden(entry.name) and _is_folder(entry))
@@ -172,34 +167,32 @@ def _folders(folder: str) -> list[str]:
         return []
 
 
-def _walk(
-    folder: str, above: frozenset[str], skip: Callable[[str, str], None], ignore: Callable[[str, str], None]
-) -> Iterator[str]:
-    # Folders already on the way down are not entered again, so that links in a loop come to an end.
+def _walk(folder: str, ancestors: frozenset[str], skipped: Rows, ignored: Rows) -> Iterator[str]:
+    # Do not follow symlink cycles.
     real = os.path.realpath(folder)
-    if real in above or len(above) >= _DEEPEST:
-        skip(folder, "it is a link to a folder that it lies in" if real in above else "it lies too deep")
+    if real in ancestors or len(ancestors) >= _MAX_DEPTH:
+        skipped.append((folder, "it links to one of its parents" if real in ancestors else "it is nested too deeply"))
         return
     try:
         with os.scandir(folder) as listed:
             entries = sorted(listed, key=lambda entry: entry.name)
     except OSError as error:
-        skip(folder, f"it cannot be listed ({error.strerror})")
+        skipped.append((folder, f"it cannot be listed ({error.strerror})"))
         return
     for entry in entries:
         if _is_hidden(entry.name):
             continue
         if _is_folder(entry):
             found = 0
-            for path in _walk(entry.path, above | {real}, skip, ignore):
+            for path in _walk(entry.path, ancestors | {real}, skipped, ignored):
                 found += 1
                 yield path
-            if not found and _has_image_name(entry.name):
-                skip(entry.path, "it is a folder")
-        elif _has_image_name(entry.name) or read_header(read_prefix(entry.path)).format:
+            if not found and _has_image_extension(entry.name):
+                skipped.append((entry.path, "it is a folder"))
+        elif _has_image_extension(entry.name) or read_header(read_prefix(entry.path)).format:
             yield entry.path
         else:
-            ignore(entry.path, "neither its name nor its contents are those of an image")
+            ignored.append((entry.path, "neither its name nor its contents are those of an image"))
 
 
 def _is_hidden(name: str) -> bool:
@@ -213,5 +206,5 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _has_image_name(name: str) -> bool:
+def _has_image_extension(name: str) -> bool:
     return os.path.splitext(name)[1].casefold() in EXTENSIONS

@@ -1,48 +1,74 @@
-"""Batches for training and evaluation out of a split."""
+"""Batches for training and evaluation from a split."""
 
 from __future__ import annotations
 
+import itertools
 import logging
-import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.data.ops import dataset_ops
 
 from transferkit.data.examples import Split
 from transferkit.errors import ImageError
 from transferkit.images.disk_cache import DiskImageCache
-from transferkit.images.loading import image_batch_lists, stacked
+from transferkit.images.loading import image_batch_lists, stack_images
 
 _LOG = logging.getLogger("transferkit")
-_SPLITS: weakref.WeakKeyDictionary[tf.data.Dataset, Split] = weakref.WeakKeyDictionary()
+# Transformations of tf.data that keep the elements and their order.
+_SAME_ELEMENTS = ("_PrefetchDataset", "_OptionsDataset", "CacheDataset", "_AssertCardinalityDataset")
+Batches = Iterator[tuple[np.ndarray, np.ndarray]]
+
+
+class SplitDataset(dataset_ops.UnaryUnchangedStructureDataset):
+    """A tf.data.Dataset that knows the split that it was made from.
+
+    Attributes:
+        split: the `Split`, which also is found from datasets derived from this one; see `split_of`.
+    """
+
+    def __init__(self, dataset: tf.data.Dataset, split: Split) -> None:
+        self.split = split
+        super().__init__(dataset, dataset._variant_tensor)
+
+
+def split_of(dataset: tf.data.Dataset, *, same_elements: bool = True) -> Split | None:
+    """Return the split from which a dataset was made, or None for a dataset of another origin.
+
+    Args:
+        dataset: any tf.data.Dataset.
+        same_elements: whether only transformations that keep the elements and their order (such as `prefetch`) may lie
+            between; with False, any transformation with one input (such as `map` or `shuffle`).
+    """
+    while not isinstance(dataset, SplitDataset):
+        inputs = dataset._inputs()
+        if len(inputs) != 1 or (same_elements and type(dataset).__name__ not in _SAME_ELEMENTS):
+            return None
+        dataset = inputs[0]
+    return dataset.split
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the order of `count` examples in an epoch: a permutation, int64, that follows from the arguments alone.
+    """Return the order of `count` examples in an epoch: an int64 permutation that follows from the arguments alone.
 
-    No state means that a run can be taken up at any epoch, and that features and images come in the same order.
-
-    Args:
-        count: number of examples.
-        seed: in [0, 2**64).
-        epoch: number of the epoch, from 0.
+    Without state, a run can be resumed at any epoch, and features come in the same order as images.
 
     >>> sorted(epoch_order(5, 0, 0).tolist())
     [0, 1, 2, 3, 4]
     """
-    # Sorted raw bits: numpy promises that these stay the same in every version, but not its shuffling.
-    drawn = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(count)
-    return np.argsort(drawn, kind="stable").astype(np.int64)
+    # Sorted raw bits: NumPy guarantees them across versions, unlike the results of its shuffle.
+    bits = np.random.Philox(key=np.array([seed, epoch], np.uint64)).random_raw(count)
+    return np.argsort(bits, kind="stable").astype(np.int64)
 
 
 def epochs_dataset(split: Split, *, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
-    """Return the batches (images, labels) of `epochs` epochs, one after another, each in its own order.
+    """Return the batches (images, labels) of several epochs in one dataset, each epoch in its own order.
 
-    The last batch of an epoch may be smaller; no batch holds images of two epochs.
+    The last batch of an epoch may be smaller; no batch has images of two epochs.
     """
 
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def batches() -> Batches:
         for epoch in range(first_epoch, first_epoch + epochs):
             yield from _batches(split, batch_size, epoch_order(len(split), seed, epoch))
 
@@ -50,30 +76,32 @@ def epochs_dataset(split: Split, *, batch_size: int, seed: int, first_epoch: int
 
 
 def training_dataset(split: Split, *, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Return one epoch of batches (images, labels) that comes in another order each time it is iterated."""
-    epoch = 0
-
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        nonlocal epoch
-        order = epoch_order(len(split), seed, epoch)
-        epoch += 1
-        yield from _batches(split, batch_size, order)
-
-    return registered(_counted(_dataset(batches, split), split, batch_size), split)
+    """Return one epoch of batches (images, labels), in another order each time it is iterated."""
+    epochs = itertools.count()
+    order = (epoch_order(len(split), seed, epoch) for epoch in epochs)
+    return _split_dataset(lambda: _batches(split, batch_size, next(order)), split, batch_size)
 
 
 def evaluation_dataset(split: Split, *, batch_size: int) -> tf.data.Dataset:
     """Return the batches (images, labels) in the order of the split."""
-    order = np.arange(len(split))
-    return registered(_counted(_dataset(lambda: _batches(split, batch_size, order), split), split, batch_size), split)
+    return _split_dataset(lambda: _batches(split, batch_size, np.arange(len(split))), split, batch_size)
 
 
-def split_of(dataset: tf.data.Dataset) -> Split | None:
-    """Return the split that one of this library's datasets was made of, or None for any other dataset."""
-    return _SPLITS.get(dataset)
+def _split_dataset(batches: Callable[[], Batches], split: Split, batch_size: int) -> SplitDataset:
+    cardinality = tf.data.experimental.assert_cardinality(-(-len(split) // batch_size))
+    return SplitDataset(_dataset(batches, split).apply(cardinality), split)
 
 
-def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _dataset(batches: Callable[[], Batches], split: Split) -> tf.data.Dataset:
+    dtype = tf.uint8 if split.images is None else tf.as_dtype(split.images.dtype)
+    images = tf.TensorSpec((None, *split.image_spec.image_size, 3), dtype)
+    labels = tf.TensorSpec((None, *split.labels.shape[1:]), split.labels.dtype)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, labels))
+    # uint8 leaves Python; the conversion to float32 runs outside of it.
+    return dataset.map(lambda image, label: (tf.cast(image, tf.float32), label)).prefetch(2)
+
+
+def _batches(split: Split, batch_size: int, order: np.ndarray) -> Batches:
     starts = range(0, len(order), batch_size)
     if split.images is not None:
         for start in starts:
@@ -81,61 +109,44 @@ def _batches(split: Split, batch_size: int, order: np.ndarray) -> Iterator[tuple
             yield split.images[rows], split.labels[rows]
         return
     assert split.paths is not None
-    if split.store is None:
-        batches = image_batch_lists(split.paths, split.image_spec, batch_size=batch_size, order=order)
+    if split.image_cache is None:
+        loaded = image_batch_lists(
+            split.paths, split.image_spec, batch_size=batch_size, order=order, cache=split.memory_cache
+        )
     else:
-        batches = (_stored(split.store, order[start : start + batch_size]) for start in starts)
+        loaded = (_read_cached(split.image_cache, order[start : start + batch_size]) for start in starts)
     images, labels = np.empty(0), np.empty(0)
-    for start, batch in zip(starts, batches):
+    for start, batch in zip(starts, loaded):
         rows = order[start : start + batch_size]
-        good = [number for number, image in enumerate(batch) if not _lost(image, split)]
-        if good:
-            images, labels = stacked([batch[number] for number in good]), split.labels[rows[good]]
+        readable = [index for index, image in enumerate(batch) if not _skip_unreadable(image, split)]
+        if readable:
+            images, labels = stack_images([batch[index] for index in readable]), split.labels[rows[readable]]
         elif len(images):
-            # The number of batches was promised, and an empty one has no loss: the last good image comes again.
+            # The number of batches is fixed and an empty batch has no loss, so the last readable image is repeated.
             images, labels = images[-1:], labels[-1:]
         else:
-            stacked(batch)
+            stack_images(batch)
         yield images, labels
 
 
-def _stored(store: DiskImageCache, rows: np.ndarray) -> list[np.ndarray | ImageError]:
+def _read_cached(cache: DiskImageCache, rows: np.ndarray) -> list[np.ndarray | ImageError]:
     images: list[np.ndarray | ImageError] = []
     for row in rows:
         try:
-            images.append(store.read(row))
+            images.append(cache.read(row))
         except ImageError as error:
             images.append(error)
     return images
 
 
-def _lost(image: np.ndarray | ImageError, split: Split) -> bool:
-    """Return whether an image that could be read when the data was built cannot be read any more."""
+def _skip_unreadable(image: np.ndarray | ImageError, split: Split) -> bool:
+    """Return whether an image that was readable when the data set was built is to be skipped now."""
     if not isinstance(image, ImageError):
         return False
     if split.on_error == "raise":
         raise image
-    # A run of hours must not end because a file was deleted meanwhile; the batch goes on without it.
-    if image.path not in split.lost:
-        split.lost[image.path] = image.reason
-        _LOG.warning("%s; it is left out from now on", image)
+    # A run of hours must not end because a file was deleted meanwhile.
+    if image.path not in split.unreadable:
+        split.unreadable[image.path] = image.reason
+        _LOG.warning("%s; it is skipped from now on", image)
     return True
-
-
-def _dataset(batches: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], split: Split) -> tf.data.Dataset:
-    kind = tf.uint8 if split.images is None else tf.as_dtype(split.images.dtype)
-    images = tf.TensorSpec((None, *split.image_spec.image_size, 3), kind)
-    labels = tf.TensorSpec((None, *split.labels.shape[1:]), split.labels.dtype)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, labels))
-    # Bytes come out of Python, and are turned into floats outside of it.
-    return dataset.map(lambda pixels, target: (tf.cast(pixels, tf.float32), target)).prefetch(2)
-
-
-def _counted(dataset: tf.data.Dataset, split: Split, batch_size: int) -> tf.data.Dataset:
-    return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(split) // batch_size)))
-
-
-def registered(dataset: tf.data.Dataset, split: Split) -> tf.data.Dataset:
-    """Return `dataset`, from which `split_of` now finds `split`, for as long as the dataset lives."""
-    _SPLITS[dataset] = split
-    return dataset

@@ -1,4 +1,4 @@
-"""What became of the files of a data set: how many images there are, what was left aside and why, what looks wrong."""
+"""The report on a data set: counts, skipped files and why, duplicates, leaks and suspicious files."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ import dataclasses
 import os
 from typing import Any
 
-_SHOWN = 5
-# Class sizes that differ more than this are worth a word.
+from transferkit._utils.text import shorten
+from transferkit.data import html
+
+_MAX_ROWS, _MAX_CLASSES = 5, 20
+# Ratio of class sizes from which imbalance is reported.
 _IMBALANCE = 3.0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class DataReport:
-    """What was read, what was skipped, what was moved, and what a person should look at.
+    """Which images were read, skipped or moved, and which deserve a look; `print` it.
 
     Attributes:
-        counts: split name to class name to the number of images.
-        skipped: (path, reason) of every file that should have been an image and cannot be read.
-        ignored: (path, reason) of every file that was left aside because nothing says that it is an image.
-        moved: (path, reason) of every file that went into another split than its folder said, because a copy of it,
-            or a member of its group, is there.
-        duplicates: groups of paths with the very same contents.
-        near_duplicates: groups of paths whose pictures look nearly the same.
-        near_duplicate_leaks: those of them that lie in more than one split.
-        conflicts: groups of paths with the very same contents and different labels.
-        mislabelled: (path, format) of files whose extension names another format than their contents have.
-        small: (path, size) of images with a side under 32 pixels.
-        sizes: "height", "width" and "bytes" to {"smallest", "median", "largest"}.
-        notes: what was found out or done besides, in sentences.
+        counts: split name -> class name -> number of images.
+        skipped: (path, reason) of every file that should be an image but cannot be read.
+        ignored: (path, reason) of every file without any sign of being an image.
+        reassigned: (path, reason) of every file moved to another split, because a duplicate of it, or a member of its
+            group, is there.
+        duplicates: groups of paths with equal contents.
+        near_duplicates: groups of paths with similar images.
+        near_duplicate_leaks: groups of near-duplicates in more than one split.
+        label_conflicts: groups of paths with equal contents and different labels.
+        extension_mismatches: (path, format) of files whose extension names another format than their contents have.
+        tiny_images: (path, size) of images with a side under 32 pixels.
+        sizes: "height", "width" and "bytes" -> {"smallest", "median", "largest"}.
+        notes: how the source was interpreted.
     """
 
     counts: dict[str, dict[str, int]]
@@ -40,18 +43,18 @@ class DataReport:
     near_duplicate_leaks: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     label_conflicts: list[tuple[str, ...]] = dataclasses.field(default_factory=list)
     extension_mismatches: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    small: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    tiny_images: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     sizes: dict[str, dict[str, float]] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def total(self) -> int:
-        """Number of images over all splits; with several labels an image, number of labels."""
+        """Number of images over all splits; of labels where an image can have several."""
         return sum(sum(classes.values()) for classes in self.counts.values())
 
     @property
     def imbalance(self) -> float:
-        """How many times as many images the largest class has as the smallest, over all splits; 1.0 for none."""
+        """Size of the largest class over that of the smallest, over all splits; 1.0 without images."""
         sums: dict[str, int] = {}
         for classes in self.counts.values():
             for name, count in classes.items():
@@ -64,13 +67,11 @@ class DataReport:
         return {**dataclasses.asdict(self), "total": self.total, "imbalance": self.imbalance}
 
     def to_html(self, path: str | os.PathLike[str]) -> None:
-        """Write the report as a page that stands alone, with thumbnails of the images that it names."""
-        from transferkit.data.html import write_html
-
-        write_html(self, path)
+        """Write the report to `path` as a self-contained page with thumbnails."""
+        html.write_report(self.to_dict(), path)
 
     def __str__(self) -> str:
-        lines = [_counted(split, classes) for split, classes in self.counts.items()]
+        lines = [_format_counts(split, classes) for split, classes in self.counts.items()]
         if self.imbalance > _IMBALANCE:
             lines.append(f"imbalance: the largest class has {self.imbalance:.1f} times the images of the smallest")
         if self.sizes:
@@ -80,26 +81,30 @@ class DataReport:
                 f" pixels, median {width['median']:g} x {height['median']:g}"
             )
         lines += self.notes
-        for what in ("skipped", "moved", "mislabelled", "small", "ignored"):
-            lines += _listed(what, [f"{path!r}: {reason}" for path, reason in getattr(self, what)])
-        for what in ("conflicts", "near_duplicate_leaks", "duplicates", "near_duplicates"):
-            lines += _listed(what, [_joined(group) for group in getattr(self, what)])
+        for field in ("skipped", "reassigned", "extension_mismatches", "tiny_images", "ignored"):
+            lines += _format_rows(field, [f"{path!r}: {reason}" for path, reason in getattr(self, field)])
+        for field in ("label_conflicts", "near_duplicate_leaks", "duplicates", "near_duplicates"):
+            lines += _format_rows(field, [_format_group(group) for group in getattr(self, field)])
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return shorten(str(self))
 
-def _counted(split: str, classes: dict[str, int]) -> str:
-    listed = ", ".join(f"{count:,} {name or 'in no folder of a class'}" for name, count in list(classes.items())[:20])
-    more = f", and {len(classes) - 20} more classes" if len(classes) > 20 else ""
+
+def _format_counts(split: str, classes: dict[str, int]) -> str:
+    shown = list(classes.items())[:_MAX_CLASSES]
+    listed = ", ".join(f"{count:,} {name or 'not in a class folder'}" for name, count in shown)
+    more = f", and {len(classes) - _MAX_CLASSES} more classes" if len(classes) > _MAX_CLASSES else ""
     return f"{split}: {sum(classes.values()):,} images ({listed}{more})"
 
 
-def _joined(group: tuple[str, ...]) -> str:
-    more = f" and {len(group) - _SHOWN:,} more" if len(group) > _SHOWN else ""
-    return " = ".join(map(repr, group[:_SHOWN])) + more
+def _format_group(group: tuple[str, ...]) -> str:
+    more = f" and {len(group) - _MAX_ROWS:,} more" if len(group) > _MAX_ROWS else ""
+    return " = ".join(map(repr, group[:_MAX_ROWS])) + more
 
 
-def _listed(what: str, rows: list[str]) -> list[str]:
+def _format_rows(field: str, rows: list[str]) -> list[str]:
     if not rows:
         return []
-    more = [f"  and {len(rows) - _SHOWN:,} more in report.{what}"] if len(rows) > _SHOWN else []
-    return [f"{what.replace('_', '-')}: {len(rows):,}", *(f"  {row}" for row in rows[:_SHOWN]), *more]
+    more = [f"  and {len(rows) - _MAX_ROWS:,} more in report.{field}"] if len(rows) > _MAX_ROWS else []
+    return [f"{field.replace('_', ' ')}: {len(rows):,}", *(f"  {row}" for row in rows[:_MAX_ROWS]), *more]

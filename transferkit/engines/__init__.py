@@ -1,22 +1,6 @@
-"""Engines: ways of running a frozen model on batches of images."""
+"""Inference engines: ways to run a frozen model on batches of images."""
 
 from transferkit.engines.base import Engine, EngineError
-from transferkit.engines.selection import (
-    ENGINES,
-    PRECISIONS,
-    compile_engine,
-    default_batch_size,
-    estimate_seconds,
-    relative_error,
-)
+from transferkit.engines.selection import ENGINES, compile_engine, default_batch_size, estimate_seconds
 
-__all__ = [
-    "ENGINES",
-    "PRECISIONS",
-    "Engine",
-    "EngineError",
-    "compile_engine",
-    "default_batch_size",
-    "estimate_seconds",
-    "relative_error",
-]
+__all__ = ["ENGINES", "Engine", "EngineError", "compile_engine", "default_batch_size", "estimate_seconds"]

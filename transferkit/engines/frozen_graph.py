@@ -1,4 +1,4 @@
-"""TensorFlow's own engine: the model as one graph in which the weights are constants. It is always there."""
+"""TensorFlow's own engine: the model as a graph with constant weights. Always available, and used on GPUs."""
 
 from __future__ import annotations
 
@@ -18,45 +18,40 @@ from transferkit.modeling.precision import mixed_precision_layers, precision_sco
 
 
 def frozen_function(model: keras.Model, batch_size: int, precision: str = "float32") -> Any:
-    """Return a TensorFlow function of float32 images (batch_size, height, width, 3) with the weights as constants.
+    """Return a TensorFlow function of float32 images (batch_size, height, width, 3) with constant weights.
 
     Args:
         model: from images to one or several outputs.
-        batch_size: images at once.
-        precision: in which the layers compute that are faster in it; outputs are float32.
+        batch_size: images per call.
+        precision: precision of the layers that gain from it; outputs are float32.
     """
-
-    values = [[np.asarray(variable) for variable in kind] for kind in _variables(model)]
+    variables = model.trainable_variables, model.non_trainable_variables
+    values = [[np.asarray(variable) for variable in group] for group in variables]
 
     @tf.function(input_signature=[tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.float32)], autograph=False)
     def forward(images: tf.Tensor) -> list[tf.Tensor]:
-        trained, others = ([tf.constant(value) for value in kind] for kind in values)
-        outputs, _ = model.stateless_call(trained, others, images, training=False)
+        trainable, others = ([tf.constant(value) for value in group] for group in values)
+        outputs, _ = model.stateless_call(trainable, others, images, training=False)
         return [tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs)]
 
     layers = [] if precision == "float32" else mixed_precision_layers(model)
     with _native_depthwise_conv(model), precision_scope(precision, layers):
         traced = forward.get_concrete_function()
-    # Traced with constants there is nothing to freeze, which takes twice as long as tracing; but some layers (Keras'
-    # Normalization) bring tensors of their own along.
+    # With constants as weights there is nothing to freeze, which would take twice as long as tracing; but some layers
+    # (Keras' Normalization) capture tensors.
     return convert_variables_to_constants_v2(traced) if traced.captured_inputs else traced
-
-
-def _variables(model: keras.Model) -> tuple[list[Any], list[Any]]:
-    return model.trainable_variables, model.non_trainable_variables
 
 
 @contextlib.contextmanager
 def _native_depthwise_conv(model: keras.Model) -> Iterator[None]:
-    """While a graph is traced, let convolutions with one group a channel be what they are: depthwise.
+    """Trace convolutions with one group per channel as depthwise convolutions.
 
-    ConvNeXt writes them as grouped ones, and Keras gives every grouped convolution on a CPU to XLA, through a function
-    that is slow there and that OpenVINO cannot convert.
+    ConvNeXt uses grouped convolutions, which Keras runs through XLA on a CPU: slow, and not supported by OpenVINO.
     """
     layers = [layer for layer in all_layers(model) if _is_depthwise(layer)]
     try:
         for layer in layers:
-            object.__setattr__(layer, "convolution_op", functools.partial(_depthwise, layer))
+            object.__setattr__(layer, "convolution_op", functools.partial(_depthwise_conv, layer))
         yield
     finally:
         for layer in layers:
@@ -73,16 +68,16 @@ def _is_depthwise(layer: Any) -> bool:
     )
 
 
-def _depthwise(layer: keras.layers.Conv2D, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
+def _depthwise_conv(layer: keras.layers.Conv2D, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
     filters = tf.transpose(tf.convert_to_tensor(kernel), (0, 1, 3, 2))
     return tf.nn.depthwise_conv2d(inputs, filters, (1, *layer.strides, 1), layer.padding.upper())
 
 
 class FrozenGraph:
-    """Runs a model as a TensorFlow graph of constants; on a GPU, where there is one."""
+    """Runs a model as a TensorFlow graph of constants."""
 
     name = "frozen_graph"
-    # TensorFlow spreads one batch over all cores.
+    # TensorFlow divides one batch among all cores.
     streams = 1
 
     def __init__(self, function: Any, batch_size: int, precision: str = "float32") -> None:

@@ -1,11 +1,9 @@
-"""How fast engines were on this machine, remembered; and a guess where nothing was measured yet."""
+"""Measured speed of engines on this machine, and an estimate before anything is measured."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import json
 import os
 import platform
 import time
@@ -16,54 +14,45 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit._utils.files import atomic_write, cache_home
+from transferkit._utils.files import cache_home
+from transferkit._utils.json_store import read_json, update_json
 from transferkit.engines.base import Engine
 from transferkit.modeling.keras_graph import all_layers, estimate_macs, graph_nodes, is_functional
 
-# Convolution nets were seen to reach about this part of the speed of one large matrix product.
+# Convolutional networks reach about this fraction of the speed of one large matrix product.
 _EFFICIENCY = 0.5
-# What a layer takes beside its multiplications, for an image in a small batch.
+# Overhead per layer and image in a small batch.
 _LAYER_SECONDS = 8e-6
+# Assumed for a model whose graph is not accessible.
+_DEFAULT_MACS = 10**9
 
 
 class Timing(NamedTuple):
-    """What an engine costs.
-
-    Attributes:
-        conversion: seconds until it was ready.
-        per_image: seconds an image.
-    """
+    """Cost of an engine: seconds until it is ready, and seconds per image."""
 
     conversion: float
     per_image: float
 
 
 def hardware_id() -> tuple[Any, ...]:
-    """Return what measured times belong to."""
+    """Return the hardware that measured times are valid for."""
     return platform.machine(), platform.processor(), os.cpu_count()
 
 
-def fingerprint(*parts: Any) -> str:
-    """Return 32 hexadecimal digits that stand for `parts`."""
-    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()
-
-
 def load_timings(key: str) -> dict[str, Timing]:
-    """Return engine name to what it was seen to cost, under `key`."""
+    """Return engine name -> measured timing under `key`."""
     with contextlib.suppress(TypeError, ValueError, AttributeError):
-        return {name: Timing(*map(float, figures)) for name, figures in _all().get(key, {}).items()}
+        return {name: Timing(*map(float, values)) for name, values in read_json(_file()).get(key, {}).items()}
     return {}
 
 
 def save_timings(key: str, timings: dict[str, Timing]) -> None:
-    """Keep `timings` beside what is known under `key` already."""
-    with contextlib.suppress(OSError), atomic_write(_file()) as path:
-        everything = _all()
-        path.write_text(json.dumps({**everything, key: {**load_timings(key), **timings}}))
+    """Add `timings` to those stored under `key`."""
+    update_json(_file(), key, {**load_timings(key), **timings})
 
 
 def seconds_per_image(engine: Engine, shape: tuple[int, ...]) -> float:
-    """Return how long `engine` takes for an image of `shape`: all its streams filled, the better of two runs."""
+    """Return the time per image of `shape` with all streams in use, the better of two runs."""
     images = np.zeros((engine.batch_size * engine.streams, *shape), np.float32)
     engine(images)
     seconds = []
@@ -75,20 +64,20 @@ def seconds_per_image(engine: Engine, shape: tuple[int, ...]) -> float:
 
 
 def estimate_seconds_per_image(model: keras.Model) -> float:
-    """Return about how long TensorFlow takes for an image, from multiplications and layers, before any is run."""
-    layers = sum(1 for _ in all_layers(model))
-    return _work(model) / (_EFFICIENCY * _multiplications_a_second()) + layers * _LAYER_SECONDS
+    """Return about how long TensorFlow takes per image, from MACs and layers, without running the model."""
+    num_layers = sum(1 for _ in all_layers(model))
+    return _total_macs(model) / (_EFFICIENCY * _macs_per_second()) + num_layers * _LAYER_SECONDS
 
 
-def _work(model: keras.Model) -> int:
+def _total_macs(model: keras.Model) -> int:
     if not is_functional(model):
-        # Nothing can be counted, so say a network of middle size.
-        return 10**9
-    return sum(_work(step.layer) if is_functional(step.layer) else estimate_macs(step) for step in graph_nodes(model))
+        return _DEFAULT_MACS
+    nodes = graph_nodes(model)
+    return sum(_total_macs(node.layer) if is_functional(node.layer) else estimate_macs(node) for node in nodes)
 
 
 @functools.cache
-def _multiplications_a_second() -> float:
+def _macs_per_second() -> float:
     matrix = tf.ones((512, 512))
     seconds = []
     for _ in range(5):
@@ -100,11 +89,3 @@ def _multiplications_a_second() -> float:
 
 def _file() -> Path:
     return cache_home() / "engines" / "measurements.json"
-
-
-def _all() -> dict[str, dict[str, list[float]]]:
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(_file().read_text())
-        if isinstance(found, dict):
-            return found
-    return {}

@@ -1,1 +1,1 @@
-"""Features: the constant part of a model, run once by the fastest engine and kept."""
+"""Cached features: extraction, the on-disk store, and linear probes."""

@@ -1,4 +1,4 @@
-"""How much stored features may take, and which of them go when it is too much: those not used for longest."""
+"""Size limit and LRU eviction of feature stores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,8 +20,8 @@ except ImportError:  # Windows, where a folder with open files cannot be renamed
 
 LIMIT_VARIABLE = "TRANSFERKIT_CACHE_LIMIT"
 _DEFAULT_LIMIT = 20 * 10**9
-_IN_USE = ".in-use"
-_REMOVED = ".removed-"
+_LOCK_FILE = ".in-use"
+_TRASH = ".removed-"
 
 
 def root() -> Path:
@@ -29,31 +30,31 @@ def root() -> Path:
 
 
 def cache_limit_bytes() -> int:
-    """Return how much all stores together may take: $TRANSFERKIT_CACHE_LIMIT in bytes, or 20 GB."""
+    """Return the size limit of all stores together: $TRANSFERKIT_CACHE_LIMIT in bytes, or 20 GB."""
     return int(float(os.environ.get(LIMIT_VARIABLE) or _DEFAULT_LIMIT))
 
 
 def hold(folder: Path) -> BinaryIO | None:
-    """Return an open file: while it is open, no process makes room by removing `folder`.
+    """Return an open file that keeps `folder` from being evicted, or None where it cannot be created.
 
-    The operating system lets go of the mark when its holder dies. None where there can be no such file.
+    The operating system releases the lock when its holder dies.
     """
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / _IN_USE, "ab")  # noqa: SIM115 - it stays open
+        file = open(folder / _LOCK_FILE, "ab")  # noqa: SIM115 - it stays open
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 fcntl.flock(file.fileno(), fcntl.LOCK_SH)
-        # The time of change says when the store was used last.
+        # The modification time of the folder is the time of its last use.
         os.utime(folder)
         return file
     return None
 
 
-def evict(keep: Path) -> None:
-    """Remove the stores that were not used for longest, until all fit the limit; never `keep` or one in use.
+def evict(keep: Collection[Path]) -> None:
+    """Delete the least recently used stores until all fit the limit, but none in `keep` or in use.
 
-    What killed processes left behind is removed too.
+    Files left by killed processes are deleted too.
     """
     remove_trash(root())
     stores = [path for path in root().glob("*") if path.is_dir()]
@@ -63,12 +64,12 @@ def evict(keep: Path) -> None:
     for path in sorted(stores, key=_last_used):
         if sum(sizes.values()) <= cache_limit_bytes():
             return
-        if path != keep and not _is_in_use(path) and remove_folder(path):
+        if path not in keep and not _is_in_use(path) and remove_folder(path):
             sizes.pop(path)
 
 
 def folder_size(folder: Path) -> int:
-    """Return the bytes of all files in a folder, while other processes may change it."""
+    """Return the size in bytes of all files in a folder, which other processes may change meanwhile."""
     size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -78,22 +79,22 @@ def folder_size(folder: Path) -> int:
 
 
 def remove_folder(folder: Path) -> bool:
-    """Remove a folder at one stroke, so that nobody finds half of it; return whether it is gone.
+    """Delete a folder atomically: rename, then delete; return whether it is gone.
 
-    Processes that have files of it open go on reading them.
+    Processes that have its files open can still read them.
     """
-    aside = folder.with_name(f"{_REMOVED}{uuid.uuid4().hex}")
+    trash = folder.with_name(f"{_TRASH}{uuid.uuid4().hex}")
     try:
-        os.rename(folder, aside)
+        os.rename(folder, trash)
     except OSError:
         return not folder.exists()
-    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(trash, ignore_errors=True)
     return True
 
 
 def remove_trash(folder: Path) -> None:
-    """Remove what is left in `folder` of folders whose removal was cut short."""
-    for path in folder.glob(f"{_REMOVED}*"):
+    """Delete what interrupted deletions left in `folder`."""
+    for path in folder.glob(f"{_TRASH}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -101,12 +102,12 @@ def _is_in_use(folder: Path) -> bool:
     if fcntl is None:
         return False
     try:
-        with open(folder / _IN_USE, "ab") as file:
+        with open(folder / _LOCK_FILE, "ab") as file:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
-        # Without locks, as on some network disks, the limit still holds: processes survive that a store is removed.
+        # Without locks, as on some network file systems, the limit still holds: processes tolerate a deleted store.
         pass
     return False
 

@@ -1,6 +1,6 @@
-"""The best linear classifier on given features, found by L-BFGS: the optimum itself, not ten epochs' way towards it.
+"""Linear probes: the optimal regularized linear classifier on features, found by L-BFGS.
 
-Features are gone through in blocks of rows, so that those on disk need not be in memory at once.
+Features are read in blocks of rows, so that features on disk need not fit into memory.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import numpy as np
 
 from transferkit._utils.checks import check_int, check_number
 
-# From hardly any to strong regularisation; features are standardised, so the same strengths suit every backbone.
+# From weak to strong regularization. Features are standardized, so the same strengths suit every backbone.
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-_MEMORY = 10
-# Numbers of a block, few enough for a processor's cache, and of what is held in memory for all passes.
-_BLOCK, _HELD = 1 << 18, 1 << 24
+_HISTORY_SIZE = 10
+# Values per block, which fit into a CPU cache, and values that are kept in memory for all passes.
+_BLOCK_VALUES, _MEMORY_VALUES = 1 << 18, 1 << 24
 
 
-class Rows(Protocol):
-    """Features (n, d): an array, or what reads slices of one from disk."""
+class RowSource(Protocol):
+    """Features (n, d): an array, or an object that reads slices of one from disk."""
 
     @property
     def shape(self) -> tuple[int, ...]:
         """(n, d)."""
 
     def __getitem__(self, rows: slice, /) -> Any:
-        """Return an array of these rows."""
+        """Return the rows as an array."""
 
 
 class LinearProbe(NamedTuple):
-    """A linear classifier: logits = features @ kernel + bias; one column for two classes, else one a class.
+    """A linear classifier: logits = features @ kernel + bias; one column for two classes, else one per class.
 
     Attributes:
         kernel: float64 (features, columns).
         bias: float64 (columns,).
-        l2: strength of the regularisation that it was fitted with.
+        l2: strength of the regularization.
     """
 
     kernel: np.ndarray
@@ -46,7 +46,7 @@ class LinearProbe(NamedTuple):
 
 
 def fit_linear_probe(
-    features: Rows,
+    features: RowSource,
     labels: np.ndarray,
     num_classes: int,
     *,
@@ -54,30 +54,30 @@ def fit_linear_probe(
     start: LinearProbe | None = None,
     max_steps: int = 200,
 ) -> LinearProbe:
-    """Minimise mean cross-entropy + l2 / 2 * |kernel of the standardised features|^2.
+    """Minimize mean cross-entropy + l2 / 2 * ||kernel of the standardized features||^2.
 
     Args:
-        features: (n, d), n of at least 1; read in blocks, several times.
+        features: (n, d), n >= 1; read in blocks, several times.
         labels: int (n,), or 0/1 (n, num_classes) for independent labels.
-        num_classes: number of classes; two of them make one column.
-        l2: at least 0.
-        start: a fit to start from, or None for zeros.
-        max_steps: most steps of L-BFGS.
+        num_classes: int >= 1; two classes have one column.
+        l2: float >= 0. Defaults to 0.01.
+        start: initial probe. Defaults to None (zeros).
+        max_steps: int >= 1. Maximum number of L-BFGS steps. Defaults to 200.
 
     Returns:
-        The fit, on the features as given.
+        The probe for the original, not standardized features.
 
     Example:
 
     >>> fit = fit_linear_probe(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1]), 2, l2=0.1)
-    >>> (logits_of(fit, np.array([[0.5], [2.5]])) > 0).ravel().tolist()
+    >>> (probe_logits(fit, np.array([[0.5], [2.5]])) > 0).ravel().tolist()
     [False, True]
 
     Reference: Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
     """
     check_int("num_classes", num_classes)
     check_number("l2", l2, minimum=0)
-    features, labels = _held(features), np.asarray(labels)
+    features, labels = _in_memory(features), np.asarray(labels)
     count, width = features.shape
     mean, scale = _mean_and_scale(features)
     columns = 1 if labels.ndim == 1 and num_classes == 2 else num_classes
@@ -86,69 +86,70 @@ def fit_linear_probe(
         weights[:-1] = start.kernel * np.where(np.isfinite(scale), scale, 0)[:, None]
         weights[-1] = start.bias + mean @ start.kernel
 
-    def on_features(weights: np.ndarray) -> LinearProbe:
-        # Standardising is put into the kernel: the features themselves need not be changed, nor copied.
+    def to_probe(weights: np.ndarray) -> LinearProbe:
+        # Standardization is folded into the kernel: the features are neither changed nor copied.
         kernel = weights[:-1] / scale[:, None]
         return LinearProbe(kernel, weights[-1] - mean @ kernel, l2)
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
         current = flat.reshape(weights.shape)
-        fit = on_features(current)
+        fit = to_probe(current)
         loss, gradient = l2 / 2 * float(np.sum(current[:-1] ** 2)), np.zeros_like(weights)
         for rows, block in _blocks(features):
-            part, slope = _cross_entropy(block @ fit.kernel + fit.bias, labels[rows], num_classes)
+            part, residual = _cross_entropy(block @ fit.kernel + fit.bias, labels[rows], num_classes)
             loss += part / count
-            gradient[:-1] += block.T @ slope
-            gradient[-1] += slope.sum(axis=0)
+            gradient[:-1] += block.T @ residual
+            gradient[-1] += residual.sum(axis=0)
         gradient /= count
         gradient[:-1] = (gradient[:-1] - np.outer(mean, gradient[-1])) / scale[:, None] + l2 * current[:-1]
         return loss, gradient.ravel()
 
-    return on_features(_lbfgs(objective, weights.ravel(), max_steps).reshape(weights.shape))
+    return to_probe(_lbfgs(objective, weights.ravel(), max_steps).reshape(weights.shape))
 
 
 def select_linear_probe(
-    features: Rows,
+    features: RowSource,
     labels: np.ndarray,
-    held_out: Rows,
-    held_out_labels: np.ndarray,
+    validation: RowSource,
+    validation_labels: np.ndarray,
     num_classes: int,
     *,
     grid: Sequence[float] = L2_GRID,
 ) -> LinearProbe:
-    """Return the fit whose regularisation, out of `grid`, gives the smallest loss on held-out examples."""
-    fits: list[LinearProbe] = []
+    """Return the probe whose regularization, from `grid`, has the smallest loss on the validation examples."""
+    probes: list[LinearProbe] = []
     for l2 in sorted(grid, reverse=True):
-        fits.append(fit_linear_probe(features, labels, num_classes, l2=l2, start=fits[-1] if fits else None))
-    return min(fits, key=lambda fit: log_loss(logits_of(fit, held_out), held_out_labels, num_classes))
+        start = probes[-1] if probes else None
+        probes.append(fit_linear_probe(features, labels, num_classes, l2=l2, start=start))
+    return min(probes, key=lambda probe: log_loss(probe_logits(probe, validation), validation_labels, num_classes))
 
 
-def logits_of(fit: LinearProbe, features: Rows) -> np.ndarray:
+def probe_logits(probe: LinearProbe, features: RowSource) -> np.ndarray:
     """Return the logits (n, columns) of features (n, d)."""
-    return np.concatenate([block @ fit.kernel + fit.bias for _, block in _blocks(features)])
+    return np.concatenate([block @ probe.kernel + probe.bias for _, block in _blocks(features)])
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray, num_classes: int) -> float:
-    """Return the mean cross-entropy of logits against labels."""
+    """Return the mean cross-entropy of logits and labels."""
     return _cross_entropy(logits, np.asarray(labels), num_classes)[0] / len(logits)
 
 
-def _held(features: Rows) -> Rows:
-    """Return the features in memory where they are few, for they are gone through many times."""
-    return features[: features.shape[0]] if np.prod(features.shape) <= _HELD else features
+def _in_memory(features: RowSource) -> RowSource:
+    """Return few features as an array in memory, because they are read many times."""
+    return features[: features.shape[0]] if np.prod(features.shape) <= _MEMORY_VALUES else features
 
 
-def _blocks(features: Rows) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield slices of rows, and these rows as float64."""
+def _blocks(features: RowSource) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield slices of rows, and the rows as float64."""
     count, width = features.shape
-    size = max(1, _BLOCK // max(1, width))
+    size = max(1, _BLOCK_VALUES // max(1, width))
     for start in range(0, count, size):
         rows = slice(start, start + size)
         yield rows, np.asarray(features[rows], np.float64)
 
 
-def _mean_and_scale(features: Rows) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean of each column and its standard deviation; infinite for one that is constant: its kernel is 0."""
+def _mean_and_scale(features: RowSource) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column; infinite for a constant column, whose kernel is 0."""
     count = features.shape[0]
     mean = sum(block.sum(axis=0) for _, block in _blocks(features)) / count
     scale = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for _, block in _blocks(features)) / count)
@@ -156,14 +157,14 @@ def _mean_and_scale(features: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, np.ndarray]:
-    """Return the sum of the images' losses and its slope by the logits."""
+    """Return the sum of the losses and its gradient with respect to the logits."""
     if labels.ndim == 1 and num_classes > 2:
         shifted = logits - logits.max(axis=1, keepdims=True)
         log_total = np.log(np.exp(shifted).sum(axis=1, keepdims=True))
         targets = np.eye(num_classes)[labels]
         return float(np.sum((log_total - shifted) * targets)), np.exp(shifted - log_total) - targets
     targets = (labels == 1).astype(np.float64)[:, None] if labels.ndim == 1 else labels.astype(np.float64)
-    # Independent logits: an image's loss is the mean over its columns, as Keras counts it.
+    # Independent logits: the loss of an image is the mean over its columns, as in Keras.
     columns = logits.shape[1]
     loss = float(np.sum(np.logaddexp(0, logits) - targets * logits)) / columns
     return loss, (np.exp(-np.logaddexp(0, -logits)) - targets) / columns
@@ -174,13 +175,13 @@ def _lbfgs(
 ) -> np.ndarray:
     point = start
     value, gradient = objective(point)
-    pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_MEMORY)
+    pairs: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=_HISTORY_SIZE)
     for _ in range(max_steps):
         if np.abs(gradient).max() < 1e-7:
             break
         direction = -_inverse_hessian_times(gradient, pairs)
         slope = float(direction @ gradient)
-        # Without a memory of curvature the first step is kept short; later ones are tried in full.
+        # The first step is short, as there is no history of curvature.
         step = 1.0 if pairs else min(1.0, 1.0 / max(float(np.abs(gradient).sum()), 1e-12))
         for _ in range(40):
             new_point = point + step * direction
@@ -190,27 +191,27 @@ def _lbfgs(
             step /= 2
         else:
             break
-        moved, turned = new_point - point, new_gradient - gradient
-        if float(moved @ turned) > 1e-12:
-            pairs.append((moved, turned))
-        done = value - new_value < 1e-10 * max(1.0, abs(value))
+        change, gradient_change = new_point - point, new_gradient - gradient
+        if float(change @ gradient_change) > 1e-12:
+            pairs.append((change, gradient_change))
+        converged = value - new_value < 1e-10 * max(1.0, abs(value))
         point, value, gradient = new_point, new_value, new_gradient
-        if done:
+        if converged:
             break
     return point
 
 
 def _inverse_hessian_times(gradient: np.ndarray, pairs: deque[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The two-loop recursion: what the remembered steps say of the inverse Hessian, applied to the gradient."""
+    """Apply the inverse Hessian, approximated by the last steps, to the gradient: the two-loop recursion."""
     result = gradient.copy()
     factors = []
-    for moved, turned in reversed(pairs):
-        factor = float(moved @ result) / float(moved @ turned)
-        result -= factor * turned
+    for dx, dg in reversed(pairs):
+        factor = float(dx @ result) / float(dx @ dg)
+        result -= factor * dg
         factors.append(factor)
     if pairs:
-        moved, turned = pairs[-1]
-        result *= float(moved @ turned) / float(turned @ turned)
-    for (moved, turned), factor in zip(pairs, reversed(factors)):
-        result += (factor - float(turned @ result) / float(moved @ turned)) * moved
+        dx, dg = pairs[-1]
+        result *= float(dx @ dg) / float(dg @ dg)
+    for (dx, dg), factor in zip(pairs, reversed(factors)):
+        result += (factor - float(dg @ result) / float(dx @ dg)) * dx
     return result

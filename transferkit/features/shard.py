@@ -1,122 +1,99 @@
-"""The unit of work: a fixed list of rows and how they are made, turned into arrays by one plain function."""
+"""The unit of work of feature extraction: a fixed list of rows, computed by one pure function."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from transferkit._utils.parallel import ordered_map
 from transferkit.data.examples import Split
-from transferkit.engines import Engine
-from transferkit.images.loading import decoded, threads
+from transferkit.engines.base import Engine
+from transferkit.images.loading import load_batch
 
-# Rows that one thread makes in a go: enough to keep Python out of the way, few enough to share among threads.
+# Rows per call of the engine: large enough to hide Python, small enough to be shared among threads.
 _CHUNK = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Shard:
-    """A fixed list of rows: all that `compute_shard` needs besides the engine.
+    """A fixed list of rows: all that `compute_shard` needs, apart from the engine.
 
     Attributes:
-        split: where the images come from.
-        places: which of its images, one for each row; an image that is wanted several times comes in rows that
-            follow each other, and is decoded once.
-        seeds: (n, 2), of each row's augmented draw; None where no row is one.
-        drawn: bool (n,), which rows are augmented draws, the others being the images as they are; None for all.
-        augmentation: the layer that draws, or None.
+        split: the images.
+        image_indices: the image of each row; rows of one image are adjacent, so that it is decoded once.
+        augmentation_seeds: uint32 (n, 2), the seed of each augmented row; None without augmented rows.
+        augmented_mask: bool (n,), which rows are augmented views; None for all.
+        augmentation: a layer with a method `augment(images, seeds)`, or None.
     """
 
     split: Split
-    places: Sequence[int]
-    seeds: np.ndarray | None = None
-    drawn: np.ndarray | None = None
+    image_indices: Sequence[int]
+    augmentation_seeds: np.ndarray | None = None
+    augmented_mask: np.ndarray | None = None
     augmentation: Any = None
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.image_indices)
 
 
 def compute_shard(
-    shard: Shard, engine: Engine, *, advance: Callable[[int], object] | None = None
+    shard: Shard, engine: Engine, *, on_progress: Callable[[int], object] | None = None
 ) -> tuple[np.ndarray, ...]:
-    """Return the rows of a shard, one array for each output; nothing else is read, changed or kept.
+    """Return the rows of a shard, one array for each output of the engine; nothing is stored.
 
     Args:
-        shard: what to compute, of at least one row.
-        engine: what runs the frozen part.
-        advance: called with the number of rows that were done since it was called last.
+        shard: at least one row.
+        engine: runs the frozen model.
+        on_progress: called with the number of rows computed since the last call.
     """
     arrays: tuple[np.ndarray, ...] = ()
-    for start, outputs in _computed(shard, engine):
-        # Made once and filled: batches that are put together in the end would be in memory twice.
+    start = 0
+    # Each thread takes its chunk from files to features.
+    for outputs in ordered_map(lambda rows: engine(_images(shard, rows)), _chunks(shard.image_indices)):
+        # Allocated once and filled: concatenating in the end would need twice the memory.
         arrays = arrays or tuple(np.empty((len(shard), *part.shape[1:]), part.dtype) for part in outputs)
         for array, part in zip(arrays, outputs):
             array[start : start + len(part)] = part
-        if advance is not None:
-            advance(len(outputs[0]))
+        start += len(outputs[0])
+        if on_progress is not None:
+            on_progress(len(outputs[0]))
     return arrays
 
 
-def _computed(shard: Shard, engine: Engine) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
-    """Yield the rows of one chunk after another.
-
-    Each thread takes its chunk all the way, from files to features; one more of them than cores, so that none idles
-    while a file is read.
-    """
-    pending: deque[tuple[int, Future[tuple[np.ndarray, ...]]]] = deque()
-    workers = threads()
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        try:
-            for rows in _chunks(shard.places):
-                pending.append((rows.start, pool.submit(_run, shard, rows, engine)))
-                if len(pending) > 2 * workers:
-                    start, future = pending.popleft()
-                    yield start, future.result()
-            while pending:
-                start, future = pending.popleft()
-                yield start, future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _chunks(places: Sequence[int]) -> Iterator[slice]:
-    """Yield slices of at least `_CHUNK` rows, but for the last, that part no image's rows from each other."""
+def _chunks(images: Sequence[int]) -> Iterator[slice]:
+    """Yield slices of at least `_CHUNK` rows, except for the last, that keep the rows of an image together."""
     start = 0
-    for end in range(1, len(places) + 1):
-        if end == len(places) or (end - start >= _CHUNK and places[end] != places[end - 1]):
+    for end in range(1, len(images) + 1):
+        if end == len(images) or (end - start >= _CHUNK and images[end] != images[end - 1]):
             yield slice(start, end)
             start = end
 
 
-def _run(shard: Shard, rows: slice, engine: Engine) -> tuple[np.ndarray, ...]:
-    return engine(_images(shard, rows))
-
-
 def _images(shard: Shard, rows: slice) -> np.ndarray:
-    repeats = [(place, len(list(same))) for place, same in itertools.groupby(shard.places[rows])]
-    places = [place for place, _ in repeats]
-    if shard.split.paths is not None:
-        images = decoded([shard.split.paths[place] for place in places], shard.split.image_spec)
+    repeats = [(image, len(list(same))) for image, same in itertools.groupby(shard.image_indices[rows])]
+    indices = [image for image, _ in repeats]
+    split = shard.split
+    if split.paths is not None:
+        images = load_batch([split.paths[index] for index in indices], split.image_spec, split.memory_cache)
     else:
-        assert shard.split.images is not None, "a stream's images must be read before they are run"
-        images = shard.split.images[places]
-    if len(places) < rows.stop - rows.start:
+        assert split.images is not None, "the images of a tf.data.Dataset cannot be read by index"
+        images = split.images[indices]
+    if len(indices) < rows.stop - rows.start:
         images = np.repeat(images, [count for _, count in repeats], axis=0)
-    return images if shard.seeds is None else _varied(images, shard, rows)
+    return images if shard.augmentation_seeds is None else _augment(images, shard, rows)
 
 
-def _varied(images: np.ndarray, shard: Shard, rows: slice) -> np.ndarray:
-    assert shard.seeds is not None
-    if shard.drawn is None:
-        return np.asarray(shard.augmentation.draw(images, shard.seeds[rows]))
-    drawn = shard.drawn[rows]
-    varied = images.astype(np.float32)
-    if drawn.any():
-        varied[drawn] = np.asarray(shard.augmentation.draw(images[drawn], shard.seeds[rows][drawn]))
-    return varied
+def _augment(images: np.ndarray, shard: Shard, rows: slice) -> np.ndarray:
+    assert shard.augmentation_seeds is not None
+    seeds = shard.augmentation_seeds[rows]
+    if shard.augmented_mask is None:
+        return np.asarray(shard.augmentation.augment(images, seeds))
+    mask = shard.augmented_mask[rows]
+    augmented = images.astype(np.float32)
+    if mask.any():
+        augmented[mask] = np.asarray(shard.augmentation.augment(images[mask], seeds[mask]))
+    return augmented

@@ -1,7 +1,7 @@
-"""What a file's first bytes say of the image in it, read before any decoder is called.
+"""Reads the header of an image file before a decoder is called.
 
-The header decides which decoder is right: TensorFlow's is fast but ignores orientation and alpha and knows few
-formats, so it gets only plain JPEG and PNG files, and what it gives is turned upright; the rest goes to Pillow.
+The header selects the decoder: TensorFlow's is fast but ignores orientation and alpha and supports few formats, so it
+receives only plain JPEG and PNG files. Pillow decodes the rest.
 """
 
 from __future__ import annotations
@@ -9,46 +9,61 @@ from __future__ import annotations
 import dataclasses
 import re
 import struct
+from typing import NamedTuple
 
 _ORIENTATION = 0x0112
-# It counts where EXIF has none.
+# Used only where EXIF has no orientation.
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
-# Start-of-frame markers of baseline, extended and progressive Huffman JPEGs; the others hold what nobody decodes.
-_PLAIN_FRAMES = (0xC0, 0xC1, 0xC2)
+# Start-of-frame markers of baseline, extended and progressive Huffman JPEGs; common decoders support no others.
+_DECODABLE_FRAMES = (0xC0, 0xC1, 0xC2)
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageHeader:
-    """What is known of an image before decoding.
+    """Properties of an image known before decoding.
 
     Attributes:
         format: "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "ico", "ppm" or "" for unknown.
-        width: in pixels as stored, 0 where it is not known without a decoder.
-        height: in pixels as stored, 0 where it is not known without a decoder.
-        plain: whether TensorFlow's decoder gives the right pixels, but for the orientation.
-        orientation: of a plain file, as EXIF numbers it: 1 for upright, up to 8.
-        complete: False when the end that the format demands is missing.
-        scans: passes over the picture that a progressive JPEG makes.
+        width: int. Stored width in pixels; 0 where only a decoder can determine it.
+        height: int. Stored height in pixels; 0 where only a decoder can determine it.
+        tf_decodable: whether TensorFlow's decoder returns the right pixels, apart from the orientation.
+        has_end_marker: False when the end of the image that the format requires is missing.
+        num_scans: number of scans of a progressive JPEG.
+        orientation: EXIF orientation of a `tf_decodable` file, 1 (upright) to 8.
     """
 
     format: str
     width: int = 0
     height: int = 0
-    plain: bool = False
-    complete: bool = True
+    tf_decodable: bool = False
+    has_end_marker: bool = True
     num_scans: int = 1
     orientation: int = 1
 
     @property
     def upright_size(self) -> tuple[int, int]:
-        """(height, width) of the picture when it is turned upright."""
+        """(height, width) in pixels after the orientation is applied."""
         return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
 
 
+class DecodeVariant(NamedTuple):
+    """Properties of a file that select the operations which decode it.
+
+    Attributes:
+        format: "jpeg" or "png".
+        scale_denominator: 1, 2, 4 or 8: a JPEG is decoded at one over this of its size; 1 for PNG.
+        rotated: whether the orientation is not upright.
+    """
+
+    format: str
+    scale_denominator: int
+    rotated: bool
+
+
 def read_header(data: bytes) -> ImageHeader:
-    """Read the header of a file's contents; unknown formats give an empty one.
+    """Return the header of an encoded image; its format is "" for unknown contents.
 
     >>> read_header(b"<html></html>").format
     ''
@@ -57,10 +72,10 @@ def read_header(data: bytes) -> ImageHeader:
         return _jpeg(data)
     if data[:8] == b"\x89PNG\r\n\x1a\n":
         return _png(data)
-    form = _sniff_format(data)
-    if form == "gif":
+    format_name = _sniff_format(data)
+    if format_name == "gif":
         return _gif(data)
-    return ImageHeader(form, *(_webp_size(data) if form == "webp" else (0, 0)))
+    return ImageHeader(format_name, *(_webp_size(data) if format_name == "webp" else (0, 0)))
 
 
 def _sniff_format(data: bytes) -> str:
@@ -83,57 +98,56 @@ def _sniff_format(data: bytes) -> str:
 
 def _jpeg(data: bytes) -> ImageHeader:
     width = height = components = 0
-    plain, adobe, num_scans = True, None, 1
+    decodable, adobe, num_scans = True, None, 1
     exif: list[int | None] = []
     xmp: int | None = None
-    at = 2
-    while at + 4 <= len(data):
-        if data[at] != 0xFF:
-            plain = False
+    offset = 2
+    while offset + 4 <= len(data):
+        if data[offset] != 0xFF:
+            decodable = False
             break
-        marker = data[at + 1]
+        marker = data[offset + 1]
         if marker == 0xFF:
-            at += 1
+            offset += 1
             continue
         if marker in (0xDA, 0xD9):
             break
         if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            at += 2
+            offset += 2
             continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        body = data[at + 4 : at + 2 + length]
+        length = int.from_bytes(data[offset + 2 : offset + 4], "big")
+        body = data[offset + 4 : offset + 2 + length]
         if marker in _FRAMES and len(body) >= 6:
             precision, height, width, components = struct.unpack(">BHHB", body[:6])
-            plain = plain and marker in _PLAIN_FRAMES and precision == 8
-            # In the coded data every 0xFF is followed by 0, so that this marker is found by counting.
-            num_scans = data.count(b"\xff\xda", at) if marker in _PROGRESSIVE else 1
+            decodable = decodable and marker in _DECODABLE_FRAMES and precision == 8
+            # In the coded data every 0xFF is followed by 0, so that counting finds only markers.
+            num_scans = data.count(b"\xff\xda", offset) if marker in _PROGRESSIVE else 1
         elif marker == 0xE1 and body[:6] == b"Exif\0\0":
             exif.append(_exif_orientation(body[6:]))
         elif marker == 0xE1 and (found := _XMP_ORIENTATION.search(body)):
             xmp = int(found[1])
         elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
             adobe = body[11]
-        at += 2 + max(2, length)
-    # An Adobe file of three components without a colour transform holds RGB; of four, inverted CMYK.
+        offset += 2 + max(2, length)
+    # Adobe files without a color transform hold RGB in three components, inverted CMYK in four.
     orientation = next((value for value in [*exif, xmp] if value is not None), 1)
-    plain = plain and width > 0 and height > 0 and 1 <= orientation <= 8 and len(exif) <= 1
-    plain = plain and (components == 1 or (components == 3 and adobe in (None, 1)))
-    # Cameras append all sorts of things after the end marker, so it is looked for, not expected at the very end.
-    return ImageHeader(
-        "jpeg", width, height, plain, data.rfind(b"\xff\xd9") > at, num_scans, orientation if plain else 1
-    )
+    decodable = decodable and width > 0 and height > 0 and 1 <= orientation <= 8 and len(exif) <= 1
+    decodable = decodable and (components == 1 or (components == 3 and adobe in (None, 1)))
+    # Cameras append data after the end marker, so it need not be last.
+    has_end = data.rfind(b"\xff\xd9") > offset
+    return ImageHeader("jpeg", width, height, decodable, has_end, num_scans, orientation if decodable else 1)
 
 
 def _exif_orientation(tiff: bytes) -> int | None:
-    """Return the orientation tag of an EXIF block: None where there is none, 0 where the block cannot be read."""
+    """Return the orientation in an EXIF block: None where it has none, 0 where the block is invalid."""
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
     if order is None or len(tiff) < 8:
         return 0
-    at = struct.unpack(order + "I", tiff[4:8])[0]
-    if at + 2 > len(tiff):
+    offset = struct.unpack(order + "I", tiff[4:8])[0]
+    if offset + 2 > len(tiff):
         return 0
-    for entry in range(struct.unpack(order + "H", tiff[at : at + 2])[0]):
-        field = tiff[at + 2 + 12 * entry : at + 14 + 12 * entry]
+    for entry in range(struct.unpack(order + "H", tiff[offset : offset + 2])[0]):
+        field = tiff[offset + 2 + 12 * entry : offset + 14 + 12 * entry]
         if len(field) < 12:
             return 0
         tag, kind = struct.unpack(order + "HH", field[:4])
@@ -144,24 +158,24 @@ def _exif_orientation(tiff: bytes) -> int | None:
 
 def _png(data: bytes) -> ImageHeader:
     if len(data) < 33 or data[12:16] != b"IHDR":
-        return ImageHeader("png", complete=False)
-    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
-    plain = depth == 8 and colour in (0, 2)
-    at, complete = 8, False
-    while at + 8 <= len(data):
-        length, kind = struct.unpack(">I4s", data[at : at + 8])
-        # Transparency, orientation and animation are what TensorFlow does not see.
-        plain = plain and kind not in (b"tRNS", b"eXIf", b"acTL")
-        plain = plain and not (kind == b"iTXt" and b"Orientation" in data[at + 8 : at + 8 + length])
+        return ImageHeader("png", has_end_marker=False)
+    width, height, depth, color = struct.unpack(">IIBB", data[16:26])
+    decodable = depth == 8 and color in (0, 2)
+    offset, has_end = 8, False
+    while offset + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[offset : offset + 8])
+        # TensorFlow ignores transparency, orientation and animation.
+        decodable = decodable and kind not in (b"tRNS", b"eXIf", b"acTL")
+        decodable = decodable and not (kind == b"iTXt" and b"Orientation" in data[offset + 8 : offset + 8 + length])
         if kind == b"IEND":
-            complete = True
+            has_end = True
             break
-        at += 12 + length
-    return ImageHeader("png", width, height, plain, complete)
+        offset += 12 + length
+    return ImageHeader("png", width, height, decodable, has_end)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height): Pillow sets memory aside for the whole canvas before it says how large that is."""
+    """Return (width, height): Pillow allocates the canvas before it reports the size."""
     kind, body = data[12:16], data[20:30]
     if len(body) < 10:
         return 0, 0
@@ -174,22 +188,22 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _gif(data: bytes) -> ImageHeader:
-    """Return the header of a GIF: complete where its first picture is, which Pillow does not look at."""
+    """Return the header of a GIF; its end marker is that of the first frame, which Pillow does not check."""
     if len(data) < 13:
-        return ImageHeader("gif", complete=False)
+        return ImageHeader("gif", has_end_marker=False)
     width, height, flags = struct.unpack("<HHB", data[6:11])
-    at = 13 + _color_table_bytes(flags)
-    while at < len(data) and data[at] in (0x21, 0x2C):
-        is_picture = data[at] == 0x2C
-        at += 2
-        if is_picture:
-            at += 9 + (_color_table_bytes(data[at + 7]) if at + 7 < len(data) else 0)
-        while at < len(data) and data[at]:
-            at += 1 + data[at]
-        at += 1
-        if is_picture:
-            return ImageHeader("gif", width, height, complete=at <= len(data))
-    return ImageHeader("gif", width, height, complete=False)
+    offset = 13 + _color_table_bytes(flags)
+    while offset < len(data) and data[offset] in (0x21, 0x2C):
+        is_frame = data[offset] == 0x2C
+        offset += 2
+        if is_frame:
+            offset += 9 + (_color_table_bytes(data[offset + 7]) if offset + 7 < len(data) else 0)
+        while offset < len(data) and data[offset]:
+            offset += 1 + data[offset]
+        offset += 1
+        if is_frame:
+            return ImageHeader("gif", width, height, has_end_marker=offset <= len(data))
+    return ImageHeader("gif", width, height, has_end_marker=False)
 
 
 def _color_table_bytes(flags: int) -> int:

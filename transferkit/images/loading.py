@@ -1,181 +1,179 @@
-"""From files to images of the wanted size: one image, many images, and streams of them that read ahead."""
+"""The one way from a path, bytes or an array to an image array: header, decoder, resizing."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import hashlib
-import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from transferkit._utils.hashing import content_hash
+from transferkit._utils.parallel import ordered_map
 from transferkit.errors import ImageError
-from transferkit.images.header import read_header
-from transferkit.images.memory_cache import PIXEL_MEMORY, file_key
-from transferkit.images.pillow_decoder import MAX_PIXELS, check_header, decode_with_pillow, read_bytes, reduction
+from transferkit.images import numpy_decoder
+from transferkit.images.files import read_bytes
+from transferkit.images.header import DecodeVariant, ImageHeader, read_header
+from transferkit.images.memory_cache import MemoryImageCache, file_version
+from transferkit.images.orientation import apply_exif_orientation
+from transferkit.images.pillow_decoder import decode_jpeg_or_png, decode_with_pillow
 from transferkit.images.spec import ImageSpec
-from transferkit.images.tf_decoder import DecodeVariant, decode_and_resize, resize_array, resize_geometry
 
-# Images that one call into TensorFlow decodes: enough to keep Python out of the way, few enough to share among threads.
+# Half of Pillow's limit for decompression bombs: this many pixels are decoded, composited and resized within 1 GB.
+MAX_PIXELS = 89_478_485
+# Pixels times scans of a progressive JPEG: a small file can demand thousands of passes over a large image.
+_MAX_SCANNED_PIXELS = 2_000_000_000
+# Images per call of a decoder: large enough to hide Python, small enough to be shared among threads.
 _CHUNK = 16
 
 
-def load_image(source: Any, spec: ImageSpec) -> np.ndarray:
-    """Return one image as uint8 (height, width, 3) of the size of `spec`.
+@dataclasses.dataclass(frozen=True)
+class LoadedImage:
+    """An image with the metadata found while reading it.
 
-    Args:
-        source: path, contents of a file, or pixels (height, width, 3) in [0, 255].
-        spec: how pixels are made.
-
-    Raises:
-        ImageError: when the file cannot be read.
+    Attributes:
+        image: uint8 (height, width, 3).
+        thumbnail: float32 (8, 9), gray; None where it was not requested or TensorFlow is not installed.
+        format: as in `ImageHeader`; "" for an array.
+        size: (height, width) of the original image.
+        content: the bytes of the file; empty for an array.
     """
-    pixels = load_images([source], spec)[0]
-    if isinstance(pixels, ImageError):
-        raise pixels
-    return pixels
 
+    image: np.ndarray
+    thumbnail: np.ndarray | None
+    format: str
+    size: tuple[int, int]
+    content: bytes
 
-def load_images(sources: Sequence[Any], spec: ImageSpec) -> list[np.ndarray | ImageError]:
-    """Return for each source what `load_image` gives, or the error that it raises."""
-    found = load_with_metadata(sources, spec, with_thumbnail=False)
-    return [examined if isinstance(examined, ImageError) else examined.pixels for examined in found]
+    @property
+    def content_hash(self) -> bytes:
+        """32 bytes that identify the file's contents."""
+        return content_hash(self.content)
 
 
 @dataclasses.dataclass(frozen=True)
-class Examined:
-    """One image with what else was seen while reading it.
-
-    Attributes:
-        pixels: uint8 (height, width, 3).
-        grey: float32 (8, 9), the whole image in small, where it was wanted.
-        format: as `read_header` names it, or "" for an array.
-        size: (height, width) of the image in its file.
-        contents: of the file; empty for an array.
-    """
-
-    pixels: np.ndarray
-    thumbnail: np.ndarray
-    format: str
-    size: tuple[int, int]
-    contents: bytes
+class _EncodedImage:
+    name: str
+    data: bytes
+    header: ImageHeader
+    scale_denominator: int
 
     @property
-    def digest(self) -> bytes:
-        """32 bytes that stand for the contents of the file."""
-        return _digest(self.contents)
+    def variant(self) -> DecodeVariant:
+        return DecodeVariant(self.header.format, self.scale_denominator, self.header.orientation != 1)
+
+
+def read_image(path_or_bytes: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read an image at its full size: upright, alpha composited on white, 16 bits scaled to 8.
+
+    JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, ICO and PPM are detected by their contents; of animations the first frame is
+    read.
+
+    Args:
+        path_or_bytes: str, path or bytes. A file or its contents.
+        max_pixels: int >= 1. Larger images are refused before they are decoded. Defaults to 89,478,485.
+
+    Returns:
+        uint8 array (height, width, 3), RGB.
+
+    Raises:
+        ImageError: (a ValueError) when the image cannot be read; the message has the file and the reason.
+
+    Example:
+
+    >>> read_image(b"<html></html>")
+    Traceback (most recent call last):
+    ...
+    transferkit.errors.ImageError: Cannot read image '<bytes>': it is an HTML page
+    """
+    name, data = read_bytes(path_or_bytes)
+    header = _checked_header(data, name, max_pixels)
+    if not header.tf_decodable:
+        return decode_with_pillow(data, name, max_pixels)
+    encoded = _EncodedImage(name, data, header, 1)
+    decoder = _tf_decoder()
+    if decoder is None:
+        return apply_exif_orientation(decode_jpeg_or_png(data, name, 1), header.orientation)
+    try:
+        return decoder.decode(data, encoded.variant, header.orientation)
+    except decoder.DecodeError as error:
+        raise ImageError(name, "it is truncated or corrupt") from error
+
+
+def load_image(source: Any, spec: ImageSpec) -> np.ndarray:
+    """Load one image as uint8 (height, width, 3) of the size of `spec`.
+
+    Args:
+        source: str, path, bytes or array (height, width, 3) in [0, 255].
+        spec: `ImageSpec`. How the image is decoded and resized.
+
+    Raises:
+        ImageError: when the image cannot be read.
+    """
+    return stack_images(load_images([source], spec))[0]
+
+
+def load_images(sources: Sequence[Any], spec: ImageSpec) -> list[np.ndarray | ImageError]:
+    """Return for each source what `load_image` returns, or the error that it raises."""
+    loaded = load_with_metadata(sources, spec, with_thumbnail=False)
+    return [image if isinstance(image, ImageError) else image.image for image in loaded]
 
 
 def load_with_metadata(
     sources: Sequence[Any], spec: ImageSpec, *, with_thumbnail: bool = True
-) -> list[Examined | ImageError]:
-    """Read several images, plain files in one call; see `load_images`."""
-    results: list[Examined | ImageError | None] = [None] * len(sources)
-    plain: list[tuple[int, _Plain]] = []
-    for number, source in enumerate(sources):
+) -> list[LoadedImage | ImageError]:
+    """Load several images in this thread; files of one variant are decoded in one call."""
+    results: dict[int, LoadedImage | ImageError] = {}
+    groups: dict[DecodeVariant, list[int]] = {}
+    encoded: dict[int, _EncodedImage] = {}
+    for index, source in enumerate(sources):
         try:
-            read = _read(source, spec)
-            if isinstance(read, _Plain):
-                plain.append((number, read))
-            else:
-                results[number] = read
+            image = _open_image(source, spec)
         except ImageError as error:
-            results[number] = error
-    for (number, _), examined in zip(plain, _decode([file for _, file in plain], spec, with_thumbnail)):
-        results[number] = examined
-    return [result for result in results if result is not None]
+            results[index] = error
+            continue
+        if isinstance(image, _EncodedImage):
+            encoded[index] = image
+            groups.setdefault(image.variant, []).append(index)
+        else:
+            results[index] = image
+    for members in groups.values():
+        results.update(zip(members, _decode([encoded[index] for index in members], spec, with_thumbnail)))
+    return [results[index] for index in range(len(sources))]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Plain:
-    """A file that TensorFlow decodes rightly."""
-
-    name: str
-    data: bytes
-    format: str
-    size: tuple[int, int]
-    ratio: int
-    orientation: int
-
-    @property
-    def kind(self) -> DecodeVariant:
-        return DecodeVariant(self.format, self.ratio, self.orientation != 1)
-
-    def examined(self, pixels: np.ndarray, thumbnail: np.ndarray) -> Examined:
-        return Examined(pixels, thumbnail, self.format, self.size, self.data)
-
-
-def _read(source: Any, spec: ImageSpec) -> _Plain | Examined:
-    if isinstance(source, np.ndarray):
-        return _examined_array(_checked(source), spec, "", b"")
-    name, data = read_bytes(source)
-    header = read_header(data)
-    check_header(header, name, MAX_PIXELS)
-    if header.plain:
-        ratio = reduction(header, spec.min_decoded_side)
-        return _Plain(name, data, header.format, header.upright_size, ratio, header.orientation)
-    return _examined_array(decode_with_pillow(data, name, MAX_PIXELS), spec, header.format, data)
-
-
-def _examined_array(image: np.ndarray, spec: ImageSpec, form: str, contents: bytes) -> Examined:
-    size = image.shape[0], image.shape[1]
-    pixels, thumbnail = resize_array(image, resize_geometry(*size, spec), spec)
-    return Examined(pixels, thumbnail, form, size, contents)
-
-
-def _decode(files: list[_Plain], spec: ImageSpec, with_thumbnail: bool) -> list[Examined | ImageError]:
-    results: dict[int, Examined | ImageError] = {}
-    for kind in {file.kind for file in files}:
-        numbers = [number for number, file in enumerate(files) if file.kind == kind]
-        results.update(zip(numbers, _decode_kind([files[number] for number in numbers], kind, spec, with_thumbnail)))
-    return [results[number] for number in range(len(files))]
-
-
-def _decode_kind(
-    files: list[_Plain], kind: DecodeVariant, spec: ImageSpec, with_thumbnail: bool
-) -> list[Examined | ImageError]:
-    try:
-        places = [
-            resize_geometry(-(-file.size[0] // file.ratio), -(-file.size[1] // file.ratio), spec) for file in files
-        ]
-        turns = [file.orientation for file in files]
-        pixels, thumbnail = decode_and_resize(
-            [file.data for file in files], kind, turns, places, spec, with_thumbnail=with_thumbnail
-        )
-        return [file.examined(*row) for file, *row in zip(files, pixels, thumbnail)]
-    except tf.errors.OpError:
-        if len(files) == 1:
-            return [ImageError(files[0].name, "it is truncated or corrupt")]
-        # One of them is corrupt: which, and the pixels of the others, is found by decoding each by itself.
-        return [examined for file in files for examined in _decode_kind([file], kind, spec, with_thumbnail)]
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=32).digest()
-
-
-def _checked(image: np.ndarray) -> np.ndarray:
-    if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
-        raise ImageError("<array>", f"pixels must have the shape (height, width, 3), not {image.shape}")
-    return image
-
-
-def content_hashes(paths: Sequence[str]) -> list[bytes]:
-    """Return 32 bytes for each file that stand for its contents, in order.
+def load_batch(sources: Sequence[Any], spec: ImageSpec, cache: MemoryImageCache | None = None) -> np.ndarray:
+    """Load a few images in this thread or from `cache`; return uint8 (n, height, width, 3).
 
     Raises:
         ImageError: for the first file that cannot be read.
     """
+    return stack_images(_load_cached(sources, spec, cache))
 
-    def decode_all(start: int) -> list[bytes]:
-        return [_digest(read_bytes(path)[1]) for path in paths[start : start + 64]]
 
-    with ThreadPoolExecutor(max_workers=threads()) as pool:
-        return [key for keys in pool.map(decode_all, range(0, len(paths), 64)) for key in keys]
+def image_batch_lists(
+    sources: Sequence[Any],
+    spec: ImageSpec,
+    *,
+    batch_size: int,
+    order: Sequence[int] | np.ndarray | None = None,
+    cache: MemoryImageCache | None = None,
+) -> Iterator[list[np.ndarray | ImageError]]:
+    """Yield lists of `batch_size` images or errors (the last may be shorter), decoded ahead in threads."""
+    indices = np.arange(len(sources)) if order is None else np.asarray(order)
+    chunk = min(_CHUNK, batch_size)
+    batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+    chunks = (batch[start : start + chunk] for batch in batches for start in range(0, len(batch), chunk))
+    # A few batches ahead keep the threads busy and the memory flat.
+    ahead = -(-batch_size // chunk) * max(2, 64 // batch_size)
+    loaded = ordered_map(lambda part: _load_cached([sources[i] for i in part], spec, cache), chunks, ahead=ahead)
+    with contextlib.closing(loaded):
+        for batch in batches:
+            images: list[np.ndarray | ImageError] = []
+            while len(images) < len(batch):
+                images += next(loaded)
+            yield images
 
 
 def image_batches(
@@ -183,87 +181,128 @@ def image_batches(
 ) -> Iterator[np.ndarray]:
     """Yield uint8 (n, height, width, 3): the images of `sources` in `order`, decoded ahead in threads.
 
-    What was decoded once is taken from memory the next time, within a limit for the whole process.
+    Raises:
+        ImageError: for the first file that cannot be read.
+    """
+    return map(stack_images, image_batch_lists(sources, spec, batch_size=batch_size, order=order))
+
+
+def content_hashes(paths: Sequence[str]) -> list[bytes]:
+    """Return 32 bytes for each file that identify its contents, in order.
 
     Raises:
         ImageError: for the first file that cannot be read.
     """
-    return map(stacked, image_batch_lists(sources, spec, batch_size=batch_size, order=order))
+
+    def hash_chunk(start: int) -> list[bytes]:
+        return [content_hash(read_bytes(path)[1]) for path in paths[start : start + 64]]
+
+    return [digest for chunk in ordered_map(hash_chunk, range(0, len(paths), 64)) for digest in chunk]
 
 
-def decoded(sources: Sequence[Any], spec: ImageSpec) -> np.ndarray:
-    """Return uint8 (n, height, width, 3): a few images, decoded in this thread or taken from memory.
-
-    Raises:
-        ImageError: for the first file that cannot be read.
-    """
-    return stacked(_remembered(sources, spec))
-
-
-def image_batch_lists(
-    sources: Sequence[Any], spec: ImageSpec, *, batch_size: int, order: Sequence[int] | np.ndarray | None = None
-) -> Iterator[list[np.ndarray | ImageError]]:
-    """Yield lists of `batch_size` images or errors, the last with what is left; see `image_batches`."""
-    indices = np.arange(len(sources)) if order is None else np.asarray(order)
-    chunk = min(_CHUNK, batch_size)
-    pending: deque[list[Future[list[np.ndarray | ImageError]]]] = deque()
-    with ThreadPoolExecutor(max_workers=threads()) as pool:
-        try:
-            for start in range(0, len(indices), batch_size):
-                batch = indices[start : start + batch_size]
-                parts = [[sources[index] for index in batch[at : at + chunk]] for at in range(0, len(batch), chunk)]
-                pending.append([pool.submit(_remembered, part, spec) for part in parts])
-                # A few batches ahead: enough to keep the threads busy, little enough to keep memory flat.
-                if len(pending) > max(2, 64 // batch_size):
-                    yield [image for future in pending.popleft() for image in future.result()]
-            while pending:
-                yield [image for future in pending.popleft() for image in future.result()]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def image_dataset(
-    paths: Sequence[Any], spec: ImageSpec, *, order: Sequence[int] | np.ndarray | None = None
-) -> tf.data.Dataset:
-    """Return a dataset of uint8 (height, width, 3): the images of `paths` in `order`, decoded in parallel.
-
-    The pixels are those of `load_image`, bit for bit. Iterating raises `tf.errors.OpError`, whose message names
-    the file, at one that cannot be read.
-
-    Args:
-        paths: files (or their contents, or arrays).
-        spec: how pixels are made.
-        order: indices into `paths`; by default all of them, as they come.
-    """
-
-    def images() -> Iterator[np.ndarray]:
-        yield from image_batches(paths, spec, batch_size=64, order=order)
-
-    count = len(paths) if order is None else len(order)
-    rows = tf.TensorSpec((None, *spec.image_size, 3), tf.uint8)
-    dataset = tf.data.Dataset.from_generator(images, output_signature=rows).unbatch()
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(64)
-
-
-def stacked(batch: Sequence[np.ndarray | ImageError]) -> np.ndarray:
-    """Return uint8 (n, height, width, 3) of a batch, or raise the first error in it."""
-    for image in batch:
+def stack_images(images: Sequence[np.ndarray | ImageError]) -> np.ndarray:
+    """Return uint8 (n, height, width, 3), or raise the first error in `images`."""
+    for image in images:
         if isinstance(image, ImageError):
             raise image
-    return np.stack([image for image in batch if not isinstance(image, ImageError)])
+    return np.stack([image for image in images if not isinstance(image, ImageError)])
 
 
-def threads() -> int:
-    """Return the number of threads that decode: one more than there are cores, as one may wait for the disk."""
-    return min(16, (os.cpu_count() or 1) + 1)
-
-
-def _remembered(sources: Sequence[Any], spec: ImageSpec) -> list[np.ndarray | ImageError]:
-    keys = [file_key(source, spec) for source in sources]
-    images: list[np.ndarray | ImageError | None] = [PIXEL_MEMORY.get(key) for key in keys]
-    missing = [number for number, image in enumerate(images) if image is None]
-    for number, image in zip(missing, load_images([sources[number] for number in missing], spec)):
-        images[number] = image
+def _load_cached(
+    sources: Sequence[Any], spec: ImageSpec, cache: MemoryImageCache | None
+) -> list[np.ndarray | ImageError]:
+    if cache is None:
+        return load_images(sources, spec)
+    keys = [file_version(source, spec) for source in sources]
+    images: list[np.ndarray | ImageError | None] = [cache.get(key) for key in keys]
+    missing = [index for index, image in enumerate(images) if image is None]
+    for index, image in zip(missing, load_images([sources[index] for index in missing], spec)):
+        images[index] = image
         if not isinstance(image, ImageError):
-            PIXEL_MEMORY.put(keys[number], image)
+            cache.put(keys[index], image)
     return [image for image in images if image is not None]
+
+
+def _open_image(source: Any, spec: ImageSpec) -> _EncodedImage | LoadedImage:
+    """Return a file that awaits decoding in a group, or a loaded image where it is decoded by itself."""
+    if isinstance(source, np.ndarray):
+        if source.ndim != 3 or source.shape[-1] != 3 or 0 in source.shape:
+            raise ImageError("<array>", f"an array must have the shape (height, width, 3), not {source.shape}")
+        return _resize(source, spec, "", b"")
+    name, data = read_bytes(source)
+    header = _checked_header(data, name, MAX_PIXELS)
+    if not header.tf_decodable:
+        return _resize(decode_with_pillow(data, name, MAX_PIXELS), spec, header.format, data)
+    scale = spec.jpeg_scale_denominator(min(header.width, header.height)) if header.format == "jpeg" else 1
+    return _EncodedImage(name, data, header, scale)
+
+
+def _checked_header(data: bytes, name: str, max_pixels: int) -> ImageHeader:
+    """Return the header, or raise an ImageError when the image must not reach a decoder."""
+    header = read_header(data)
+    pixels = header.width * header.height
+    # The decoder of WebP holds several copies of the canvas.
+    max_pixels = max_pixels // 2 if header.format == "webp" else max_pixels
+    size = f"{header.width} x {header.height} pixels"
+    if pixels > max_pixels:
+        raise ImageError(name, f"it claims {size}, more than {max_pixels:,}")
+    if header.num_scans * pixels > _MAX_SCANNED_PIXELS:
+        raise ImageError(name, f"its {size} are coded in {header.num_scans:,} scans, too many")
+    if not header.has_end_marker:
+        raise ImageError(name, "it is truncated")
+    return header
+
+
+def _tf_decoder() -> Any:
+    """Return the module of the TensorFlow decoder, or None where TensorFlow is not installed."""
+    try:
+        from transferkit.images import tf_decoder
+    except ImportError:
+        return None
+    return tf_decoder
+
+
+def _resize(image: np.ndarray, spec: ImageSpec, format_name: str, content: bytes) -> LoadedImage:
+    size = image.shape[0], image.shape[1]
+    decoder = _tf_decoder()
+    if decoder is None:
+        return LoadedImage(numpy_decoder.resize_array(image, spec), None, format_name, size, content)
+    resized, thumbnail = decoder.resize_array(image, spec)
+    return LoadedImage(resized, thumbnail, format_name, size, content)
+
+
+def _decode(files: list[_EncodedImage], spec: ImageSpec, with_thumbnail: bool) -> list[LoadedImage | ImageError]:
+    """Decode files of one variant."""
+    decoder = _tf_decoder()
+    if decoder is None:
+        return [_decode_with_numpy(file, spec) for file in files]
+    scale = files[0].scale_denominator
+    sizes = [file.header.upright_size for file in files]
+    try:
+        images, thumbnails = decoder.decode_and_resize(
+            [file.data for file in files],
+            files[0].variant,
+            [file.header.orientation for file in files],
+            spec,
+            [spec.geometry(-(-height // scale), -(-width // scale)) for height, width in sizes],
+            with_thumbnail,
+        )
+    except decoder.DecodeError:
+        if len(files) == 1:
+            return [ImageError(files[0].name, "it is truncated or corrupt")]
+        # Decoding each file by itself finds the corrupt one and keeps the others.
+        return [image for file in files for image in _decode([file], spec, with_thumbnail)]
+    return [
+        LoadedImage(image, thumbnail, file.header.format, size, file.data)
+        for file, size, image, thumbnail in zip(files, sizes, images, thumbnails)
+    ]
+
+
+def _decode_with_numpy(file: _EncodedImage, spec: ImageSpec) -> LoadedImage | ImageError:
+    try:
+        image = decode_jpeg_or_png(file.data, file.name, file.scale_denominator)
+    except ImageError as error:
+        return error
+    upright = apply_exif_orientation(image, file.header.orientation)
+    resized = numpy_decoder.resize_array(upright, spec)
+    return LoadedImage(resized, None, file.header.format, file.header.upright_size, file.data)

@@ -1,4 +1,4 @@
-"""The images decoded first, kept in memory, so that what `build()` has looked at is not decoded again at once."""
+"""In-memory cache of decoded images."""
 
 from __future__ import annotations
 
@@ -11,48 +11,37 @@ import numpy as np
 
 from transferkit.images.spec import ImageSpec
 
+# A thousand images of 160 x 160. The limit keeps memory flat as the number of files grows.
+DEFAULT_MAX_BYTES = 80 << 20
+
 
 class MemoryImageCache:
-    """Decoded images up to a limit in bytes, for the whole process.
+    """Keeps the first decoded images up to `max_bytes`, so that training need not decode them again after `build()`."""
 
-    Args:
-        limit: in bytes, of at least 0.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit, self._bytes = limit, 0
+    def __init__(self, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self._max_bytes, self._num_bytes = max_bytes, 0
         self._images: dict[Hashable, np.ndarray] = {}
         self._lock = Lock()
 
     def get(self, key: Hashable | None) -> np.ndarray | None:
-        """Return the image under `key`, or None."""
+        """Return the image of `key`, or None."""
         return None if key is None else self._images.get(key)
 
     def put(self, key: Hashable | None, image: np.ndarray) -> None:
-        """Keep `image`, as long as there is room."""
+        """Keep a copy of `image` while there is room."""
         if key is None:
             return
         with self._lock:
-            # A pass over more than fits would push out everything before it is read again; so what is there stays.
-            if key not in self._images and self._bytes + image.nbytes <= self._limit:
-                # A copy: the image may be a row of a whole batch, which would stay in memory with it.
+            # No eviction: a pass over more images than fit would evict each of them before it is read again.
+            if key not in self._images and self._num_bytes + image.nbytes <= self._max_bytes:
+                # Copied because the image may be a row of a batch, which would stay in memory with it.
                 self._images[key] = image.copy()
                 self._images[key].setflags(write=False)
-                self._bytes += image.nbytes
-
-    def clear(self) -> None:
-        """Forget all images."""
-        with self._lock:
-            self._images.clear()
-            self._bytes = 0
+                self._num_bytes += image.nbytes
 
 
-# A thousand images of 160 x 160; more would make the memory grow with the number of files.
-PIXEL_MEMORY = MemoryImageCache(limit=80 << 20)
-
-
-def file_key(source: Any, spec: ImageSpec) -> Hashable | None:
-    """Return what tells a file in its present state from all others, or None for what is no file."""
+def file_version(source: Any, spec: ImageSpec) -> Hashable | None:
+    """Return a key of a file in its present state, decoded by `spec`; None for a source that is not a file."""
     if not isinstance(source, (str, os.PathLike)):
         return None
     try:

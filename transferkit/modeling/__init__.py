@@ -1,1 +1,1 @@
-"""Questions about any keras.Model: its graph, what is frozen, where it can be split, what identifies it."""
+"""Questions about any keras.Model: its graph, frozen layers, partition, precision and fingerprint."""

@@ -1,4 +1,4 @@
-"""A name for a model that follows from what it computes: structure and weights, the same in every process."""
+"""Fingerprints of models: structure and weights, equal in every process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ import numpy as np
 
 from transferkit.modeling.keras_graph import graph_nodes, is_functional
 
-# Keras counts the layers of a process in their names, and these say nothing of what is computed.
+# Keras numbers the layers of a process in their names; these entries do not change what is computed.
 _IRRELEVANT = ("name", "trainable", "seed", "batch_shape", "build_config")
 
 
 def model_fingerprint(model: keras.Model) -> str:
-    """Return 64 hexadecimal digits that change whenever the model could give something else.
-
-    Args:
-        model: any keras.Model that is built.
-    """
+    """Return 64 hexadecimal digits that differ whenever the outputs of a built model could."""
     digest = hashlib.blake2b(digest_size=32)
     _add_model(digest, model)
     return digest.hexdigest()
@@ -31,28 +27,28 @@ def _add_model(digest: Any, model: Any) -> None:
     if not is_functional(model):
         _add_layer(digest, model)
         return
-    numbers = {id(tensor): number for number, tensor in enumerate(model.inputs)}
+    tensors = {id(tensor): index for index, tensor in enumerate(model.inputs)}
     for tensor in model.inputs:
         _add(digest, [tensor.shape, str(tensor.dtype)])
-    for step in graph_nodes(model):
-        _add(digest, [numbers.get(id(tensor), -1) for tensor in step.inputs])
-        for tensor in step.outputs:
-            numbers[id(tensor)] = len(numbers)
-        if is_functional(step.layer):
-            _add_model(digest, step.layer)
+    for node in graph_nodes(model):
+        _add(digest, [tensors.get(id(tensor), -1) for tensor in node.inputs])
+        for tensor in node.outputs:
+            tensors[id(tensor)] = len(tensors)
+        if is_functional(node.layer):
+            _add_model(digest, node.layer)
         else:
-            _add_layer(digest, step.layer)
-    _add(digest, [numbers.get(id(tensor), -1) for tensor in model.outputs])
+            _add_layer(digest, node.layer)
+    _add(digest, [tensors.get(id(tensor), -1) for tensor in model.outputs])
 
 
 def _add_layer(digest: Any, layer: Any) -> None:
     kind = type(layer)
     _add(digest, [kind.__module__, kind.__qualname__, _config(layer)])
     if not kind.__module__.startswith("keras."):
-        # A class of the user's may compute something else tomorrow under the same name.
+        # A custom class may compute something else tomorrow under the same name.
         _add(digest, _source(kind))
     for variable in getattr(layer, "weights", ()):
-        # The tensor of the variable itself: what `numpy()` gives was copied twice.
+        # The variable's own tensor: `numpy()` would copy it twice.
         value = np.ascontiguousarray(variable.value.value())
         _add(digest, [value.shape, str(value.dtype)])
         digest.update(value.view(np.uint8).reshape(-1))

@@ -1,9 +1,9 @@
-"""Which layers of a model are trained. Works on any keras.Model; after a change the model must be compiled again."""
+"""Freezes and unfreezes the layers of any keras.Model; compile the model again afterwards."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-import weakref
 from collections.abc import Iterator
 
 import keras
@@ -11,20 +11,18 @@ import keras
 from transferkit._utils.checks import check_fraction, check_int, did_you_mean
 from transferkit.modeling.keras_graph import all_layers
 
-# How the layers of keras.applications name the block that they belong to.
+# How the layers of keras.applications name their block.
 _BLOCK = re.compile(
     r"^(.*stage_\d+_block_\d+|conv\d+_block\d+|block_?\d+[a-z]?(?=_)|block\d+_\d+|expanded_conv_\d+|conv_[dp]w_\d+|.*block_?\d+)"
 )
-
-
-# The rates of dropout layers that were put to sleep, for when they are wakened.
-_RATES: weakref.WeakKeyDictionary[keras.layers.Layer, float] = weakref.WeakKeyDictionary()
+# Attribute of a dropout layer that holds its original rate while the layer is frozen with rate 0.
+_ORIGINAL_RATE = "transferkit_original_rate"
 
 
 def freeze(model: keras.Model) -> None:
-    """Train nothing of `model`; its batch normalisation and dropout stay in inference mode."""
+    """Freeze all layers of `model`; its batch normalization and dropout stay in inference mode."""
     model.trainable = False
-    _hold_dropout(model)
+    disable_frozen_dropout(model)
 
 
 def unfreeze(
@@ -34,82 +32,104 @@ def unfreeze(
     fraction: float | None = None,
     blocks: int | None = None,
     batch_norm: bool = False,
+    argument: str = "from_layer",
 ) -> None:
-    """Train the upper layers of `model`, from a given one up; without a choice, all of them.
+    """Make the upper layers of `model` trainable; without a choice, all of them.
 
-    Batch normalisation stays in inference mode: calling the model with training=False does not hold its statistics
-    while it is fitted, only the layers' own `trainable` does.
+    Batch normalization stays in inference mode: in `fit`, only the `trainable` attribute of each such layer keeps its
+    statistics, not a call with training=False.
 
     Args:
-        model: any keras.Model, most often a backbone.
-        from_layer: number of the first layer to train, from 0 (a negative one counts from the end), or its name.
-        fraction: share of the layers to train, from the top, in [0, 1].
-        blocks: number of blocks to train, from the top, with all that stands above them.
-        batch_norm: whether batch normalisation of the unfrozen layers is trained too, statistics included.
+        model: any keras.Model, usually a backbone.
+        from_layer: int or str. Index of the first trainable layer (negative: from the end), or its name.
+        fraction: float in [0, 1]. Fraction of the layers, from the top.
+        blocks: int >= 1. Number of blocks, from the top, with all layers above them.
+        batch_norm: bool. Whether batch normalization above the boundary is trained too, statistics included.
+        argument: the caller's name for `from_layer`, for errors.
 
     Raises:
-        ValueError: when more than one choice was made, or there is no such layer or block.
+        ValueError: when more than one choice is made, or there is no such layer or block.
     """
-    if sum(choice is not None for choice in (from_layer, fraction, blocks)) > 1:
+    choices = {argument: from_layer, "fraction": fraction, "blocks": blocks}
+    if sum(choice is not None for choice in choices.values()) > 1:
         raise ValueError(
-            "One of `from_layer`, `fraction` and `blocks` at most must be given. "
-            f"Received: from_layer={from_layer!r}, fraction={fraction!r}, blocks={blocks!r}."
+            f"At most one of `{argument}`, `fraction` and `blocks` must be given. "
+            f"Received: {', '.join(f'{name}={value!r}' for name, value in choices.items())}."
         )
-    first = _first_layer(model, from_layer, fraction, blocks)
+    first = _first_layer(model, from_layer, fraction, blocks, argument)
     model.trainable = True
-    for number, layer in enumerate(model.layers):
-        layer.trainable = number >= first
+    for index, layer in enumerate(model.layers):
+        layer.trainable = index >= first
     if not batch_norm:
         for layer in batch_norm_layers(model):
             layer.trainable = False
-    _hold_dropout(model)
+    disable_frozen_dropout(model)
 
 
 def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    """Yield every batch normalisation of a model, in nested models too."""
+    """Yield every batch normalization layer of a model, including nested models."""
     return (layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization))
 
 
-def _hold_dropout(model: keras.Model) -> None:
-    """Let frozen dropout layers pass everything, as in inference: a fit would have them drop, whatever is frozen."""
-    for layer in all_layers(model):
-        if isinstance(layer, keras.layers.Dropout):
-            rate = _RATES.setdefault(layer, layer.rate)
-            layer.rate = rate if layer.trainable else 0.0
+def disable_frozen_dropout(model: keras.Model) -> None:
+    """Set the rate of frozen dropout layers to 0, and that of the others to their original rate.
+
+    In `fit`, a frozen dropout layer would drop features all the same.
+    """
+    for layer in _dropout_layers(model):
+        original = getattr(layer, _ORIGINAL_RATE, layer.rate)
+        setattr(layer, _ORIGINAL_RATE, original)
+        layer.rate = original if layer.trainable else 0.0
+
+
+@contextlib.contextmanager
+def original_dropout_rates(model: keras.Model) -> Iterator[None]:
+    """Restore the original dropout rates inside the context, so that they are saved with the model."""
+    layers = list(_dropout_layers(model))
+    rates = [layer.rate for layer in layers]
+    for layer in layers:
+        layer.rate = getattr(layer, _ORIGINAL_RATE, layer.rate)
+    try:
+        yield
+    finally:
+        for layer, rate in zip(layers, rates):
+            layer.rate = rate
 
 
 def find_blocks(model: keras.Model) -> dict[str, int]:
-    """Return the names of a model's blocks, in order, each with the number of its first layer."""
+    """Return the names of a model's blocks, in order, with the index of their first layer."""
     found: dict[str, int] = {}
-    for number, layer in enumerate(model.layers):
+    for index, layer in enumerate(model.layers):
         match = _BLOCK.match(layer.name)
         if match:
-            found.setdefault(match.group(1), number)
+            found.setdefault(match.group(1), index)
     return found
 
 
-def _first_layer(model: keras.Model, from_layer: int | str | None, fraction: float | None, blocks: int | None) -> int:
+def _dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:
+    return (layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout))
+
+
+def _first_layer(
+    model: keras.Model, from_layer: int | str | None, fraction: float | None, blocks: int | None, argument: str
+) -> int:
     count = len(model.layers)
     if fraction is not None:
         return count - round(check_fraction("fraction", fraction) * count)
     if blocks is not None:
         return _first_of_blocks(model, check_int("blocks", blocks))
-    if isinstance(from_layer, str):
-        names = [layer.name for layer in model.layers]
-        if from_layer not in names:
-            raise ValueError(
-                f"`from_layer` must name a layer of {model.name!r}. Received: {from_layer!r}. "
-                f"{did_you_mean(from_layer, names)}"
-            )
-        return names.index(from_layer)
     if from_layer is None:
         return 0
-    if isinstance(from_layer, bool) or not -count <= int(from_layer) < count:
-        raise ValueError(
-            f"`from_layer` must be the number of a layer of {model.name!r}, from 0 to {count - 1}. "
-            f"Received: {from_layer!r}."
-        )
-    return int(from_layer) % count
+    if isinstance(from_layer, str):
+        names = [layer.name for layer in model.layers]
+        if from_layer in names:
+            return names.index(from_layer)
+        required, hint = f"be the name of a layer of {model.name!r}", did_you_mean(from_layer, names)
+    else:
+        if not isinstance(from_layer, bool) and -count <= int(from_layer) < count:
+            return int(from_layer) % count
+        required, hint = f"be the index of a layer of {model.name!r}, from 0 to {count - 1}", ""
+    raise ValueError(f"`{argument}` must {required}. Received: {from_layer!r}. {hint}".rstrip())
 
 
 def _first_of_blocks(model: keras.Model, blocks: int) -> int:
@@ -117,6 +137,6 @@ def _first_of_blocks(model: keras.Model, blocks: int) -> int:
     if blocks > len(found):
         raise ValueError(
             f"`blocks` must be at most the number of blocks of {model.name!r}, {len(found)}. Received: {blocks}. "
-            "Use `from_layer` or `fraction` where blocks cannot be told by the layers' names."
+            "Use a layer or `fraction` where layer names do not show the blocks."
         )
     return sorted(found.values())[-blocks]

@@ -1,9 +1,9 @@
-"""Cutting a model in two: the part that gives the same for an image in every epoch, and the part that changes."""
+"""Partitions a model at the freeze boundary: a frozen part, whose outputs are cached, and a trainable part."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,8 +11,8 @@ import numpy as np
 
 from transferkit.modeling.keras_graph import GraphNode, estimate_macs, flatten, graph_nodes, is_functional
 
-# A cut may go below the freeze boundary, to where the activations are narrow, as long as no more than this part of the
-# constant work has to be done again in every epoch.
+# The boundary may move below the first trainable layer, to where activations are narrow, as long as at most this
+# fraction of the frozen work is repeated in every epoch.
 _MAX_RECOMPUTED_FRACTION = 0.1
 
 
@@ -21,66 +21,69 @@ class ModelPartition:
     """A model in two parts that share its layers.
 
     Attributes:
-        lower: keras.Model from images, after the augmentation, to all tensors that cross the cut; None when nothing
-            is constant.
-        upper: keras.Model from those tensors to the model's output.
-        augmentation: the layer of random variations in front, taken off; or None.
-        layers: names of the layers in the lower part.
+        frozen: keras.Model from augmented images to the tensors at the boundary; None when nothing is frozen.
+        trainable: keras.Model from those tensors to the model's output.
+        augmentation: the augmentation layer in front of both, or None.
+        layers: names of the layers in the frozen part.
     """
 
-    lower: keras.Model | None
-    upper: keras.Model
+    frozen: keras.Model | None
+    trainable: keras.Model
     augmentation: Any
     layers: tuple[str, ...]
 
+    @property
+    def feature_shapes(self) -> list[tuple[int | None, ...]]:
+        """Shapes of the tensors at the boundary, without the batch axis."""
+        return [tuple(tensor.shape[1:]) for tensor in self.frozen.outputs] if self.frozen is not None else []
+
 
 def partition_model(model: keras.Model) -> ModelPartition:
-    """Find the largest part of `model`, from the input up, that is constant while the model is trained.
+    """Partition `model` after the largest part, from the input up, that is constant while the model is trained.
 
-    A layer is constant when nothing in it is trained or random and all that goes into it is constant. Batch
-    normalisation is not, while it is trainable: then it works with the statistics of the batch.
+    A layer is constant when none of its variables is trained or random and all of its inputs are constant. Trainable
+    batch normalization is not constant: it uses the statistics of the batch.
 
     Args:
-        model: a functional keras.Model with one image input; a layer with a method `draw` at its front counts as
+        model: a functional keras.Model with one image input; a first layer with a method `augment` counts as
             augmentation.
 
     Returns:
-        A `Cut`; its parts belong to the model as it is now, so ask again after a change of `trainable`.
+        A `ModelPartition`, valid until `trainable` changes.
     """
     if not is_functional(model) or len(model.inputs) != 1:
         return ModelPartition(None, model, None, ())
-    steps = graph_nodes(model)
-    if any(is_functional(step.layer) and not _is_constant(step.layer) for step in steps):
-        # Only a nested model that is constant in parts is looked into: it takes time to take it apart.
+    nodes = graph_nodes(model)
+    if any(is_functional(node.layer) and not _is_constant(node.layer) for node in nodes):
+        # Only a partly constant nested model is flattened: that takes time.
         model = flatten(model)
-        steps = graph_nodes(model)
-    root, augmentation = _root(model, steps)
-    constant = _constant_steps(steps, root)
-    if not any(getattr(step.layer, "weights", None) for step in constant):
+        nodes = graph_nodes(model)
+    root, augmentation = _find_root(model, nodes)
+    constant = _constant_nodes(nodes, root)
+    if not any(getattr(node.layer, "weights", None) for node in constant):
         return ModelPartition(None, model, augmentation, ())
-    constant = constant[: _narrowest(constant, steps, model.outputs, root)]
-    crossing = _crossing(constant, steps, model.outputs, root)
-    lower = keras.Model(root, crossing, name=f"{model.name}_lower")
-    upper = keras.Model(crossing, model.output, name=f"{model.name}_upper")
-    return ModelPartition(lower, upper, augmentation, tuple(step.layer.name for step in constant))
+    constant, boundary = _choose_boundary(constant, nodes, model.outputs, root)
+    frozen = keras.Model(root, boundary, name=f"{model.name}_frozen")
+    trainable = keras.Model(boundary, model.output, name=f"{model.name}_trainable")
+    return ModelPartition(frozen, trainable, augmentation, tuple(node.layer.name for node in constant))
 
 
-def _root(model: keras.Model, steps: list[GraphNode]) -> tuple[Any, Any]:
-    """Return the tensor that the lower part starts from, and the augmentation in front of it."""
+def _find_root(model: keras.Model, nodes: list[GraphNode]) -> tuple[Any, Any]:
+    """Return the tensor at which the frozen part starts, and the augmentation layer in front of it."""
     image = model.inputs[0]
-    for step in steps:
-        if hasattr(step.layer, "draw") and step.inputs == (image,):
-            return step.outputs[0], step.layer
+    for node in nodes:
+        if hasattr(node.layer, "augment") and node.inputs == (image,):
+            return node.outputs[0], node.layer
     return image, None
 
 
-def _constant_steps(steps: list[GraphNode], root: Any) -> list[GraphNode]:
+def _constant_nodes(nodes: list[GraphNode], root: Any) -> list[GraphNode]:
     known = {id(root)}
     constant = []
-    for step in steps:
-        if all(id(tensor) in known for tensor in step.inputs) and _is_constant(step.layer):
-            known.update(id(tensor) for tensor in step.outputs)
-            constant.append(step)
+    for node in nodes:
+        if all(id(tensor) in known for tensor in node.inputs) and _is_constant(node.layer):
+            known.update(id(tensor) for tensor in node.outputs)
+            constant.append(node)
     return constant
 
 
@@ -92,30 +95,30 @@ def _is_constant(layer: Any) -> bool:
     inner = getattr(layer, "layers", None)
     if isinstance(layer, keras.Model) and inner:
         return not layer.trainable_variables and all(_is_constant(part) for part in inner)
-    return not _is_random(layer) and not getattr(layer, "trainable_variables", None)
+    is_random = any(variable.name == "seed_generator_state" for variable in getattr(layer, "variables", ()))
+    return not is_random and not getattr(layer, "trainable_variables", None)
 
 
-def _is_random(layer: Any) -> bool:
-    return any(variable.name == "seed_generator_state" for variable in getattr(layer, "variables", ()))
-
-
-def _narrowest(constant: list[GraphNode], steps: list[GraphNode], outputs: list[Any], root: Any) -> int:
-    """Return how many of the constant steps to keep: the fewest numbers cross, at little work to be repeated."""
-    work = np.cumsum([estimate_macs(step) for step in constant])
+def _choose_boundary(
+    constant: list[GraphNode], nodes: list[GraphNode], outputs: Sequence[Any], root: Any
+) -> tuple[list[GraphNode], list[Any]]:
+    """Return the nodes below the narrowest boundary with little repeated work, and the tensors that cross it."""
+    work = np.cumsum([estimate_macs(node) for node in constant])
     allowed = work[-1] * (1 - _MAX_RECOMPUTED_FRACTION)
-    counts = [count for count in range(1, len(constant) + 1) if work[count - 1] >= allowed]
-    # Among cuts of the same width the highest leaves the least to do.
-    return min(counts, key=lambda count: (_width(_crossing(constant[:count], steps, outputs, root)), -count))
+    candidates = []
+    for count in range(1, len(constant) + 1):
+        if work[count - 1] >= allowed:
+            boundary = _boundary_tensors(constant[:count], nodes, outputs, root)
+            width = sum(int(np.prod([side or 1 for side in tensor.shape[1:]])) for tensor in boundary)
+            # Of boundaries with the same width the highest leaves the least work.
+            candidates.append((width, -count, boundary))
+    _, count, boundary = min(candidates, key=lambda candidate: candidate[:2])
+    return constant[:-count], boundary
 
 
-def _crossing(lower: list[GraphNode], steps: list[GraphNode], outputs: list[Any], root: Any) -> list[Any]:
-    """Return the tensors that the lower part makes and the rest, or the output, takes."""
-    inside = {id(step) for step in lower}
-    made = {id(root): root, **{id(tensor): tensor for step in lower for tensor in step.outputs}}
-    taken: Iterable[Any] = (tensor for step in steps if id(step) not in inside for tensor in step.inputs)
-    wanted = {id(tensor): tensor for tensor in [*taken, *outputs] if id(tensor) in made}
-    return list(wanted.values())
-
-
-def _width(tensors: list[Any]) -> int:
-    return sum(int(np.prod([side or 1 for side in tensor.shape[1:]])) for tensor in tensors)
+def _boundary_tensors(frozen: list[GraphNode], nodes: list[GraphNode], outputs: Sequence[Any], root: Any) -> list[Any]:
+    """Return the tensors that the frozen nodes produce and the other nodes, or the output, consume."""
+    inside = {id(node) for node in frozen}
+    produced = {id(root), *(id(tensor) for node in frozen for tensor in node.outputs)}
+    consumed = [tensor for node in nodes if id(node) not in inside for tensor in node.inputs]
+    return list({id(tensor): tensor for tensor in [*consumed, *outputs] if id(tensor) in produced}.values())

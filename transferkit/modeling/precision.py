@@ -1,4 +1,4 @@
-"""Which layers compute in reduced precision where one is asked for, and letting them do so for a while."""
+"""Reduced precision: which layers compute in it, and the scope in which they do."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transferkit._utils.checks import check_choice
 from transferkit.modeling.keras_graph import all_layers
 
-# On a processor these gain by bfloat16. Depthwise convolutions, normalisation and activations were measured to lose
-# by it, so much that a network full of them is slower in Keras' mixed precision than in float32.
+PRECISIONS = ("float32", "bfloat16", "float16")
+# On a CPU these gain from bfloat16. Depthwise convolutions, normalization and activations lose so much that a network
+# full of them is slower in Keras' mixed precision than in float32.
 _MATMUL_LAYERS = (
     keras.layers.Conv1D,
     keras.layers.Conv2D,
@@ -23,29 +25,48 @@ _MATMUL_LAYERS = (
 
 
 def has_gpu() -> bool:
-    """Return whether TensorFlow sees a GPU."""
+    """Return whether TensorFlow finds a GPU."""
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def mixed_precision_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the layers of `model` that compute in reduced precision where one is asked for.
+def check_precision(precision: str) -> str:
+    """Return `precision` if this machine supports it.
 
-    They lie from the first layer with weights up to the last, which gives the logits and stays float32; so do the
-    augmentation and the preprocessing in front, as reduced precision would round the pixels. On a GPU it is all
-    layers between, on a processor the convolutions and dense layers. A layer that was made with another policy than
-    float32 keeps it.
+    Raises:
+        ValueError: for an unknown precision, or "float16" without a GPU.
+    """
+    check_choice("precision", precision, PRECISIONS)
+    if precision == "float16" and not has_gpu():
+        raise ValueError(
+            "`precision` must be 'float32' or 'bfloat16' on a machine without a GPU. Received: 'float16'. "
+            "Choose 'bfloat16', or use a GPU."
+        )
+    return precision
+
+
+def with_loss_scaling(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
+    """Return the optimizer for `precision`: float16 needs a scaled loss, or small gradients vanish."""
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "float16" else optimizer
+
+
+def mixed_precision_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers of `model` that compute in reduced precision where it is requested.
+
+    These are the layers from the first with weights to the one below the logits: on a GPU all of them, on a CPU the
+    convolutions and dense layers. Augmentation and preprocessing would lose pixel values. Layers with another policy
+    than float32 keep it.
     """
     leaves = [layer for layer in all_layers(model) if not getattr(layer, "layers", None)]
-    places = [place for place, layer in enumerate(leaves) if _has_weights(layer)]
-    between = leaves[places[0] : places[-1]] if places else []
+    weighted = [index for index, layer in enumerate(leaves) if _has_weights(layer)]
+    between = leaves[weighted[0] : weighted[-1]] if weighted else []
     if not has_gpu():
-        between = [layer for layer in between if _is_product(layer)]
+        between = [layer for layer in between if isinstance(layer, _MATMUL_LAYERS) and getattr(layer, "groups", 1) == 1]
     return [layer for layer in between if layer.dtype_policy.name == "float32"]
 
 
 @contextlib.contextmanager
 def precision_scope(precision: str, layers: list[keras.layers.Layer]) -> Iterator[None]:
-    """Let `layers`, which are float32, compute in `precision`; their variables stay float32."""
+    """Let `layers`, which are float32, compute in `precision` inside the scope; their variables stay float32."""
     try:
         for layer in layers:
             layer.dtype_policy = "float32" if precision == "float32" else f"mixed_{precision}"
@@ -57,7 +78,3 @@ def precision_scope(precision: str, layers: list[keras.layers.Layer]) -> Iterato
 
 def _has_weights(layer: Any) -> bool:
     return bool(layer.weights) and not isinstance(layer, keras.layers.Normalization)
-
-
-def _is_product(layer: Any) -> bool:
-    return isinstance(layer, _MATMUL_LAYERS) and getattr(layer, "groups", 1) == 1

@@ -1,4 +1,4 @@
-"""Many training steps in one call: a step on features takes less time than the way to it through Python."""
+"""A model that trains on several batches per call: a step on features takes less time than calling it from Python."""
 
 from __future__ import annotations
 
@@ -8,57 +8,98 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-_MOST = 64
+from transferkit.modeling.precision import mixed_precision_layers, precision_scope
+
+_MAX_STEPS = 64
 
 
 def steps_per_call(steps: int) -> int:
-    """Return how many of an epoch's `steps` to take in one call: all, or about equal parts of at most 64.
+    """Return how many of an epoch's `steps` to take per call: all, or about equal parts of at most 64.
 
     >>> steps_per_call(25), steps_per_call(100)
     (25, 50)
     """
-    calls = -(-steps // _MOST)
+    calls = -(-steps // _MAX_STEPS)
     return -(-steps // calls)
 
 
-def take_many_steps(model: keras.Model, *, steps: int, validation_steps: int) -> None:
-    """Make `fit` of a compiled model take `model.steps_per_execution` steps a call, and never one of the next epoch.
+class FeatureModel(keras.Model):
+    """The trained part of a classifier, which shares its layers.
 
-    Keras' own function goes on into the next epoch's batches where an epoch is no multiple of the steps a call, and
-    takes twice as long to trace, as it looks before each step whether there is one.
+    `fit` takes `steps_per_execution` steps per call. Unlike Keras' own function, a call never takes batches of the next
+    epoch, and it is traced in half the time, because it does not check before each step whether there is another batch.
 
     Args:
-        model: compiled with `steps_per_execution=steps_per_call(steps)`.
-        steps: batches in an epoch of training; epochs follow each other in one dataset.
-        validation_steps: batches of the validation data, or 0.
+        inputs, outputs: Keras tensors.
+        precision: "float32", "bfloat16" or "float16". Layers have the reduced policy only while a step is traced, so
+            callbacks and saved files see a float32 model.
+
+    Attributes:
+        num_steps: batches per epoch; epochs follow one another in one dataset.
+        num_validation_steps: batches of the validation data, which is repeated.
     """
-    model.train_function = _ManySteps(model, model.train_step, steps)
-    model.test_function = _ManySteps(model, model.test_step, validation_steps)
+
+    train_function: Any
+    test_function: Any
+
+    def __init__(self, inputs: Any, outputs: Any, *, precision: str = "float32", name: str | None = None) -> None:
+        super().__init__(inputs, outputs, name=name)
+        self.compute_precision = precision
+        self.num_steps = self.num_validation_steps = 1
+
+    def train_step(self, data: Any) -> Any:
+        """Run one training step in the precision of the model."""
+        with self._precision_scope():
+            return super().train_step(data)
+
+    def test_step(self, data: Any) -> Any:
+        """Run one validation step in the precision of the model."""
+        with self._precision_scope():
+            return super().test_step(data)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Create the function that `fit` calls."""
+        if self.train_function is None or force:
+            self.train_function = _MultiStepFunction(self, self.train_step, "num_steps")
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Create the function that validation calls."""
+        if self.test_function is None or force:
+            self.test_function = _MultiStepFunction(self, self.test_step, "num_validation_steps")
+
+    def _precision_scope(self) -> Any:
+        layers = [] if self.compute_precision == "float32" else mixed_precision_layers(self)
+        return precision_scope(self.compute_precision, layers)
 
 
-class _ManySteps:
-    def __init__(self, model: keras.Model, step: Callable[[Any], Any], steps: int) -> None:
-        self._most, self._steps = model.steps_per_execution, steps
+class _MultiStepFunction:
+    def __init__(self, model: FeatureModel, step: Callable[[Any], Any], steps_attribute: str) -> None:
+        self._model, self._steps_attribute = model, steps_attribute
+        self._step = tf.function(step, jit_compile=True, reduce_retracing=True) if model.jit_compile else step
         self._iterator, self._taken = None, 0
-        if model.jit_compile:
-            step = tf.function(step, jit_compile=True, reduce_retracing=True)
-
-        def several(iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
-            def one(taken: tf.Tensor) -> tf.Tensor:
-                step(iterator.get_next())
-                return taken + 1
-
-            if steps == 1:
-                one(count)
-            else:
-                tf.while_loop(lambda taken: taken < count, one, [tf.constant(0)])
-            return model.get_metrics_result()
-
-        self._several = tf.function(several, autograph=False, reduce_retracing=True)
+        self._traced: dict[tuple[str, bool], Any] = {}
 
     def __call__(self, iterator: Any) -> dict[str, tf.Tensor]:
+        steps = getattr(self._model, self._steps_attribute)
         if iterator is not self._iterator:
             self._iterator, self._taken = iterator, 0
-        count = min(self._most, self._steps - self._taken)
-        self._taken = (self._taken + count) % self._steps
-        return self._several(iterator, tf.constant(count))
+        count = min(self._model.steps_per_execution, steps - self._taken)
+        self._taken = (self._taken + count) % steps
+        # Traced explicitly and kept, so that further fits of the same model do not trace again.
+        key = str(iterator.element_spec), steps == 1
+        if key not in self._traced:
+            run = tf.function(self._run_once if steps == 1 else self._run, autograph=False)
+            self._traced[key] = run.get_concrete_function(iterator, tf.TensorSpec([], tf.int32))
+        return self._traced[key](iterator, tf.constant(count))
+
+    def _run(self, iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
+        def body(taken: tf.Tensor) -> tf.Tensor:
+            self._step(iterator.get_next())
+            return taken + 1
+
+        tf.while_loop(lambda taken: taken < count, body, [tf.constant(0)])
+        return self._model.get_metrics_result()
+
+    def _run_once(self, iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
+        self._step(iterator.get_next())
+        return self._model.get_metrics_result()

@@ -1,19 +1,33 @@
-"""What training did: one record a phase, and the curves over all of them."""
+"""The history of training: metrics of each phase, and curves over all of them."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from transferkit import plots
 
-# What fit() and fine_tune() return is Keras' own record, so that every script that reads one goes on working.
-History = keras.callbacks.History
+
+class History(keras.callbacks.History):
+    """Keras' History of one phase: `.history` is a dict of metric name to its value in each epoch."""
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {series[-1]:.4f}" for name, series in self.history.items() if series)
+        return f"History: {len(self.epoch)} epochs, {values}" if values else "History: no epochs"
+
+
+def make_history(model: keras.Model, metrics: dict[str, list[float]], first_epoch: int) -> History:
+    """Return the History of a phase, which also becomes the `history` of `model`, as after Keras' `fit`."""
+    history = History()
+    history.set_model(model)
+    history.history = metrics
+    history.epoch = list(range(first_epoch, first_epoch + len(metrics.get("loss", ()))))
+    model.history = history
+    return history
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +37,11 @@ class Phase:
     Attributes:
         name: "frozen" or "fine-tuning".
         history: metric name to its value in each epoch.
-        first_epoch: number of the phase's first epoch in the whole run, from 0.
+        first_epoch: number of the phase's first epoch in the run, from 0.
         seconds: wall time.
-        learning_rate: the one that the phase started with.
-        trained_on: "images" (ordinary Keras training) or "features" (the constant part was run beforehand).
-        precision: in which the trained part computed.
+        learning_rate: at the start of the phase.
+        trained_on: "images" or "features" (cached).
+        precision: of the trained part.
     """
 
     name: str
@@ -40,7 +54,7 @@ class Phase:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs that were trained."""
+        """Number of epochs trained."""
         return len(self.history.get("loss", ()))
 
 
@@ -67,18 +81,21 @@ class RunHistory:
         names = dict.fromkeys(name for phase in self.phases for name in phase.history)
         return {name: [value for phase in self.phases for value in phase.history.get(name, [])] for name in names}
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Draw accuracy and loss over all epochs, with the boundaries between phases marked.
+    @property
+    def epochs(self) -> int:
+        """Number of epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> plots.Figure:
+        """Plot accuracy and loss over all epochs, with the start of each further phase marked.
 
         Args:
-            path: where to save the picture, or None.
+            path: str or path. Where to save the figure. Defaults to None (not saved).
 
         Returns:
-            The matplotlib figure.
+            The matplotlib figure, which a notebook shows.
         """
-        from transferkit.plots import learning_curves
-
-        return learning_curves([phase.history for phase in self.phases], path=path)
+        return plots.learning_curves([phase.history for phase in self.phases], path=path)
 
     def to_dict(self) -> list[dict[str, Any]]:
         """Return plain values, ready for JSON."""

@@ -1,4 +1,4 @@
-"""Setting a linear head to its optimum at once, instead of stepping towards it."""
+"""Sets a linear head to its optimum instead of training it step by step."""
 
 from __future__ import annotations
 
@@ -7,55 +7,54 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from transferkit.features.linear_probe import LinearProbe, Rows, fit_linear_probe, logits_of, select_linear_probe
+from transferkit.features.linear_probe import (
+    LinearProbe,
+    RowSource,
+    fit_linear_probe,
+    probe_logits,
+    select_linear_probe,
+)
 from transferkit.features.store import FeatureArray
-from transferkit.training.feature_batches import View
+from transferkit.training.cached_features import CachedFeatures
 from transferkit.training.objective import Objective
 
 SOLVERS = ("adam", "lbfgs")
 
 
 def solve_linear_head(
-    upper: keras.Model,
-    views: list[View],
-    labels: np.ndarray,
-    held_out: tuple[View, np.ndarray] | None,
-    *,
-    objective: Objective,
-    num_classes: int,
+    trained: keras.Model, features: CachedFeatures, objective: Objective, num_classes: int
 ) -> dict[str, list[float]]:
-    """Give the dense layer of `upper` the weights that minimise the regularised loss; return a history of one epoch.
+    """Set the dense layer of `trained` to the minimum of the regularized loss; return the metrics of one epoch.
 
-    The strength of the regularisation is the one with the smallest loss on the held-out features; without any, it is
-    a moderate one.
+    The regularization is the one with the smallest validation loss; without validation images, a moderate one.
 
     Args:
-        upper: keras.Model of dropout, if any, and one dense layer.
-        views: the training features, one tuple of one array for each version of the images.
-        labels: of the training images.
-        held_out: validation features and labels, or None.
-        objective: of the training.
+        trained: keras.Model of one dense layer and, optionally, dropout.
+        features: its inputs.
+        objective: loss and metrics.
         num_classes: number of classes.
 
     Raises:
         ValueError: when the head is not linear, or the backbone is trained too.
     """
-    dense = _only_dense(upper)
-    features = _Stacked([view[0] for view in views])
-    targets = np.concatenate([labels] * len(views))
-    if held_out is None:
-        fit = fit_linear_probe(features, targets, num_classes)
+    dense = _linear_head(trained)
+    rows = _ConcatenatedRows([view[0] for view in features.views])
+    labels = np.concatenate([features.labels] * len(features.views))
+    if features.validation is None:
+        probe = fit_linear_probe(rows, labels, num_classes)
     else:
-        fit = select_linear_probe(features, targets, held_out[0][0], held_out[1], num_classes)
-    dense.set_weights([fit.kernel.astype("float32"), fit.bias.astype("float32")])
-    history = _figures(fit, features, targets, objective, "")
-    if held_out is not None:
-        history.update(_figures(fit, held_out[0][0], held_out[1], objective, "val_"))
+        validation, validation_labels = features.validation
+        probe = select_linear_probe(rows, labels, validation[0], validation_labels, num_classes)
+    dense.set_weights([probe.kernel.astype("float32"), probe.bias.astype("float32")])
+    history = _metrics(probe, rows, labels, objective)
+    if features.validation is not None:
+        values = _metrics(probe, validation[0], validation_labels, objective)
+        history.update({f"val_{name}": value for name, value in values.items()})
     return history
 
 
-class _Stacked:
-    """The rows of several arrays, one array after another, read when they are asked for."""
+class _ConcatenatedRows:
+    """The rows of several arrays, read when they are indexed."""
 
     def __init__(self, parts: Sequence[np.ndarray | FeatureArray]) -> None:
         self._parts = parts
@@ -70,21 +69,22 @@ class _Stacked:
         return np.concatenate(found)
 
 
-def _only_dense(upper: keras.Model) -> keras.layers.Dense:
-    layers = [layer for layer in upper.layers if not isinstance(layer, (keras.layers.InputLayer, keras.layers.Dropout))]
+def _linear_head(trained: keras.Model) -> keras.layers.Dense:
+    ignored = keras.layers.InputLayer, keras.layers.Dropout
+    layers = [layer for layer in trained.layers if not isinstance(layer, ignored)]
     if len(layers) != 1 or not isinstance(layers[0], keras.layers.Dense):
         kinds = ", ".join(type(layer).__name__ for layer in layers)
         raise ValueError(
-            f"`solver='lbfgs'` must be given a linear head on a frozen backbone. Received: {kinds} to be trained. Use "
+            f"`solver='lbfgs'` requires a linear head on a frozen backbone. Received: {kinds} to be trained. Use "
             "solver='adam', or ClassifierHead without `hidden` layers before fine-tuning."
         )
     return layers[0]
 
 
-def _figures(
-    fit: LinearProbe, features: Rows, labels: np.ndarray, objective: Objective, prefix: str
+def _metrics(
+    probe: LinearProbe, features: RowSource, labels: np.ndarray, objective: Objective
 ) -> dict[str, list[float]]:
-    logits = logits_of(fit, features).astype("float32")
+    logits = probe_logits(probe, features).astype("float32")
     metric = objective.metrics()[0]
     metric.update_state(labels[:, None] if objective.kind == "binary" else labels, logits)
-    return {f"{prefix}loss": [objective.loss_of(labels, logits)], f"{prefix}accuracy": [float(metric.result())]}
+    return {"loss": [objective.loss_of(labels, logits)], "accuracy": [float(metric.result())]}

@@ -1,4 +1,4 @@
-"""What is minimised and what is measured, right for logits."""
+"""Loss and metrics of a classifier, for logits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Objective:
     """Loss and metrics of one kind of classification.
 
     Attributes:
-        kind: "binary" (one logit), "multi_class" (one logit a class) or "multi_label" (independent logits).
+        kind: "binary" (one logit), "multi_class" (one logit per class) or "multi_label" (independent logits).
         units: number of logits.
     """
 
@@ -25,7 +25,7 @@ class Objective:
 
     @property
     def activation(self) -> str:
-        """What turns logits into probabilities."""
+        """The function from logits to probabilities."""
         return "softmax" if self.kind == "multi_class" else "sigmoid"
 
     def loss(self) -> keras.losses.Loss:
@@ -35,35 +35,35 @@ class Objective:
         return keras.losses.BinaryCrossentropy(from_logits=True)
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Return new metrics for logits, under the name "accuracy"."""
+        """Return new metrics for logits, named "accuracy"."""
         if self.kind == "multi_class":
             return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-        # Keras' threshold of 0.5 is for probabilities; on logits it would ask for a probability of 0.62.
+        # Keras' default threshold of 0.5 is for probabilities; of a logit it would mean a probability of 0.62.
         return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
 
     def loss_of(self, labels: np.ndarray, logits: np.ndarray) -> float:
-        """Return the mean loss of logits (n, units) against labels (n,) or (n, units)."""
+        """Return the mean loss of logits (n, units) and labels (n,) or (n, units)."""
         labels = labels[:, None] if self.kind == "binary" and labels.ndim == 1 else labels
         return float(self.loss()(labels, logits))
 
     def check_fits(self, data: Any) -> None:
-        """Raise a DataError when the head's logits do not fit the classes of `data`."""
+        """Raise a DataError when the logits do not match the classes of `data`."""
         expected = data.num_classes
         if not data.multi_label and expected == 2:
             expected = 1
         if self.units != expected or (self.kind == "multi_label") != data.multi_label:
             raise DataError(
-                f"The head must fit the data. Received: a head of {self.units} logit{'s' * (self.units > 1)} "
+                f"The head must match the data. Received: a head of {self.units} logit{'s' * (self.units > 1)} "
                 f"({self.kind}) for {data.num_classes} classes {list(data.class_names)[:5]}. Build it with "
                 f"ClassifierHead(data.num_classes{', multi_label=True' if data.multi_label else ''}, ...)."
             )
 
 
 def objective_for(model: keras.Model, *, multi_label: bool = False) -> Objective:
-    """Return the objective that fits the outputs of `model`, which must be logits (batch, units).
+    """Return the objective for the outputs of `model`, which must be logits (batch, units).
 
     Raises:
-        ValueError: when the model has several outputs, or gives something other than logits.
+        ValueError: when the model has several outputs, or outputs other than logits.
     """
     shape = model.output_shape
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[-1] is None:
@@ -74,8 +74,8 @@ def objective_for(model: keras.Model, *, multi_label: bool = False) -> Objective
     activation = getattr(model.layers[-1], "activation", None)
     if activation is not None and activation is not keras.activations.linear:
         raise ValueError(
-            f"The model must end in logits, for the loss is worked out from logits. Received: a last layer with "
-            f"activation {getattr(activation, '__name__', activation)!r}. Take the activation off the last layer."
+            f"The model must end in logits, from which the loss is computed. Received: a last layer with activation "
+            f"{getattr(activation, '__name__', activation)!r}. Remove the activation of the last layer."
         )
     units = int(shape[-1])
     kind = "multi_label" if multi_label else "binary" if units == 1 else "multi_class"

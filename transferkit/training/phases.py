@@ -1,4 +1,4 @@
-"""What one phase of training trains, on which batches: ordinary images, or features that were run beforehand."""
+"""Runs one phase of training by Keras' own `fit`: on images, or on cached features."""
 
 from __future__ import annotations
 
@@ -7,221 +7,155 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from transferkit.data.examples import Data, Split
+from transferkit.data.dataset import Data
 from transferkit.data.pipeline import epochs_dataset
-from transferkit.engines import estimate_seconds
-from transferkit.features.extraction import HALF, LazyEngine, extract_views, missing_rows
-from transferkit.features.extraction import View as Drawn
-from transferkit.modeling.fingerprint import model_fingerprint
-from transferkit.modeling.partition import ModelPartition
 from transferkit.modeling.precision import has_gpu
-from transferkit.training.feature_batches import View, evaluation_batches, training_batches
-from transferkit.training.feature_model import steps_per_call, take_many_steps
+from transferkit.training.cached_features import CachedFeatures
+from transferkit.training.feature_batches import evaluation_batches, training_batches
+from transferkit.training.feature_model import FeatureModel, steps_per_call
 from transferkit.training.objective import Objective
-from transferkit.training.plan import ExtractionCost
 
-# Steps on images in one call on a GPU: enough to hide the way through Python, few enough to show progress.
-_MOST_STEPS = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A phase, ready for `run_fit`.
-
-    Attributes:
-        trained: the compiled model to train: the whole, or its upper part.
-        batches: training batches, one epoch after another where `steps` is given.
-        steps: batches an epoch, or None when the dataset itself is one epoch.
-        validation: validation batches, or None.
-        validation_steps: batches of one validation, where they come again and again; else None.
-    """
-
-    trained: keras.Model
-    batches: tf.data.Dataset
-    steps: int | None
-    validation: tf.data.Dataset | None
-    validation_steps: int | None = None
+# Training steps on images per call on a GPU: enough to hide Python, few enough to show progress.
+_MAX_GPU_STEPS = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Extractor:
-    """How the constant part of a model is run.
+class PhaseRun:
+    """What both ways of training need.
 
     Attributes:
-        seed: of the augmented draws.
-        engine: "auto" or a name that `transferkit.engines` knows.
-        precision: "float32" or "bfloat16".
-        feature_dtype: what stored features are kept as, "float32" or "float16".
+        model: the compiled classifier, which the callbacks see.
+        objective: its loss and metrics.
+        seed: of the order of the images.
+        epochs: numbers of the epochs, from 0 over all phases.
+        callbacks: Keras callbacks.
+        fit_options: further arguments of `fit`: verbose and class_weight.
     """
 
+    model: keras.Model
+    objective: Objective
     seed: int
-    engine: str
-    precision: str
-    feature_dtype: str = "float32"
-
-    def features(
-        self,
-        split: Split,
-        cut: ModelPartition,
-        views: Sequence[Drawn] = (None,),
-        *,
-        identity: str | None = None,
-        shared: LazyEngine | None = None,
-    ) -> list[View]:
-        """Return what crosses the cut for every image of `split`, for each of the views that `extract_views` takes.
-
-        `identity` is that of the lower part, and `shared` an engine of it, where they are there already.
-        """
-        return extract_views(
-            split,
-            cut.lower,
-            views=views,
-            augmentation=cut.augmentation,
-            seed=self.seed,
-            identity=identity,
-            engine=shared or self.engine,
-            precision=self.precision,
-            feature_dtype=self.feature_dtype,
-        )
-
-    def cost(self, data: Data, cut: ModelPartition, views: int) -> ExtractionCost:
-        """Return what `extract_features` would have to do now."""
-        identity = model_fingerprint(cut.lower)
-        rows, missing = self.work(data, cut, views, identity)
-        seconds = estimate_seconds(cut.lower, missing, precision=self.precision, identity=identity)
-        return ExtractionCost(rows, missing, seconds)
-
-    def work(self, data: Data, cut: ModelPartition, views: int, identity: str) -> tuple[int, int]:
-        """Return how many rows `extract_features` takes in all, and how many of them are not in the store."""
-        options: dict[str, Any] = {"precision": self.precision, "feature_dtype": self.feature_dtype}
-        rows = missing = 0
-        for name, chosen in (("train", _views(cut, views)), ("validation", _views(cut, 0))):
-            if name in data.splits:
-                split = data.splits[name]
-                rows += len(split) * len(chosen)
-                missing += missing_rows(
-                    split, identity, views=chosen, augmentation=cut.augmentation, seed=self.seed, **options
-                )
-        return rows, missing
+    epochs: range
+    callbacks: Sequence[keras.callbacks.Callback]
+    fit_options: dict[str, Any]
 
 
-def on_images(model: keras.Model, data: Data, *, seed: int, first_epoch: int, epochs: int) -> Prepared:
-    """Prepare ordinary training of the whole model, batch by batch."""
-    split = data.splits.get("train")
-    if split is None or split.stream is not None:
-        return Prepared(model, data.train, None, data.validation)
-    batches = epochs_dataset(split, batch_size=data.batch_size, seed=seed, first_epoch=first_epoch, epochs=epochs)
-    steps = _steps(split, data)
-    if has_gpu():
-        _take_several_steps(model, steps)
-    return Prepared(model, batches, steps, data.validation)
-
-
-def _take_several_steps(model: keras.Model, steps: int) -> None:
-    """Take several steps in one call, where the way through Python takes as long as a step.
-
-    Their number divides an epoch's steps, for Keras would go on into the next epoch's batches otherwise. On a
-    processor it was measured not to help, and progress would be seen less often.
-    """
-    several = max(count for count in range(1, _MOST_STEPS + 1) if steps % count == 0)
-    if several != model.steps_per_execution:
-        model.steps_per_execution = several
-        model.train_function = model.test_function = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Features:
-    """What crosses the cut.
-
-    Attributes:
-        views: of the training images, one tuple of arrays for each version of them.
-        labels: of the training images.
-        held_out: of the validation images, with their labels; or None.
-    """
-
-    views: list[View]
-    labels: np.ndarray
-    held_out: tuple[View, np.ndarray] | None
-
-
-def extract_features(data: Data, cut: ModelPartition, *, views: int, extractor: Extractor) -> Features:
-    """Run the constant part once for every training and validation image, or read what was stored.
+def train_on_images(run: PhaseRun, trained: keras.Model, data: Data) -> dict[str, list[float]]:
+    """Train batch by batch; return the metrics of each epoch.
 
     Args:
+        run: the phase.
+        trained: the model to fit: the classifier, or a `FeatureModel` of it that computes in reduced precision.
         data: the images.
-        cut: the constant part.
-        views: versions of each training image.
-        extractor: how the constant part is run.
     """
-    split, identity = data.splits["train"], model_fingerprint(cut.lower)
-    shared = LazyEngine(
-        cut.lower,
-        extractor.engine,
-        extractor.precision,
-        count=lambda: extractor.work(data, cut, views, identity)[1],
-        identity=identity,
+    split = data.splits.get("train")
+    if split is None or split.dataset is not None:
+        return _fit(run, trained, data.train, None, data.validation)
+    steps = -(-len(split) // data.batch_size)
+    # On a CPU several steps per call save no time, and progress would be shown less often.
+    several = max(n for n in range(1, _MAX_GPU_STEPS + 1) if steps % n == 0) if has_gpu() else 1
+    validation, validation_steps = data.validation, None
+    if isinstance(trained, FeatureModel):
+        validation, validation_steps = _repeated(validation)
+        _compile(run, trained, (several, steps, validation_steps or 1))
+    elif several != trained.steps_per_execution:
+        # Their number divides the steps of an epoch, because Keras would continue with batches of the next epoch.
+        trained.steps_per_execution = several
+        trained.train_function = trained.test_function = None
+    batches = epochs_dataset(
+        split, batch_size=data.batch_size, seed=run.seed, first_epoch=run.epochs.start, epochs=len(run.epochs)
     )
-    held_out = None
-    if "validation" in data.splits:
-        validation = data.splits["validation"]
-        (rows,) = extractor.features(validation, cut, identity=identity, shared=shared)
-        held_out = rows, validation.labels
-    rows_of_views = extractor.features(split, cut, _views(cut, views), identity=identity, shared=shared)
-    return Features(rows_of_views, split.labels, held_out)
+    return _fit(run, trained, batches, steps, validation, validation_steps)
 
 
-def _views(cut: ModelPartition, count: int) -> tuple[Drawn, ...]:
-    """Return which versions of an image `count` of them are: itself and draws; of one, each for half of the images."""
-    if cut.augmentation is None or not count:
-        return (None,)
-    return (HALF,) if count == 1 else (None, *range(count - 1))
-
-
-def on_features(
-    model: keras.Model,
-    data: Data,
-    cut: ModelPartition,
-    features: Features,
-    *,
-    seed: int,
-    objective: Objective,
-    first_epoch: int,
-    epochs: int,
-) -> Prepared:
-    """Prepare the training of what stands above the cut."""
+def train_on_features(
+    run: PhaseRun, trained: FeatureModel, features: CachedFeatures, batch_size: int
+) -> dict[str, list[float]]:
+    """Train the part above the freeze boundary; return the metrics of each epoch."""
     batches = training_batches(
         features.views,
         features.labels,
-        batch_size=data.batch_size,
-        seed=seed,
-        first_epoch=first_epoch,
-        epochs=epochs,
+        batch_size=batch_size,
+        seed=run.seed,
+        epochs=run.epochs,
     )
-    validation, validation_steps = None, None
-    if features.held_out is not None:
-        validation = evaluation_batches(*features.held_out)
-        # Told how many batches a validation has, Keras makes one iterator for it; else another one after its end.
-        validation, validation_steps = validation.repeat(), int(validation.cardinality())
-    steps = _steps(data.splits["train"], data)
-    # The same optimizer and layers as the whole model's, so that training one trains the other.
-    cut.upper.compile(
-        optimizer=model.optimizer,
-        loss=objective.loss(),
-        metrics=objective.metrics(),
-        jit_compile=jit_compile_mode(),
-        steps_per_execution=steps_per_call(steps),
-    )
-    take_many_steps(cut.upper, steps=steps, validation_steps=validation_steps or 0)
-    return Prepared(cut.upper, batches, steps, validation, validation_steps)
+    validation = None if features.validation is None else evaluation_batches(*features.validation)
+    validation, validation_steps = _repeated(validation)
+    steps = -(-len(features.labels) // batch_size)
+    _compile(run, trained, (steps_per_call(steps), steps, validation_steps or 1))
+    return _fit(run, trained, batches, steps, validation, validation_steps)
 
 
 def jit_compile_mode() -> bool | str:
-    """Return Keras' `jit_compile` for this machine: XLA makes convolution nets ten times slower on a CPU."""
+    """Return Keras' `jit_compile` for this machine: XLA makes convolutional networks ten times slower on a CPU."""
     return "auto" if has_gpu() else False
 
 
-def _steps(split: Split, data: Data) -> int:
-    return -(-len(split) // data.batch_size)
+def _repeated(validation: tf.data.Dataset | None) -> tuple[tf.data.Dataset | None, int | None]:
+    # With a number of steps, Keras creates one iterator for all validations instead of one for each.
+    return (None, None) if validation is None else (validation.repeat(), int(validation.cardinality()))
+
+
+def _compile(run: PhaseRun, trained: FeatureModel, steps: tuple[int, int, int]) -> None:
+    """Compile `trained` with the optimizer of the classifier, unless it was compiled with it before."""
+    if not trained.compiled or trained.optimizer is not run.model.optimizer:
+        trained.compile(
+            optimizer=run.model.optimizer,
+            loss=run.objective.loss(),
+            metrics=run.objective.metrics(),
+            jit_compile=jit_compile_mode(),
+        )
+    trained.steps_per_execution, trained.num_steps, trained.num_validation_steps = steps
+
+
+def _fit(
+    run: PhaseRun,
+    trained: keras.Model,
+    batches: tf.data.Dataset,
+    steps: int | None,
+    validation: tf.data.Dataset | None,
+    validation_steps: int | None = None,
+) -> dict[str, list[float]]:
+    model = run.model
+    verbose = run.fit_options["verbose"]
+    callbacks = keras.callbacks.CallbackList(
+        [*run.callbacks, _StopTrainingBridge(trained, model)],
+        add_history=True,
+        add_progbar=verbose != 0,
+        verbose=verbose,
+        epochs=run.epochs.stop,
+        steps=steps,
+        model=model,
+    )
+    model.stop_training = False
+    trained.fit(
+        batches,
+        epochs=run.epochs.stop,
+        initial_epoch=run.epochs.start,
+        steps_per_epoch=steps,
+        validation_data=validation,
+        validation_steps=validation_steps,
+        callbacks=callbacks,
+        # The batches are shuffled already, and Keras warns when it is to shuffle a dataset.
+        shuffle=False,
+        **run.fit_options,
+    )
+    return model.history.history
+
+
+class _StopTrainingBridge(keras.callbacks.Callback):
+    """Passes `stop_training` from the classifier, which the callbacks see, to the model that is fitted."""
+
+    def __init__(self, trained: Any, model: Any) -> None:
+        super().__init__()
+        self._trained, self._classifier = trained, model
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._trained.stop_training = self._classifier.stop_training
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self._trained.stop_training = self._classifier.stop_training
+        # Keras' fit returns the attribute that its History callback sets on the callbacks' model.
+        self._trained.history = self._classifier.history

@@ -1,145 +1,136 @@
-"""Working out, before a phase, which part of the computation is constant and what storing it will cost."""
+"""Decides before a phase whether features are cached or images are trained on, and what that costs."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
 from transferkit._utils.files import cache_home
-from transferkit.training.precision_tuning import REQUESTED_FLOAT32, PrecisionChoice
+from transferkit.modeling.partition import ModelPartition
+from transferkit.training.precision_tuning import FLOAT32, PrecisionChoice
 
-if TYPE_CHECKING:
-    from transferkit.modeling.partition import ModelPartition
+_MAX_DEFAULT_BYTES = 10 * 10**9
 
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionCost:
-    """What running the constant part beforehand costs; `str(cost)` says it in words.
+    """Cost of extracting features.
 
     Attributes:
-        rows: images and augmented draws in all.
-        missing: those that are not in the store.
-        seconds: about how long these will take, beside decoding.
+        num_rows: number of views of images.
+        num_missing: number of those that are not cached.
+        seconds: estimated time for these, without decoding.
     """
 
-    rows: int
-    missing: int
+    num_rows: int
+    num_missing: int
     seconds: float
 
     def __str__(self) -> str:
-        if not self.missing:
-            return f"All {self.rows:,} are in the store."
-        stored = f"{self.rows - self.missing:,} of {self.rows:,} are in the store. " if self.missing < self.rows else ""
-        return f"{stored}{self.missing:,} have yet to be run, which takes about {self.seconds:,.1f} s beside decoding."
+        text = f"Cached: {self.num_rows - self.num_missing:,} of {self.num_rows:,}."
+        return f"{text} Estimated extraction time: {self.seconds:,.1f} s plus decoding." if self.num_missing else text
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """How a phase will be trained; `print(plan)` says it in words.
+class CacheSettings:
+    """Whether and how features are cached.
 
     Attributes:
-        trained_on: "features" when the constant part is run beforehand, "images" for ordinary training.
-        reason: why it is so.
-        cut: the two parts of the model, or None.
-        views: versions of each training image that are run once; 1 without augmentation.
-        images: training and validation images.
-        bytes_per_image: size of what crosses the cut, for one image.
-        total_bytes: size of all stored features of the phase.
-        trainable: numbers that are trained.
-        precision: in which precision the trained part computes, and why.
-        cost: of running the constant part; None where it was not worked out.
+        enabled: whether they may be cached at all.
+        max_bytes: maximum size of the features of a phase; None for the smaller of 10 GB and half the free disk.
+        dtype: "float32" or "float16".
+    """
+
+    enabled: bool
+    max_bytes: int | None
+    dtype: str
+
+    def limit(self) -> int:
+        """Return the maximum size in bytes."""
+        if self.max_bytes is not None:
+            return self.max_bytes
+        folder = cache_home()
+        while not folder.exists():
+            folder = folder.parent
+        return min(_MAX_DEFAULT_BYTES, shutil.disk_usage(folder).free // 2)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Plan:
+    """How a phase will be trained; `print` it.
+
+    Attributes:
+        trained_on: "features" (cached) or "images".
+        reason: why.
+        partition: `ModelPartition`. The frozen and the trainable part of the model.
+        num_views: views of each training image; 1 without augmentation.
+        num_images: number of training and validation images.
+        bytes_per_image: size of the features of one image.
+        total_bytes: size of all features of the phase.
+        trainable_parameters: number of trainable parameters.
+        precision: precision of the trained part, and why.
+        cost: `ExtractionCost`; None where features are not cached.
     """
 
     trained_on: str
     reason: str
-    cut: ModelPartition | None
-    views: int
-    images: int
+    partition: ModelPartition
+    num_views: int
+    num_images: int
     bytes_per_image: int
     total_bytes: int
-    trainable: int
-    precision: PrecisionChoice = REQUESTED_FLOAT32
+    trainable_parameters: int
+    precision: PrecisionChoice = FLOAT32
     cost: ExtractionCost | None = None
 
     def __str__(self) -> str:
-        lines = [f"Trained on {self.trained_on}: {self.reason}.", f"{self.trainable:,} numbers are trained."]
-        if self.cut is not None and self.cut.lower is not None:
-            shapes = ", ".join("x".join(map(str, shape[1:])) for shape in _crossing(self.cut))
-            lines.append(f"The constant part ends at {shapes}: {self.bytes_per_image / 1e3:,.1f} kB an image.")
-            if self.trained_on == "features":
-                lines.append(
-                    f"{self.images:,} images are run once{self._versions()}: {self.total_bytes / 1e6:,.1f} MB."
-                )
+        mode = "cached features" if self.trained_on == "features" else f"training on images ({self.reason})"
+        lines = [f"Mode: {mode}", f"Trainable parameters: {self.trainable_parameters:,}"]
+        if self.partition.frozen is not None:
+            shapes = " and ".join(str(shape) for shape in self.partition.feature_shapes)
+            lines.append(f"Feature shape: {shapes}, {self.bytes_per_image / 1e3:,.1f} kB per image")
+        if self.trained_on == "features":
+            lines.append(f"{self._views()}; {self.num_images:,} images, {self.total_bytes / 1e6:,.1f} MB")
         if self.cost is not None:
             lines.append(str(self.cost))
-        if self.precision != REQUESTED_FLOAT32:
+        if self.precision != FLOAT32:
             lines.append(str(self.precision))
         return "\n".join(lines)
 
-    def _versions(self) -> str:
-        if self.cut is None or self.cut.augmentation is None:
-            return ""
-        if self.views == 1:
-            return ", half of those to train on in an augmented draw"
-        return f", those to train on also in {self.views - 1} augmented draw{'s' * (self.views > 2)}"
+    def _views(self) -> str:
+        if self.partition.augmentation is None:
+            return "1 view per training image"
+        if self.num_views == 1:
+            return "1 view per training image (half augmented)"
+        return f"{self.num_views} views per training image ({self.num_views - 1} augmented)"
+
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def make_plan(
-    model: keras.Model,
-    data: Any,
-    *,
-    cut: ModelPartition,
-    cache: bool,
-    views: int,
-    limit: int | None,
-    feature_dtype: str = "float32",
+    model: keras.Model, data: Any, partition: ModelPartition, settings: CacheSettings, num_views: int
 ) -> Plan:
-    """Decide between stored features and ordinary training.
-
-    Args:
-        model: the classifier.
-        data: what DatasetBuilder.build() gave.
-        cut: the constant and the trained part of `model`.
-        cache: whether the user allows stored features at all.
-        views: versions of each training image.
-        limit: largest size of the features in bytes; None for the smaller of 10 GB and half the free disk.
-        feature_dtype: what features are stored as.
-    """
-    views = views if cut.augmentation is not None else 1
-    training = len(data.splits["train"]) if "train" in data.splits else 0
-    held_out = len(data.splits["validation"]) if "validation" in data.splits else 0
-    itemsize = np.dtype(feature_dtype).itemsize
-    size = sum(itemsize * math.prod(side or 1 for side in shape[1:]) for shape in _crossing(cut))
-    total = size * (training * views + held_out)
-    limit = _default_limit() if limit is None else limit
-    if not cache:
-        kind, reason = "images", "stored features are turned off (cache=False)"
-    elif cut.lower is None:
-        kind, reason = "images", "no part of the model is constant"
+    """Decide between cached features and training on images."""
+    num_views = num_views if partition.augmentation is not None else 1
+    training, validation = (len(data.splits[name]) if name in data.splits else 0 for name in ("train", "validation"))
+    itemsize = np.dtype(settings.dtype).itemsize
+    size = sum(itemsize * math.prod(side or 1 for side in shape) for shape in partition.feature_shapes)
+    total, limit = size * (training * num_views + validation), settings.limit()
+    if not settings.enabled:
+        trained_on, reason = "images", "cache=False"
+    elif partition.frozen is None:
+        trained_on, reason = "images", "no part of the model is frozen"
     elif not training:
-        kind, reason = "images", "the data set says neither files nor arrays"
+        trained_on, reason = "images", "the images of a tf.data.Dataset are not known in advance"
     elif total > limit:
-        kind, reason = (
-            "images",
-            f"the features would take {total / 1e9:.1f} GB, and the limit is {limit / 1e9:.1f} GB",
-        )
+        trained_on, reason = "images", f"the features take {total / 1e9:.1f} GB, and the limit is {limit / 1e9:.1f} GB"
     else:
-        kind, reason = "features", "the frozen part gives the same in every epoch, so it is run once"
-    trainable = int(sum(np.prod(variable.shape) for variable in model.trainable_variables))
-    return Plan(kind, reason, cut, views, training + held_out, size, total, trainable)
-
-
-def _crossing(cut: ModelPartition) -> list[tuple[int | None, ...]]:
-    return [tuple(tensor.shape) for tensor in cut.lower.outputs] if cut.lower is not None else []
-
-
-def _default_limit() -> int:
-    folder = cache_home()
-    while not folder.exists():
-        folder = folder.parent
-    return min(10 * 10**9, shutil.disk_usage(folder).free // 2)
+        trained_on, reason = "features", "the frozen part returns the same features in every epoch"
+    parameters = int(sum(np.prod(variable.shape) for variable in model.trainable_variables))
+    return Plan(trained_on, reason, partition, num_views, training + validation, size, total, parameters)

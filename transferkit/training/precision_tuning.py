@@ -1,35 +1,35 @@
-"""Choosing the precision in which a training step takes less time on this machine: measured once, and remembered."""
+"""Selects the precision in which a training step is faster on this machine: measured once, and remembered."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
+import logging
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from transferkit._utils.files import atomic_write, cache_home
-from transferkit.engines.timings import fingerprint, hardware_id
+from transferkit._utils.files import cache_home
+from transferkit._utils.hashing import fingerprint
+from transferkit._utils.json_store import read_json, update_json
+from transferkit.engines.timings import hardware_id
 from transferkit.modeling.keras_graph import graph_nodes, is_functional
 from transferkit.modeling.precision import has_gpu, mixed_precision_layers, precision_scope
 
+_LOG = logging.getLogger("transferkit")
 _ROUNDS = 3
-# Reduced precision must save at least this part of the time: less is within the scatter of a measurement.
-_WORTH_IT = 0.05
+# Reduced precision must save at least this fraction of the time: less is within the scatter of the measurement.
+_MIN_SAVING = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class PrecisionChoice:
-    """The precision in which a trained part computes; `str(choice)` says it in words.
+    """The precision of a trained part.
 
     Attributes:
-        precision: "float32", "bfloat16" or "float16"; "float32 or bfloat16" while it has yet to be measured.
+        precision: "float32", "bfloat16" or "float16"; "float32 or bfloat16" while it is not measured yet.
         reason: why.
     """
 
@@ -37,46 +37,46 @@ class PrecisionChoice:
     reason: str
 
     def __str__(self) -> str:
-        return f"The trained part computes in {self.precision}: {self.reason}."
+        return f"Training precision: {self.precision} ({self.reason})"
 
 
-REQUESTED_FLOAT32 = PrecisionChoice("float32", "it was asked for")
+FLOAT32 = PrecisionChoice("float32", "requested")
 
 
-def select_precision(model: keras.Model, asked: str, *, batch_size: int, measure: bool) -> PrecisionChoice:
-    """Return the precision in which `model` is trained when `asked` was asked for.
+def select_precision(model: keras.Model, requested: str, *, batch_size: int, measure: bool) -> PrecisionChoice:
+    """Return the precision in which `model` is trained.
 
-    On a GPU it is what was asked for. On a processor it depends on the layers and on the processor whether reduced
-    precision is faster, so a step is timed in both.
+    On a GPU it is the requested one. On a CPU it depends on the layers and the processor whether reduced precision is
+    faster, so a step is timed in both.
 
     Args:
-        model: the part of the classifier that is trained.
-        asked: "float32", "bfloat16" or "float16".
-        batch_size: images in a training batch.
-        measure: whether to measure what is not known yet; else the choice is left open.
+        model: the trained part of the classifier.
+        requested: "float32", "bfloat16" or "float16".
+        batch_size: images per training batch.
+        measure: whether unknown times are measured; else the choice is left open.
     """
-    if asked == "float32":
-        return REQUESTED_FLOAT32
+    if requested == "float32":
+        return FLOAT32
     if has_gpu():
-        return PrecisionChoice(asked, "it was asked for, and there is a GPU")
+        return PrecisionChoice(requested, "requested, with a GPU")
     if not mixed_precision_layers(model):
-        return PrecisionChoice("float32", "no convolution or dense layer of it stands below the logits")
+        return PrecisionChoice("float32", "there is no convolution or dense layer below the logits")
     if any(None in tensor.shape[1:] for tensor in model.inputs):
-        return PrecisionChoice("float32", "a model of no fixed input size cannot be measured")
+        return PrecisionChoice("float32", "a model without a fixed input size cannot be measured")
     file, key = cache_home() / "engines" / "training-precision.json", _key(model, batch_size)
-    times = _remembered(file).get(key)
+    times = read_json(file).get(key)
     if times is None and not measure:
-        return PrecisionChoice(f"float32 or {asked}", "a step will be measured in both when training begins")
+        return PrecisionChoice(f"float32 or {requested}", "measured when training starts")
     if times is None:
-        times = measure_step_times(model, ("float32", asked), batch_size=batch_size)
-        _remember(file, key, times)
-    return _faster(times, asked)
+        times = measure_step_times(model, ("float32", requested), batch_size=batch_size)
+        update_json(file, key, times)
+    return _faster(times, requested)
 
 
 def measure_step_times(model: keras.Model, precisions: tuple[str, ...], *, batch_size: int) -> dict[str, float | None]:
-    """Return precision to the seconds of a step, forward and backward, on a random batch; None where it fails.
+    """Return precision -> seconds per step, forward and backward, on a random batch; None where it fails.
 
-    Nothing of the model is changed: neither weights nor statistics nor the states of its seed generators.
+    Weights, statistics and seed generators of the model do not change.
     """
     batch = [tf.random.stateless_uniform((batch_size, *tensor.shape[1:]), (0, 0)) for tensor in model.inputs]
     steps: dict[str, Callable[..., Any]] = {}
@@ -87,8 +87,8 @@ def measure_step_times(model: keras.Model, precisions: tuple[str, ...], *, batch
             step(batch)
             steps[precision] = step
         except (tf.errors.OpError, TypeError, ValueError) as error:
-            warnings.warn(f"A step in {precision} failed, and is left out: {error}", RuntimeWarning, stacklevel=3)
-    # In turns and the best of each, so that other work of the machine does not decide.
+            _LOG.warning("A step in %s failed and is skipped: %s", precision, error)
+    # Alternating, and the best of each, so that other load of the machine does not decide.
     for _ in range(_ROUNDS):
         for precision, step in steps.items():
             started = time.perf_counter()
@@ -106,7 +106,7 @@ def _step(model: keras.Model, precision: str) -> Callable[..., Any]:
         others = [tf.convert_to_tensor(variable.value) for variable in model.non_trainable_variables]
         with precision_scope(precision, layers), tf.GradientTape() as tape:
             tape.watch(weights)
-            # A stateless call gives the new statistics and random states back instead of assigning them.
+            # A stateless call returns new statistics and random states instead of assigning them.
             logits, _ = model.stateless_call(weights, others, batch if len(batch) > 1 else batch[0], training=True)
             loss = tf.reduce_mean(tf.cast(logits, tf.float32))
         return tape.gradient(loss, weights)
@@ -114,12 +114,12 @@ def _step(model: keras.Model, precision: str) -> Callable[..., Any]:
     return tf.function(step, autograph=False)
 
 
-def _faster(times: dict[str, float | None], asked: str) -> PrecisionChoice:
-    plain, reduced = times.get("float32"), times.get(asked)
+def _faster(times: dict[str, float | None], requested: str) -> PrecisionChoice:
+    plain, reduced = times.get("float32"), times.get(requested)
     if plain is None or reduced is None:
-        return PrecisionChoice("float32", f"a step in {asked} failed")
-    said = f"a step takes {reduced * 1e3:.3g} ms in {asked} and {plain * 1e3:.3g} ms in float32"
-    return PrecisionChoice(asked if reduced < plain * (1 - _WORTH_IT) else "float32", said)
+        return PrecisionChoice("float32", f"a step in {requested} failed")
+    reason = f"a step takes {reduced * 1e3:.3g} ms in {requested} and {plain * 1e3:.3g} ms in float32"
+    return PrecisionChoice(requested if reduced < plain * (1 - _MIN_SAVING) else "float32", reason)
 
 
 def _key(model: keras.Model, batch_size: int) -> str:
@@ -128,27 +128,14 @@ def _key(model: keras.Model, batch_size: int) -> str:
 
 
 def _structure(model: Any) -> Iterator[Any]:
-    """Yield what the time of a step depends on: kinds and sizes of the layers, and which of them are trained."""
+    """Yield the properties that the time of a step depends on: kinds and sizes of the layers, which are trained."""
     if not is_functional(model):
         yield type(model).__qualname__, [tuple(variable.shape) for variable in model.weights]
         return
-    for step in graph_nodes(model):
-        if is_functional(step.layer):
-            yield from _structure(step.layer)
+    for node in graph_nodes(model):
+        if is_functional(node.layer):
+            yield from _structure(node.layer)
             continue
-        shapes = [tuple(variable.shape) for variable in getattr(step.layer, "weights", ())]
-        trained = bool(getattr(step.layer, "trainable_variables", ()))
-        yield type(step.layer).__qualname__, [tuple(tensor.shape) for tensor in step.outputs], shapes, trained
-
-
-def _remembered(file: Path) -> dict[str, dict[str, float | None]]:
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads(file.read_text())
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _remember(file: Path, key: str, times: dict[str, float | None]) -> None:
-    with contextlib.suppress(OSError), atomic_write(file) as path:
-        path.write_text(json.dumps({**_remembered(file), key: times}))
+        shapes = [tuple(variable.shape) for variable in getattr(node.layer, "weights", ())]
+        trained = bool(getattr(node.layer, "trainable_variables", ()))
+        yield type(node.layer).__qualname__, [tuple(tensor.shape) for tensor in node.outputs], shapes, trained

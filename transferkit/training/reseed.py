@@ -7,15 +7,14 @@ import numpy as np
 
 
 class ReseedCallback(keras.callbacks.Callback):
-    """Set the state of every seed generator of a model (dropout, augmentation) at the start of each epoch.
+    """Sets the state of every seed generator of a model (dropout, augmentation) at the start of each epoch.
 
-    Keras saves the states of its seed generators nowhere, and a run that is taken up again would draw other
-    numbers than the unbroken one. With the states a function of seed and epoch, it draws the same.
+    Keras does not save the states of seed generators, so a resumed run would generate other numbers than the unbroken
+    one. As functions of seed and epoch the states are the same.
 
     Args:
-        model: the whole classifier, also where only its upper part is trained: the number of a generator is its
-            place in the whole.
-        seed: integer of at least 0.
+        model: the classifier, also where only a part of it is trained: states are numbered by their position in it.
+        seed: int >= 0.
     """
 
     def __init__(self, model: keras.Model, seed: int) -> None:
@@ -24,6 +23,6 @@ class ReseedCallback(keras.callbacks.Callback):
         self._states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
     def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-        for number, state in enumerate(self._states):
-            drawn = np.random.SeedSequence([self._seed, epoch, number]).generate_state(1)[0]
-            state.assign(np.array([drawn & 0x7FFFFFFF, 0]).astype(keras.backend.standardize_dtype(state.dtype)))
+        for position, state in enumerate(self._states):
+            value = np.random.SeedSequence([self._seed, epoch, position]).generate_state(1)[0]
+            state.assign(np.array([value & 0x7FFFFFFF, 0]).astype(keras.backend.standardize_dtype(state.dtype)))

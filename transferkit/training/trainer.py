@@ -1,4 +1,4 @@
-"""The trainer: a frozen phase, a fine-tuning phase, evaluation, saving."""
+"""The trainer: frozen phase, fine-tuning, evaluation, prediction and saving."""
 
 from __future__ import annotations
 
@@ -14,60 +14,80 @@ import tensorflow as tf
 
 from transferkit._utils.checks import check_choice, check_int, check_number
 from transferkit._utils.gc import frozen_gc
-from transferkit.classifier import find_backbone
-from transferkit.data.examples import Data
-from transferkit.data.pipeline import split_of
+from transferkit._utils.tf_logging import without_retracing_warnings
+from transferkit.data.dataset import Data
+from transferkit.data.examples import Split
+from transferkit.data.pipeline import evaluation_dataset, split_of
+from transferkit.engines.selection import ENGINES
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
-from transferkit.features.half import FEATURE_DTYPES
+from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.features.store import FEATURE_DTYPES
 from transferkit.modeling.freezing import unfreeze
-from transferkit.modeling.keras_graph import all_layers
-from transferkit.modeling.partition import ModelPartition, partition_model
+from transferkit.modeling.keras_graph import find_backbone
+from transferkit.modeling.precision import check_precision, with_loss_scaling
 from transferkit.prediction import Prediction, Predictor, to_probabilities
-from transferkit.training.checkpoint import Checkpoint, CheckpointCallback
-from transferkit.training.history import History, Phase, RunHistory
+from transferkit.saving import save_classifier
+from transferkit.training.arguments import (
+    TrainedClasses,
+    check_callbacks,
+    check_data,
+    choose_verbosity,
+    class_names_of,
+)
+from transferkit.training.cached_features import load_features, training_job
+from transferkit.training.checkpoint import Checkpoint, CheckpointCallback, run_config
+from transferkit.training.feature_batches import evaluation_batches
+from transferkit.training.history import History, Phase, RunHistory, make_history
 from transferkit.training.linear_solver import SOLVERS, solve_linear_head
-from transferkit.training.logits import logits_of
-from transferkit.training.loop import run_fit
+from transferkit.training.logits import predict_logits
+from transferkit.training.model_parts import ModelParts
 from transferkit.training.objective import objective_for
-from transferkit.training.phases import Extractor, Prepared, extract_features, jit_compile_mode, on_features, on_images
-from transferkit.training.plan import Plan, make_plan
-from transferkit.training.precision import check_precision, mixed_precision_training, scaled
-from transferkit.training.precision_tuning import PrecisionChoice, select_precision
+from transferkit.training.phases import PhaseRun, jit_compile_mode, train_on_features, train_on_images
+from transferkit.training.plan import CacheSettings, ExtractionCost, Plan, make_plan
+from transferkit.training.precision_tuning import select_precision
 from transferkit.training.reseed import ReseedCallback
+
+# By measurement, see docs/performance.md: more views of the cats-and-dogs images did not improve the accuracy.
+DEFAULT_NUM_VIEWS = 1
+_EVALUATION_BATCH = 32
+Metrics = dict[str, list[float]]
 
 
 class Trainer:
     """Trains a classifier: first its head on the frozen backbone, then the upper layers of the backbone too.
 
-    What is constant in a phase, the frozen part of the model, is run once for every image, on the fastest engine
-    of the machine, and kept in a store on disk; only what changes is trained. `cache=False` means ordinary Keras
-    training, batch by batch; the losses are the same either way.
+    The frozen part of the model is run once per image, on the fastest engine of the machine, and its features are
+    cached on disk; only the rest is trained. With cache=False the whole model is trained on images by Keras' `fit`,
+    with the same losses.
 
     Args:
-        model: keras.Model from RGB images in [0, 255] to logits, as `build_classifier` makes it.
-        learning_rate: of Adam in the frozen phase, above 0.
-        seed: integer of at least 0: order of the images, augmentation and dropout follow from it.
-        cache: whether constant work may be done once and stored.
-        checkpoint_dir: folder for the state after each epoch, or None. The same script, run again after an
-            interruption, goes on from there and ends with the weights of the unbroken run; the state of callbacks
-            (the patience of early stopping) starts anew.
-        callbacks: Keras callbacks for every phase.
-        engine: what runs the constant part: "auto" or a name that `transferkit.engines` knows.
-        precision: "float32"; or "bfloat16", in which the constant part runs faster, with features that are off by
-            1e-3 to 1e-2 of the largest in the mean, and the convolutions and dense layers of the trained part compute
-            where a step was measured to be faster so. With a GPU, also "float16". Variables, optimizer, loss, logits
-            and statistics stay float32, and so does the model that is saved.
-        max_feature_bytes: largest size of stored features of a phase in bytes; None for the smaller of 10 GB and
-            half the free disk.
-        feature_dtype: "float32", or "float16" for stored features of half the size, rounded to three digits.
+        model: keras.Model from RGB images in [0, 255] to logits, for example from `build_classifier`.
+        learning_rate: float > 0. Adam's learning rate in the frozen phase. Defaults to 1e-4.
+        seed: int >= 0. Seed of the order of the images, of augmentation and of dropout. Defaults to 0.
+        cache: bool. Whether features may be cached. Defaults to True.
+        checkpoint_dir: str or path. Folder for the state after each epoch. The same script, run again after an
+            interruption, continues from there and ends with the weights of the unbroken run; only the state of
+            callbacks (such as the patience of early stopping) starts again. Defaults to None.
+        callbacks: sequence of keras.callbacks.Callback, for every phase. Defaults to ().
+        engine: "auto", "keras", "frozen_graph" or "openvino" (extra `fast`). The engine of the frozen part. Defaults to
+            "auto", the fastest.
+        precision: "float32"; "bfloat16", in which the frozen part is about twice as fast, with features off by 1e-3 to
+            1e-2 of the largest on average, and in which convolutions and dense layers of the trained part compute where
+            that was measured to be faster; or "float16", on GPUs. Variables, optimizer, loss, logits and the saved
+            model stay float32. Defaults to "float32".
+        max_feature_bytes: int >= 0. Maximum size of the cached features of a phase, in bytes. Defaults to the smaller
+            of 10 GB and half the free disk.
+        feature_dtype: "float32", or "float16" for cached features of half the size, rounded to three digits. Defaults
+            to "float32".
 
     Attributes:
         model: the keras.Model, compiled.
-        history: all phases, a `RunHistory`.
+        history: `RunHistory` of all phases.
 
     Raises:
-        ValueError: when an argument is out of its range, or the model does not give logits.
+        TypeError: when the model is not a keras.Model.
+        ValueError: when an argument is out of range, or the model does not end in logits.
 
     Example:
 
@@ -99,19 +119,19 @@ class Trainer:
         self.model = model
         self.learning_rate = check_number("learning_rate", learning_rate, above=0)
         self.seed = check_int("seed", seed, minimum=0)
-        self.cache = bool(cache)
         self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
-        self.callbacks = tuple(callbacks)
-        self.engine = engine
+        self.callbacks = check_callbacks(callbacks)
+        self.engine = check_choice("engine", engine, ENGINES)
         self.precision = check_precision(precision)
-        self.max_feature_bytes = (
-            None if max_feature_bytes is None else check_int("max_feature_bytes", max_feature_bytes, minimum=0)
-        )
-        self.feature_dtype = check_choice("feature_dtype", feature_dtype, FEATURE_DTYPES)
+        check_choice("feature_dtype", feature_dtype, FEATURE_DTYPES)
+        if max_feature_bytes is not None:
+            check_int("max_feature_bytes", max_feature_bytes, minimum=0)
+        self.cache = CacheSettings(bool(cache), max_feature_bytes, feature_dtype)
         self.history = RunHistory()
+        self._extraction = ExtractionOptions(seed, engine, precision, feature_dtype=feature_dtype)
         self._objective = objective_for(model)
-        self._data: Data | None = None
-        self._known_cut: tuple[Any, ModelPartition] | None = None
+        self._classes: TrainedClasses | None = None
+        self._parts: ModelParts | None = None
         self._compile(self.learning_rate)
 
     def fit(
@@ -119,40 +139,39 @@ class Trainer:
         data: Data,
         epochs: int = 10,
         *,
-        views: int | str = "auto",
+        num_views: int | str = "auto",
         solver: str = "adam",
         callbacks: Sequence[keras.callbacks.Callback] = (),
         class_weight: dict[int, float] | None = None,
         verbose: int | str = "auto",
     ) -> History:
-        """Train what is trainable: the head alone, while the backbone is frozen.
+        """Train the trainable layers: the head alone, while the backbone is frozen.
 
-        A second call goes on from the first, with the state of the optimizer.
+        A second call continues with the state of the optimizer.
 
         Args:
-            data: what `DatasetBuilder.build()` gave.
-            epochs: number of epochs.
-            views: versions of each training image that are run through the frozen part once; epochs take them in turn.
-                With two or more, the first is the image as it is and the others are augmented draws; with one, half
-                of the images come as they are and half in a draw. "auto" is one, by what was measured
-                (docs/speed.md). Without augmentation there is one, the image as it is.
-            solver: "adam" steps through the epochs; "lbfgs" sets a linear head to its optimum at once, the strength of
-                its regularisation chosen on the validation images, and counts as one epoch without callbacks.
-            callbacks: Keras callbacks for this call, after the trainer's own.
-            class_weight: class index to weight, or None.
-            verbose: 0 silent, 1 progress bar, 2 a line an epoch, "auto".
+            data: `Data` from `DatasetBuilder.build()`.
+            epochs: int >= 1. Defaults to 10.
+            num_views: int >= 1 or "auto". Views of each training image whose features are cached; epochs use them in
+                turn. With 2 or more, the first is the original image and the others are augmented; with 1, half of the
+                images are augmented. Without augmentation there is 1, the original. Defaults to "auto", which is 1.
+            solver: "adam", or "lbfgs" to set a linear head to its optimum, with the regularization chosen on the
+                validation images; this counts as one epoch, without callbacks. Defaults to "adam".
+            callbacks: sequence of keras.callbacks.Callback for this call, after the trainer's. Defaults to ().
+            class_weight: dict of class index to weight. Defaults to None.
+            verbose: 0 (silent), 1 (progress bar), 2 (one line per epoch) or "auto": 1 on a terminal, else 2. Defaults
+                to "auto".
 
         Returns:
-            Keras' History: `.history` is a dict of lists.
+            Keras' History; `.history` is a dict of lists.
 
         Raises:
-            DataError: when the head does not fit the data.
-            ValueError: when "lbfgs" is asked for and the head is not linear.
+            DataError: when the head does not match the data, or the data not that of an earlier phase.
+            ValueError: when an argument is out of range, or "lbfgs" is used without a linear head.
         """
-        if check_choice("solver", solver, SOLVERS) == "lbfgs":
-            return self._record_solution(data, views)
-        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose}
-        return self._train("frozen", data, epochs, views, options)
+        check_choice("solver", solver, SOLVERS)
+        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose, "solver": solver}
+        return self._run_phase("frozen", data, check_int("epochs", epochs), num_views, options)
 
     def fine_tune(
         self,
@@ -164,265 +183,219 @@ class Trainer:
         blocks: int | None = None,
         batch_norm: bool = False,
         learning_rate: float | None = None,
-        views: int | str = "auto",
+        num_views: int | str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
         class_weight: dict[int, float] | None = None,
         verbose: int | str = "auto",
     ) -> History:
-        """Unfreeze the upper layers of the backbone and train on, at a lower learning rate.
+        """Unfreeze the upper layers of the backbone and continue training at a lower learning rate.
 
-        Batch normalisation stays in inference mode unless `batch_norm` says otherwise. Give one of
-        `unfreeze_from`, `fraction` and `blocks`; with none of them the upper third of the layers is unfrozen.
+        Give at most one of `unfreeze_from`, `fraction` and `blocks`; without any, the upper third of the layers is
+        unfrozen. Batch normalization stays in inference mode unless `batch_norm` is True.
 
         Args:
-            data: what `DatasetBuilder.build()` gave.
-            epochs: number of epochs.
-            unfreeze_from: number or name of the backbone's first layer to train.
-            fraction: share of the backbone's layers to train, from the top, in [0, 1].
-            blocks: number of blocks to train, from the top.
-            batch_norm: whether the batch normalisation of the unfrozen layers trains too, statistics included.
-            learning_rate: above 0; by default a tenth of the trainer's.
-            views, callbacks, class_weight, verbose: as in `fit`.
+            data: `Data` from `DatasetBuilder.build()`.
+            epochs: int >= 1. Defaults to 10.
+            unfreeze_from: int or str. Index or name of the first trainable layer of the backbone. Defaults to None.
+            fraction: float in [0, 1]. Fraction of the backbone's layers, from the top. Defaults to None.
+            blocks: int >= 1. Number of blocks, from the top. Defaults to None.
+            batch_norm: bool. Whether batch normalization above the boundary is trained, statistics included. Defaults
+                to False.
+            learning_rate: float > 0. Defaults to a tenth of the trainer's.
+            num_views, callbacks, class_weight, verbose: as in `fit`.
 
         Returns:
-            Keras' History; its epochs are numbered on from those before.
+            Keras' History; its epochs continue the numbering of earlier phases.
 
         Raises:
-            ValueError: when there is no such layer, or more than one way of choosing was given.
+            DataError: as in `fit`.
+            ValueError: when there is no such layer, or more than one way to choose it is given.
         """
-        rate = (
-            self.learning_rate / 10 if learning_rate is None else check_number("learning_rate", learning_rate, above=0)
-        )
+        rate = self.learning_rate / 10
+        if learning_rate is not None:
+            rate = check_number("learning_rate", learning_rate, above=0)
         if unfreeze_from is None and fraction is None and blocks is None:
             fraction = 1 / 3
         check_int("epochs", epochs)
-        self._check_data(data)
-        unfreeze(find_backbone(self.model), unfreeze_from, fraction=fraction, blocks=blocks, batch_norm=batch_norm)
-        # A change of `trainable` takes effect only when the model is compiled again.
+        check_data(data, self.model, self._classes)
+        choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
+        unfreeze(find_backbone(self.model), unfreeze_from, **choice, argument="unfreeze_from")
+        # A change of `trainable` takes effect only after compiling.
         self._compile(rate)
-        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose}
-        return self._train("fine-tuning", data, epochs, views, options)
+        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose, "solver": "adam"}
+        return self._run_phase("fine-tuning", data, epochs, num_views, options)
 
-    def plan(self, data: Data, *, views: int | str = "auto") -> Plan:
-        """Return which part of the model is constant now, what of it is stored and what the rest costs, and in which
-        precision what is trained will compute; `print` it.
+    def plan(self, data: Data, *, num_views: int | str = "auto") -> Plan:
+        """Return how `fit` would train now: what is frozen, what is cached, and what the rest costs; `print` it.
 
         Args:
-            data: what `DatasetBuilder.build()` gave.
-            views: as in `fit`.
+            data: `Data` from `DatasetBuilder.build()`.
+            num_views: as in `fit`. Defaults to "auto".
+
+        Returns:
+            A `Plan`. Nothing is changed.
         """
-        plan = self._plan(data, views)
-        if plan.trained_on == "features" and plan.cut is not None:
-            plan = dataclasses.replace(plan, cost=self._extractor().cost(data, plan.cut, plan.views))
+        check_data(data, self.model, self._classes)
+        plan = self._plan(data, num_views, measure=False)
+        if plan.trained_on == "features":
+            job = training_job(plan, data, self._extraction)
+            cost = ExtractionCost(job.num_rows, job.num_missing, job.estimate_seconds())
+            plan = dataclasses.replace(plan, cost=cost)
         return plan
 
     def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
-        """Measure the classifier on held-out images.
+        """Evaluate the classifier on labeled images.
 
         Args:
-            dataset: `data.test` or another dataset of (images, labels); or `data`, for its test split, or its
+            dataset: a tf.data.Dataset of (images, labels), such as `data.test`; or `Data`, for its test split, or its
                 validation split where there is no test split.
 
         Returns:
             A `Report`: `.accuracy`, `.loss`, `.confusion_matrix`, `.plot()`, `.to_dict()`.
+
+        Raises:
+            DataError: when class names or image spec differ from those of the training data.
+            TypeError: when there is no dataset.
         """
         if isinstance(dataset, Data):
-            self._check_data(dataset)
-            self._data = dataset
+            check_data(dataset, self.model, self._classes)
             dataset = dataset.test if dataset.test is not None else dataset.validation
         if not isinstance(dataset, tf.data.Dataset):
             raise TypeError(
                 f"`dataset` must be a tf.data.Dataset of (images, labels). Received: {type(dataset).__name__}. "
                 "Give data.test, or build the data with test= or validation=."
             )
-        logits, labels = logits_of(
-            self.model, dataset, cut=self._cut() if self.cache else None, extractor=self._extractor()
-        )
-        names, split = self._class_names(), split_of(dataset)
+        split = split_of(dataset)
+        names = class_names_of(split_of(dataset, same_elements=False), self._classes, self._objective.units)
+        with without_retracing_warnings():
+            logits, labels = self._logits(dataset, split)
+        objective = objective_for(self.model, multi_label=labels.ndim == 2 and labels.shape[1] > 1)
         return Report(
             labels,
-            to_probabilities(logits, self._objective.activation, len(names)),
+            to_probabilities(logits, objective.activation, len(names)),
             class_names=names,
-            loss=self._objective.loss_of(labels, logits),
+            loss=objective.loss_of(labels, logits),
             paths=None if split is None else split.paths,
         )
 
     def predictor(self) -> Predictor:
-        """Return a `Predictor` with the model as it is now, the class names and the pixels of the training data."""
-        data = self._known_data("predict")
-        return Predictor(
-            self.model,
-            data.class_names,
-            data.image_spec,
-            activation=self._objective.activation,
-            engine=self.engine,
-        )
+        """Return a `Predictor` with the present model and the class names and image spec of the training data.
+
+        Raises:
+            DataError: before the first phase of training.
+        """
+        return self._make_predictor("predictor()")
 
     def predict(self, images: Any) -> Prediction | list[Prediction]:
-        """Label images by path, bytes or pixels, as `Predictor.predict` does."""
-        return self.predictor().predict(images)
+        """Predict the classes of images; see `Predictor.predict`."""
+        return self._make_predictor("predict()").predict(images)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Save the classifier as a folder that `transferkit.load` reads; return the folder.
+        """Save the classifier as a folder for `transferkit.load`.
 
-        The folder holds the model in Keras' own format, without the augmentation, and a JSON file with the class
-        names, how pixels are made, and the record of the training. It appears whole or not at all.
+        The folder has the model in Keras' format, without augmentation, and a JSON file with class names, image spec
+        and the history of training. It appears when it is complete.
+
+        Args:
+            folder: str or path. A new or empty folder, or a classifier saved before, which is replaced.
+
+        Returns:
+            The path of the folder.
+
+        Raises:
+            ArtifactError: when the folder has other contents.
+            DataError: before the first phase of training.
         """
-        from transferkit.saving import save_classifier
+        return save_classifier(folder, self._make_predictor("save()"), self.history.to_dict(), seed=self.seed)
 
-        return save_classifier(folder, self.predictor(), self.history, seed=self.seed)
-
-    def _plan(self, data: Data, views: int | str) -> Plan:
-        self._check_data(data)
-        plan = make_plan(
-            self.model,
-            data,
-            cut=self._cut(),
-            cache=self.cache,
-            views=self._view_count(views),
-            limit=self.max_feature_bytes,
-            feature_dtype=self.feature_dtype,
-        )
-        return dataclasses.replace(plan, precision=self._choice(plan, data, measure=False))
-
-    def _train(self, name: str, data: Data, epochs: int, views: int | str, options: dict[str, Any]) -> History:
-        check_int("epochs", epochs)
-        plan = self._plan(data, views)
-        self._data = data
-        first_epoch = sum(phase.epochs for phase in self.history)
-        rate = float(self.model.optimizer.learning_rate)
-        plan = dataclasses.replace(plan, precision=self._choice(plan, data, measure=True))
-        checkpoint = self._checkpoint(plan, data, name, epochs, rate)
-        done, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
-        started = time.perf_counter()
-        if not finished:
-            with frozen_gc():
-                done = self._run(plan, data, first_epoch, epochs, done, checkpoint, options)
-        seconds = time.perf_counter() - started
-        self.history.append(Phase(name, done, first_epoch, seconds, rate, plan.trained_on, plan.precision.precision))
-        return _as_history(self.model, done, first_epoch)
-
-    def _run(
-        self,
-        plan: Plan,
-        data: Data,
-        first_epoch: int,
-        epochs: int,
-        done: dict[str, list[float]],
-        checkpoint: Checkpoint | None,
-        options: dict[str, Any],
-    ) -> dict[str, list[float]]:
-        resumed = len(done.get("loss", ()))
-        span: dict[str, Any] = {"first_epoch": first_epoch + resumed, "epochs": epochs - resumed}
-        callbacks = [ReseedCallback(self.model, self.seed), *self.callbacks, *options.pop("callbacks")]
-        if checkpoint is not None:
-            # The checkpoint comes last, so that it holds what the other callbacks did at the end of an epoch.
-            callbacks.append(CheckpointCallback(checkpoint, self.model, done))
-        with mixed_precision_training(_trained_part(self.model, plan), plan.precision.precision):
-            history = run_fit(self._prepare(plan, data, **span), self.model, callbacks=callbacks, **span, **options)
-        return {name: [*done.get(name, []), *map(float, values)] for name, values in history.history.items()}
-
-    def _prepare(self, plan: Plan, data: Data, *, first_epoch: int, epochs: int) -> Prepared:
-        span = {"first_epoch": first_epoch, "epochs": epochs}
-        if plan.trained_on == "images" or plan.cut is None:
-            return on_images(self.model, data, seed=self.seed, **span)
-        features = extract_features(data, plan.cut, views=plan.views, extractor=self._extractor())
-        return on_features(self.model, data, plan.cut, features, seed=self.seed, objective=self._objective, **span)
-
-    def _solve(self, plan: Plan, data: Data) -> dict[str, list[float]]:
-        if plan.trained_on == "images" or plan.cut is None:
-            raise ValueError(
-                f"`solver='lbfgs'` must be given stored features to solve on. Received: {plan.reason}. "
-                "Use solver='adam'."
-            )
-        features = extract_features(data, plan.cut, views=plan.views, extractor=self._extractor())
-        return solve_linear_head(
-            plan.cut.upper,
-            features.views,
-            features.labels,
-            features.held_out,
-            objective=self._objective,
-            num_classes=data.num_classes,
-        )
-
-    def _cut(self) -> ModelPartition:
-        # Taking a model apart takes time, and its parts carry compiled functions; so it is kept while it holds.
-        state = tuple((id(layer), layer.trainable) for layer in all_layers(self.model))
-        if self._known_cut is None or self._known_cut[0] != state:
-            self._known_cut = state, partition_model(self.model)
-        return self._known_cut[1]
-
-    def _extractor(self) -> Extractor:
-        return Extractor(self.seed, self.engine, self.precision, self.feature_dtype)
-
-    def _record_solution(self, data: Data, views: int | str) -> History:
-        plan = self._plan(data, views)
-        self._data = data
-        first_epoch = sum(phase.epochs for phase in self.history)
-        started = time.perf_counter()
-        done = self._solve(plan, data)
-        seconds = time.perf_counter() - started
-        self.history.append(Phase("frozen", done, first_epoch, seconds, 0.0, plan.trained_on))
-        return _as_history(self.model, done, first_epoch)
-
-    def _choice(self, plan: Plan, data: Data, *, measure: bool) -> PrecisionChoice:
-        part = _trained_part(self.model, plan)
-        return select_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
-
-    def _checkpoint(self, plan: Plan, data: Data, name: str, epochs: int, rate: float) -> Checkpoint | None:
-        if self.checkpoint_dir is None:
-            return None
-        identity = {
-            "phase": name,
-            "seed": self.seed,
-            "learning_rate": rate,
-            "batch_size": data.batch_size,
-            "precision": self.precision,
-            "mixed_precision_training": plan.precision.precision,
-            "epochs": epochs,
-            "classes": list(data.class_names),
-            "images": {split: len(files) for split, files in data.files.items()},
-            # Sums come out otherwise with another number of threads.
-            "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
-        }
-        return Checkpoint(self.checkpoint_dir, len(self.history), identity)
-
-    def _class_names(self) -> tuple[str, ...]:
-        if self._data is not None:
-            return tuple(self._data.class_names)
-        return tuple(f"class {index}" for index in range(max(2, self._objective.units)))
-
-    def _known_data(self, what: str) -> Data:
-        if self._data is None:
-            raise DataError(
-                f"The trainer must have seen the data to {what}: they name the classes. Received: no data yet. "
-                "Call fit(data) or evaluate(data) first."
-            )
-        return self._data
-
-    def _check_data(self, data: Any) -> None:
-        if not isinstance(data, Data):
-            raise TypeError(
-                f"`data` must be what DatasetBuilder(...).build() gives. Received: {type(data).__name__}. "
-                "Wrap a dataset of your own with DatasetBuilder(dataset, ...).build()."
-            )
-        if data.multi_label and self._objective.kind != "multi_label":
-            self._objective = objective_for(self.model, multi_label=True)
+    def _run_phase(self, name: str, data: Data, epochs: int, num_views: int | str, options: dict[str, Any]) -> History:
+        objective = check_data(data, self.model, self._classes)
+        callbacks = [*self.callbacks, *check_callbacks(options["callbacks"])]
+        if objective != self._objective:
+            self._objective = objective
             self._compile(float(self.model.optimizer.learning_rate))
-        self._objective.check_fits(data)
-        expected = tuple(self.model.input_shape[1:3])
-        if None not in expected and expected != tuple(data.image_size):
-            raise DataError(
-                f"The images must have the size that the model takes, {expected}. Received: {tuple(data.image_size)}. "
-                f"Build the data with image_size={expected}."
-            )
+        stepwise = options["solver"] != "lbfgs"
+        plan = self._plan(data, num_views, measure=stepwise)
+        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
+        rate, precision = float(self.model.optimizer.learning_rate), plan.precision.precision
+        first_epoch, started = self.history.epochs, time.perf_counter()
+        with frozen_gc(), without_retracing_warnings():
+            if stepwise:
+                fit_options = {"class_weight": options["class_weight"], "verbose": choose_verbosity(options["verbose"])}
+                metrics = self._train(name, plan, data, epochs, (callbacks, fit_options))
+            else:
+                metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
+        seconds = time.perf_counter() - started
+        self.history.append(Phase(name, metrics, first_epoch, seconds, rate, plan.trained_on, precision))
+        return make_history(self.model, metrics, first_epoch)
 
-    def _view_count(self, views: int | str) -> int:
-        return DEFAULT_NUM_VIEWS if views == "auto" else check_int("views", views)
+    def _train(
+        self, name: str, plan: Plan, data: Data, epochs: int, options: tuple[list[Any], dict[str, Any]]
+    ) -> Metrics:
+        callbacks, fit_options = options
+        checkpoint = None
+        metrics: Metrics = {}
+        finished = False
+        if self.checkpoint_dir is not None:
+            rate = float(self.model.optimizer.learning_rate)
+            values = {"phase": name, "seed": self.seed, "learning_rate": rate, "precision": self.precision}
+            values |= {"trained_in": plan.precision.precision, "epochs": epochs}
+            checkpoint = Checkpoint(self.checkpoint_dir, len(self.history), run_config(values, data))
+            metrics, finished = checkpoint.restore(self.model)
+        if finished:
+            return metrics
+        callbacks = [ReseedCallback(self.model, self.seed), *callbacks]
+        if checkpoint is not None:
+            # Last, so that it has what the other callbacks did at the end of an epoch.
+            callbacks.append(CheckpointCallback(checkpoint, self.model, metrics))
+        first_epoch = self.history.epochs + len(metrics.get("loss", ()))
+        span = range(first_epoch, self.history.epochs + epochs)
+        run = PhaseRun(self.model, self._objective, self.seed, span, tuple(callbacks), fit_options)
+        parts, precision = self._model_parts(), plan.precision.precision
+        if plan.trained_on == "images":
+            new = train_on_images(run, parts.for_images(precision), data)
+        else:
+            features = load_features(plan, data, self._extraction)
+            new = train_on_features(run, parts.for_features(precision), features, data.batch_size)
+        return {key: [*metrics.get(key, []), *map(float, values)] for key, values in new.items()}
+
+    def _solve(self, plan: Plan, data: Data) -> Metrics:
+        if plan.trained_on == "images":
+            raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
+        features = load_features(plan, data, self._extraction)
+        return solve_linear_head(plan.partition.trainable, features, self._objective, data.num_classes)
+
+    def _plan(self, data: Data, num_views: int | str, *, measure: bool) -> Plan:
+        count = DEFAULT_NUM_VIEWS if num_views == "auto" else check_int("num_views", num_views)
+        plan = make_plan(self.model, data, self._model_parts().partition, self.cache, count)
+        part = plan.partition.trainable if plan.trained_on == "features" else self.model
+        choice = select_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
+        return dataclasses.replace(plan, precision=choice)
+
+    def _logits(self, dataset: tf.data.Dataset, split: Split | None) -> Any:
+        if split is None or split.dataset is not None:
+            return predict_logits(self.model, dataset)
+        partition = self._model_parts().partition
+        if not self.cache.enabled or partition.frozen is None:
+            # In the order of the split even where the dataset shuffles, so that the paths of the report are right.
+            return predict_logits(self.model, evaluation_dataset(split, batch_size=_EVALUATION_BATCH))
+        features = extract_features(split, partition.frozen, self._extraction)
+        return predict_logits(partition.trainable, evaluation_batches(features, split.labels))
+
+    def _model_parts(self) -> ModelParts:
+        if self._parts is None or not self._parts.is_valid():
+            self._parts = ModelParts(self.model)
+        return self._parts
+
+    def _make_predictor(self, caller: str) -> Predictor:
+        if self._classes is None:
+            raise DataError(f"{caller} needs the class names. Received: no training data yet. Call fit(data) first.")
+        names, spec = self._classes.class_names, self._classes.image_spec
+        return Predictor(self.model, names, spec, activation=self._objective.activation, engine=self.engine)
 
     def _compile(self, learning_rate: float) -> None:
         self.model.compile(
-            optimizer=scaled(keras.optimizers.Adam(learning_rate), self.precision),
+            optimizer=with_loss_scaling(keras.optimizers.Adam(learning_rate), self.precision),
             loss=self._objective.loss(),
             metrics=self._objective.metrics(),
             jit_compile=jit_compile_mode(),
@@ -432,20 +405,3 @@ class Trainer:
 
     def __repr__(self) -> str:
         return f"Trainer({self.model.name!r}, learning_rate={self.learning_rate:g}, {self.history!r})"
-
-
-# Measured on photographs of cats and dogs: docs/speed.md has the curve.
-DEFAULT_NUM_VIEWS = 1
-
-
-def _trained_part(model: keras.Model, plan: Plan) -> keras.Model:
-    return plan.cut.upper if plan.trained_on == "features" and plan.cut is not None else model
-
-
-def _as_history(model: keras.Model, history: dict[str, list[float]], first_epoch: int) -> History:
-    record = History()
-    record.set_model(model)
-    record.history = history
-    record.epoch = list(range(first_epoch, first_epoch + len(history.get("loss", ()))))
-    model.history = record
-    return record

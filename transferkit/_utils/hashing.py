@@ -1,0 +1,22 @@
+"""Content hashes and fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+HASH_BYTES = 32
+
+
+def content_hash(*parts: bytes) -> bytes:
+    """Return 32 bytes that identify the concatenation of `parts`."""
+    return hashlib.blake2b(b"".join(parts), digest_size=HASH_BYTES).digest()
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 32 hexadecimal digits that identify `parts`, compared by their text.
+
+    >>> fingerprint("MobileNetV2", 4) == fingerprint("MobileNetV2", 8)
+    False
+    """
+    return hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).hexdigest()

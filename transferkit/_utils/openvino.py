@@ -1,0 +1,43 @@
+"""The one place that imports OpenVINO."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from typing import Any
+
+from transferkit.errors import MissingExtraError
+
+_TELEMETRY = "openvino_telemetry"
+
+
+def openvino_is_available() -> bool:
+    """Return whether the package is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def openvino_version() -> str:
+    """Return the version of the installed package.
+
+    Raises:
+        MissingExtraError: when it is not installed.
+    """
+    if not openvino_is_available():
+        raise MissingExtraError("The engine 'openvino'", "openvino", "fast")
+    return importlib.metadata.version("openvino")
+
+
+def import_openvino() -> Any:
+    """Return the module `openvino`, imported without its telemetry."""
+    # Importing OpenVINO sends usage data over the network and writes a client id into the home folder. Without the
+    # telemetry package it falls back to its stub, so the package is hidden during the import.
+    hidden = _TELEMETRY not in sys.modules
+    if hidden:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        import openvino.frontend
+    finally:
+        if hidden:
+            sys.modules.pop(_TELEMETRY, None)
+    return openvino

@@ -1,0 +1,46 @@
+"""Ordered, bounded mapping over threads."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def num_workers() -> int:
+    """Return the number of decoding threads: one more than cores, because one may wait for the disk."""
+    return min(16, (os.cpu_count() or 1) + 1)
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int | None = None
+) -> Generator[Result, None, None]:
+    """Yield `function(item)` for each item in order, computed in threads.
+
+    Args:
+        function: called from several threads.
+        items: read lazily, at most `ahead` of them before their results are taken.
+        ahead: int >= 1. Results computed in advance, which bounds memory. Defaults to twice the number of threads.
+
+    >>> list(ordered_map(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    workers = num_workers()
+    ahead = 2 * workers if ahead is None else ahead
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            # A consumer that stops early (Ctrl-C) must not wait for all that was submitted.
+            pool.shutdown(wait=False, cancel_futures=True)

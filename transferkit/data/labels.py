@@ -1,0 +1,66 @@
+"""Class names and encoded labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transferkit.data.index import ImageIndex
+from transferkit.errors import DataError
+
+
+def check_class_names(class_names: Any) -> tuple[str, ...] | None:
+    """Return class names as a tuple of str, or None.
+
+    Raises:
+        ValueError: when they are not a sequence of different names.
+    """
+    if class_names is None:
+        return None
+    names = () if isinstance(class_names, (str, bytes)) else tuple(map(str, class_names))
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"`class_names` must be a list of different names, or None. Received: {class_names!r}. Give, for example, "
+            'class_names=["cats", "dogs"].'
+        )
+    return names
+
+
+def resolve_class_names(indexes: Mapping[str, ImageIndex], given: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the class names in the order of the labels: as given, or sorted.
+
+    Raises:
+        DataError: when they do not match the labels of the images.
+    """
+    found = sorted({name for index in indexes.values() for name in index.class_names()})
+    names = tuple(found if given is None else given)
+    unknown = sorted(set(found) - set(names))
+    if unknown:
+        raise DataError(f"`class_names` must name all classes. Received: {list(names)}, without {unknown[:5]}.")
+    trained = set(indexes["train"].class_names())
+    missing = [name for name in names if name not in trained]
+    if missing:
+        raise DataError(
+            f"Every class must have training images. Received: none for {missing[:5]}. Check that all splits have the "
+            "same class folders."
+        )
+    return names
+
+
+def encode_labels(index: ImageIndex, class_names: Sequence[str], multi_label: bool) -> np.ndarray:
+    """Return the labels as int32 (n,), or as float32 (n, classes) of zeros and ones."""
+    positions = {name: position for position, name in enumerate(class_names)}
+    if not multi_label:
+        return np.array([positions[str(label)] for label in index.labels], np.int32)
+    encoded = np.zeros((len(index), len(class_names)), np.float32)
+    for row, label in zip(encoded, index.labels):
+        row[[positions[name] for name in (label if isinstance(label, tuple) else (label,))]] = 1
+    return encoded
+
+
+def count_labels(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, int]:
+    """Return class name -> number of images, of encoded labels."""
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
+    return {name: int(count) for name, count in zip(class_names, counts)}

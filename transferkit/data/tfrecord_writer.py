@@ -1,0 +1,53 @@
+"""Writes a data set into one TFRecord file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from transferkit._utils.files import atomic_write
+from transferkit.data.dataset import Data
+from transferkit.images.files import read_bytes
+
+
+def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
+    """Write all images of a data set into one TFRecord file, which `DatasetBuilder(path)` reads.
+
+    The encoded images are copied, and the splits are kept. The file appears when it is complete.
+
+    Args:
+        data: `Data`. A data set of files.
+        path: str or path ending in ".tfrecord". The new file.
+
+    Raises:
+        ValueError: when the data set has no files, or the path another extension.
+
+    Example:
+
+    >>> write_tfrecord(data, "images.tfrecord")  # doctest: +SKIP
+    >>> DatasetBuilder("images.tfrecord").build()  # doctest: +SKIP
+    """
+    if not os.fspath(path).endswith(".tfrecord"):
+        raise ValueError(f"`path` must end in '.tfrecord'. Received: {os.fspath(path)!r}.")
+    with atomic_write(path, suffix=".tfrecord") as temporary, tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+        for record in _records(data):
+            writer.write(record)
+
+
+def _records(data: Data) -> Iterator[bytes]:
+    for split in data.splits.values():
+        if split.paths is None:
+            raise ValueError(f"`data` must be made of files. Received: a split {split.name!r} of arrays or a dataset.")
+        base = os.path.commonpath([os.path.dirname(path) for path in split.paths])
+        for path, label in zip(split.paths, split.labels):
+            names = [data.class_names[n] for n in (label.nonzero()[0] if data.multi_label else [label])]
+            values = {
+                "image/encoded": [read_bytes(path)[1]],
+                "image/name": [os.fsencode(os.path.relpath(path, base).replace(os.sep, "/"))],
+                "image/labels": [name.encode("utf-8", "surrogateescape") for name in names],
+                "image/split": [split.name.encode()],
+            }
+            features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=v)) for key, v in values.items()}
+            yield tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()

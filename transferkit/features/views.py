@@ -1,0 +1,95 @@
+"""Views of training images: the original and augmented views, and the keys under which their features are stored."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from transferkit._utils.hashing import content_hash
+from transferkit.data.examples import Split
+from transferkit.features.shard import Shard
+
+# None is the original image, an int >= 0 the augmented view of that number, and MIXED_VIEW the original of one half of
+# the images and the first augmented view of the other half. Which half follows from the contents.
+View = int | str | None
+MIXED_VIEW = "half"
+ORIGINAL: tuple[View, ...] = (None,)
+# Index of the view, and index of the image.
+Row = tuple[int, int]
+
+
+def training_views(num_views: int, augmentation: Any) -> tuple[View, ...]:
+    """Return the views of a training image: one is mixed; more are the original and augmented views."""
+    if augmentation is None:
+        return ORIGINAL
+    return (MIXED_VIEW,) if num_views == 1 else (None, *range(num_views - 1))
+
+
+class SplitViews:
+    """The rows of features of a split: one per view and image.
+
+    Args:
+        split: the images.
+        views: their views.
+        augmentation: a layer with a method `augment(images, seeds)`, or None without augmented views.
+        seed: of the augmented views.
+    """
+
+    def __init__(self, split: Split, views: Sequence[View], augmentation: Any, seed: int) -> None:
+        self.split, self.views = split, views
+        self._augmentation, self._seed = augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.views) * len(self.split)
+
+    @functools.cached_property
+    def keys(self) -> list[list[bytes]]:
+        """For each view the keys of its rows; computed on first use, as all files are read for them."""
+        config = b"" if self._augmentation is None else _config(self._augmentation)
+        return [
+            [_augmented_key(key, config, self._seed, view) if is_augmented else key for key, is_augmented in rows]
+            for view, rows in ((view, zip(self._hashes, mask)) for view, mask in zip(self.views, self._augmented))
+        ]
+
+    def rows(self) -> list[Row]:
+        """Return all rows, the views of an image one after another."""
+        return [(view, image) for image in range(len(self.split)) for view in range(len(self.views))]
+
+    def shard(self, rows: Sequence[Row]) -> Shard:
+        """Return the shard of `rows`, which are ordered by image."""
+        images = [image for _, image in rows]
+        augmented = np.array([self._augmented[view][image] for view, image in rows])
+        if not augmented.any():
+            return Shard(self.split, images)
+        # A view follows from its key and so from the contents: adding an image changes no other view.
+        keys = b"".join(self.keys[view][image][:8] for view, image in rows)
+        return Shard(self.split, images, np.frombuffer(keys, np.uint32).reshape(-1, 2), augmented, self._augmentation)
+
+    @functools.cached_property
+    def _hashes(self) -> list[bytes]:
+        return self.split.content_hashes()
+
+    @functools.cached_property
+    def _augmented(self) -> list[np.ndarray]:
+        """For each view a mask of its augmented rows."""
+        return [
+            np.array([key[0] % 2 == 1 for key in self._hashes])
+            if view == MIXED_VIEW
+            else np.full(len(self.split), view is not None)
+            for view in self.views
+        ]
+
+
+def _augmented_key(key: bytes, config: bytes, seed: int, view: View) -> bytes:
+    return content_hash(key, config, f"{seed}:{0 if view == MIXED_VIEW else view}".encode())
+
+
+def _config(augmentation: Any) -> bytes:
+    # The layer's seed is that of training on images; views have theirs in their keys.
+    excluded = ("name", "trainable", "seed")
+    config = {key: value for key, value in augmentation.get_config().items() if key not in excluded}
+    return json.dumps(config, sort_keys=True, default=str).encode()

@@ -1,0 +1,95 @@
+"""Checks of what a trainer is given: data that match the classifier, callbacks, verbosity."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from transferkit.data.dataset import Data
+from transferkit.data.examples import Split
+from transferkit.errors import DataError
+from transferkit.images.spec import ImageSpec
+from transferkit.training.objective import Objective, objective_for
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedClasses:
+    """What the first phase of training fixes: class names and image spec of the classifier."""
+
+    class_names: tuple[str, ...]
+    image_spec: ImageSpec
+
+    def check(self, class_names: Sequence[str], image_spec: ImageSpec) -> None:
+        """Raise a DataError when further data have other classes or another image spec."""
+        if tuple(class_names) != self.class_names:
+            raise DataError(
+                f"The data must have the class names of the training data, {list(self.class_names)[:10]}. Received: "
+                f"{list(class_names)[:10]}. Build the data with class_names=... or rename its classes."
+            )
+        if image_spec != self.image_spec:
+            raise DataError(
+                f"The data must have the image spec of the training data, {self.image_spec}. Received: {image_spec}. "
+                "Build the data with the same image_size, resize or image_spec."
+            )
+
+
+def check_data(data: Any, model: keras.Model, trained: TrainedClasses | None) -> Objective:
+    """Return the objective for `data`.
+
+    Raises:
+        TypeError: when `data` is not a `Data`.
+        DataError: when the data do not match the head, the input size or the classes of the classifier.
+    """
+    if not isinstance(data, Data):
+        raise TypeError(
+            f"`data` must be the result of DatasetBuilder(...).build(). Received: {type(data).__name__}. "
+            "Wrap a tf.data.Dataset with DatasetBuilder(dataset, ...).build()."
+        )
+    # The data decide whether several logits are classes or independent labels.
+    objective = objective_for(model, multi_label=data.multi_label)
+    objective.check_fits(data)
+    expected = tuple(model.input_shape[1:3])
+    if None not in expected and expected != tuple(data.image_size):
+        raise DataError(
+            f"The images must have the input size of the model, {expected}. Received: {tuple(data.image_size)}. "
+            f"Build the data with image_size={expected}."
+        )
+    if trained is not None:
+        trained.check(data.class_names, data.image_spec)
+    return objective
+
+
+def class_names_of(split: Split | None, trained: TrainedClasses | None, units: int) -> tuple[str, ...]:
+    """Return the class names of the classifier or, before training, those of the evaluated data.
+
+    Raises:
+        DataError: when the data have other classes or another image spec than the training data.
+    """
+    if trained is not None:
+        if split is not None:
+            trained.check(split.class_names, split.image_spec)
+        return trained.class_names
+    if split is not None and split.class_names:
+        return split.class_names
+    return tuple(f"class {index}" for index in range(max(2, units)))
+
+
+def choose_verbosity(verbose: int | str) -> int | str:
+    """Return Keras' `verbose`: "auto" is a progress bar on a terminal only, whose control characters fill log files."""
+    return verbose if verbose != "auto" else 1 if sys.stdout is not None and sys.stdout.isatty() else 2
+
+
+def check_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
+    """Return callbacks as a tuple, or raise a ValueError."""
+    listed = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    for callback in listed:
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise ValueError(
+                f"`callbacks` must be a list of keras.callbacks.Callback. Received: {callback!r}. Give, for example, "
+                "callbacks=[keras.callbacks.EarlyStopping()]."
+            )
+    return tuple(listed)
