@@ -1,27 +1,31 @@
-"""What all tests share: real photographs and weights where they are at hand, and a home folder of their own."""
+"""Shared fixtures: real images and weights where they are available, a cache folder per test, synthetic images."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 SHARED = Path(os.environ.get("TRANSFERKIT_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+# The time of an example depends on the load of the machine.
+hypothesis.settings.register_profile("transferkit", deadline=None)
+hypothesis.settings.load_profile("transferkit")
 
 
 def pytest_report_header() -> str:
     if SHARED.is_dir():
-        return f"real photographs and weights: {SHARED}"
-    return f"real photographs and weights: none at {SHARED}; the tests that use them are skipped"
+        return f"real images and weights: {SHARED}"
+    return f"real images and weights: none at {SHARED}; the tests that use them are skipped"
 
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or leaves anything in the user's own cache."""
+    """Keep every test out of the user's cache."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("TRANSFERKIT_HOME", str(folder))
     return folder
@@ -30,7 +34,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def shared() -> Path:
     if not SHARED.is_dir():
-        pytest.skip(f"needs the real photographs and weights, which are not at {SHARED}")
+        pytest.skip(f"needs the real images and weights, which are not at {SHARED}")
     return SHARED
 
 
@@ -47,8 +51,14 @@ def mobilenet_weights(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn sample with train/ and validation/: 40 and 20 images of 64 pixels."""
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic cats and dogs with train/ and validation/: 40 and 20 images of 64 pixels."""
     from transferkit.datasets import synthetic_cats_and_dogs
 
-    return synthetic_cats_and_dogs(tmp_path_factory.mktemp("drawn") / "sample", training=40, validation=20, size=64)
+    folder = tmp_path_factory.mktemp("synthetic") / "sample"
+    return synthetic_cats_and_dogs(folder, training=40, validation=20, size=64)
+
+
+@pytest.fixture(scope="session")
+def drawn(synthetic: Path) -> Path:
+    return synthetic
