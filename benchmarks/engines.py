@@ -30,8 +30,9 @@ import numpy as np
 
 import transferkit as tk
 from transferkit.data import Split
-from transferkit.engines import compile_engine, relative_error
-from transferkit.features.shard import Shard, compute_shard
+from transferkit.engines import compile_engine
+from transferkit.engines.verification import relative_error
+from transferkit.features.extraction import compute_features
 from transferkit.images import ImageSpec
 from transferkit.images.loading import image_batches
 
@@ -87,14 +88,13 @@ def measure(name: str, size: int, paths: tuple[str, ...], rounds: int) -> dict[s
     selected, reduced = (
         compile_engine(model, precision=precision, count=NUM_IMAGES) for precision in ("float32", "bfloat16")
     )
-    indices = range(len(paths))
     variants: dict[str, Callable[[], object]] = {
         "keras": lambda: model.predict(floats, batch_size=32, verbose=0),
         **{key: lambda engine=engine: engine(images) for key, engine in engines.items()},
-        "arrays": lambda: compute_shard(Shard(decoded, indices), selected),
+        "arrays": lambda: compute_features(decoded, model, selected),
         "decode": lambda: sum(map(len, image_batches(paths, spec, batch_size=32))),
-        "paths": lambda: compute_shard(Shard(files, indices), selected),
-        "paths bf16": lambda: compute_shard(Shard(files, indices), reduced),
+        "paths": lambda: compute_features(files, model, selected),
+        "paths bf16": lambda: compute_features(files, model, reduced),
     }
     times = run_alternately(variants, rounds)
     expected = (np.asarray(model.predict(floats[:32], batch_size=32, verbose=0)),)

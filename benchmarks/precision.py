@@ -24,8 +24,8 @@ import numpy as np
 import transferkit as tk
 from transferkit.data import Split
 from transferkit.engines import compile_engine
-from transferkit.features.linear_probe import fit_linear_probe
-from transferkit.features.shard import Shard, compute_shard
+from transferkit.features.extraction import compute_features
+from transferkit.features.linear_probe import fit_linear_probe, probe_logits
 from transferkit.images import ImageSpec
 
 # Row of the table: precision of the engine and dtype of the stored features.
@@ -76,7 +76,7 @@ def measure(backbone: object, paths: list[str], labels: np.ndarray, repeats: int
     for variant, (precision, dtype) in VARIANTS.items():
         engine = compile_engine(model, precision=precision, count=len(paths))
         started = time.perf_counter()
-        (features,) = compute_shard(Shard(split, range(len(paths))), engine)
+        (features,) = compute_features(split, model, engine)
         milliseconds = (time.perf_counter() - started) / len(paths) * 1000
         if dtype == "float16":
             features = features.clip(-FLOAT16_MAX, FLOAT16_MAX).astype("float16").astype("float32")
@@ -101,8 +101,8 @@ def cross_validate(features: np.ndarray, labels: np.ndarray, repeats: int) -> fl
         for test in np.array_split(np.random.default_rng(repeat).permutation(len(labels)), 5):
             train = np.setdiff1d(np.arange(len(labels)), test)
             probe = fit_linear_probe(features[train], labels[train], 2, l2=0.1)
-            logits = (features[test] @ probe.kernel + probe.bias).ravel()
-            accuracies.append(np.mean((logits > 0) == (labels[test] == 1)))
+            positive = probe_logits(probe, features[test]).ravel() > 0
+            accuracies.append(np.mean(positive == (labels[test] == 1)))
     return float(np.mean(accuracies))
 
 
