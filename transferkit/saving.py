@@ -11,7 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transferkit._utils.files import atomic_folder, sha256_of
+from transferkit._utils.files import atomic_folder
+from transferkit._utils.hashing import sha256_of
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError
 from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read_metadata

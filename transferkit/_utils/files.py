@@ -1,9 +1,9 @@
-"""The cache folder, atomic writes, file locks and checksums."""
+"""The cache folder, atomic writes, file locks, and JSON files that may be lost."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import json
 import os
 import shutil
 import sys
@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # The umask can be read only by setting it, which other threads would notice: it is read once, at import.
 _UMASK = os.umask(0)
@@ -110,13 +111,19 @@ def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]
             _unlock(file.fileno())
 
 
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of the contents of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file, or an empty dict when it is missing, unreadable or not an object."""
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def update_json(path: Path, key: str, value: Any) -> None:
+    """Set one key of a JSON file; a folder that cannot be written to is ignored."""
+    with contextlib.suppress(OSError), atomic_write(path) as temporary:
+        temporary.write_text(json.dumps({**read_json(path), key: value}), encoding="utf-8")
 
 
 def _flush(path: Path) -> None:

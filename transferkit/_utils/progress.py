@@ -14,17 +14,17 @@ _UPDATE_SECONDS = 0.25
 
 
 class Progress:
-    """A context manager that counts completed items and shows a bar on the standard error stream.
+    """A context manager that counts completed items and shows a bar on a terminal or in a notebook.
 
-    A bar redraws its line with carriage returns, so nothing is written to a file or a pipe.
+    Nothing is written to a file or a pipe, because a bar redraws its line with carriage returns.
 
     Args:
         description: what is being done, for example "Reading images".
-        total: int >= 0, or None if unknown.
+        total: int, or None if unknown.
         enabled: whether a bar may be shown. Defaults to True.
         delay: seconds before the bar appears, so that a short operation shows none. Defaults to 2.
-        unit: the name of the unit, for example "MB". Defaults to "".
-        scale: number of items per unit, for example 1e6 bytes per MB. Defaults to 1.
+        unit: the unit to show, for example "MB". Defaults to "".
+        scale: number of items per unit. Defaults to 1.
 
     >>> with Progress("Reading images", 10, enabled=False) as progress:
     ...     progress.advance(4)
@@ -38,15 +38,15 @@ class Progress:
         total: int | None,
         *,
         enabled: bool = True,
-        delay: float = 2.0,
+        delay: float = 2,
         unit: str = "",
         scale: float = 1,
     ) -> None:
         self.completed = 0
         self._description, self._total, self._delay, self._unit, self._scale = description, total, delay, unit, scale
         self._enabled = enabled and _is_interactive()
-        self._started, self._updated = time.monotonic(), -_UPDATE_SECONDS
-        self._visible = False
+        self._started = time.monotonic()
+        self._updated: float | None = None
 
     @property
     def rate(self) -> float:
@@ -57,28 +57,25 @@ class Progress:
         """Add `count` completed items."""
         self.completed += count
         now = time.monotonic()
-        if self._enabled and now - self._started > self._delay and now - self._updated > _UPDATE_SECONDS:
-            self._updated, self._visible = now, True
+        last = self._started + self._delay if self._updated is None else self._updated + _UPDATE_SECONDS
+        if self._enabled and now > last:
+            self._updated = now
             remaining = 0 if self._total is None else max(self._total - self.completed, 0)
             self._show(f", {remaining / self.rate:.0f} s left " if remaining and self.completed else " ")
 
     def _show(self, end: str) -> None:
-        bar, of_total = "", ""
+        digits = 0 if self._scale == 1 else 1
+        text = f"{self.completed / self._scale:,.{digits}f}"
         if self._total is not None:
-            bar = f"[{'=' * (_BAR_WIDTH * self.completed // max(self._total, 1)):{_BAR_WIDTH}}] "
-            of_total = f" of {self._format(self._total)}"
-        unit = f" {self._unit}" if self._unit else ""
-        line = f"\r{self._description}: {bar}{self._format(self.completed)}{of_total}{unit}{end}"
-        print(line, end="", file=sys.stderr, flush=True)
-
-    def _format(self, count: int) -> str:
-        return f"{count:,}" if self._scale == 1 else f"{count / self._scale:,.1f}"
+            bar = "=" * (_BAR_WIDTH * self.completed // max(self._total, 1))
+            text = f"[{bar:{_BAR_WIDTH}}] {text} of {self._total / self._scale:,.{digits}f}"
+        print(f"\r{self._description}: {text} {self._unit}".rstrip(), end=end, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None) -> None:
-        if self._visible:
+        if self._updated is not None:
             # The spaces erase the remaining time.
             self._show(f"{' ' * 16}\n")
 

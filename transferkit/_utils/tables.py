@@ -11,11 +11,7 @@ class Html(str):
 
 
 def text_table(rows: Iterable[Sequence[str]], align: str) -> str:
-    """Return rows as lines of aligned text.
-
-    Args:
-        rows: one string per column.
-        align: one character per column, "<" (left) or ">" (right).
+    """Return rows as lines of aligned text; `align` has one character per column, "<" (left) or ">" (right).
 
     >>> print(text_table([["name", "MB"], ["MobileNetV2", "14"]], "<>"))
     name         MB

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from transferkit._utils.hashing import content_hash
+from transferkit._utils.hashing import HASH_BYTES, content_hash
 from transferkit._utils.parallel import ordered_map
 from transferkit._utils.progress import track
 from transferkit.data import file_info_db
@@ -81,10 +81,11 @@ def hash_files(paths: Sequence[str]) -> list[bytes]:
     for start in range(0, len(paths), _HASH_BATCH):
         # The database identifies files by their absolute paths.
         batch = [os.path.abspath(path) for path in paths[start : start + _HASH_BATCH]]
-        known = _load(batch, [_file_version(path) for path in batch])
-        missing = [index for index, info in enumerate(known) if info is None]
-        read = dict(zip(missing, content_hashes([paths[start + index] for index in missing]) if missing else ()))
-        hashes += [read[index] if info is None else info.digest for index, info in enumerate(known)]
+        rows = file_info_db.load_rows(batch, [_file_version(path) for path in batch])
+        known = [row[0] if row and isinstance(row[0], bytes) and len(row[0]) == HASH_BYTES else None for row in rows]
+        missing = [index for index, digest in enumerate(known) if digest is None]
+        read = iter(content_hashes([paths[start + index] for index in missing]) if missing else ())
+        hashes += [next(read) if digest is None else digest for digest in known]
     return hashes
 
 
@@ -133,7 +134,7 @@ def _load(paths: Sequence[str], versions: Sequence[file_info_db.Version]) -> lis
 
 def _from_row(row: file_info_db.Row, num_bytes: int) -> FileInfo | None:
     digest, error, format_name, height, width, looks = row
-    if not isinstance(digest, bytes) or len(digest) != 32 or (looks is not None and len(looks) != 8):
+    if not isinstance(digest, bytes) or len(digest) != HASH_BYTES or (looks is not None and len(looks) != 8):
         return None
     looks = None if looks is None else int.from_bytes(looks, "big")
     return FileInfo(digest, error, format_name, height, width, looks, num_bytes)

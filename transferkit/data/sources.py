@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transferkit._utils.files import cache_home, sha256_of
+from transferkit._utils.files import cache_home
+from transferkit._utils.hashing import sha256_of
 from transferkit.data.assignment import partition_by_split
 from transferkit.data.index import SPLIT_ALIASES, ImageIndex, index_folder, split_dirs
 from transferkit.data.tfrecord import index_tfrecord

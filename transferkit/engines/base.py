@@ -1,11 +1,13 @@
-"""The interface of inference engines: a frozen model, ready to run on batches of images."""
+"""The interface of inference engines, and Keras itself as the reference engine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 Outputs = tuple[np.ndarray, ...]
 
@@ -33,10 +35,24 @@ class Engine(Protocol):
         """Return one float32 array per output of the model for images (n, height, width, 3), uint8 or float32."""
 
 
-def batches(images: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield the images in batches of `batch_size`; the last may be smaller."""
-    for start in range(0, len(images), batch_size):
-        yield images[start : start + batch_size]
+class KerasEngine:
+    """Calls the model eagerly, layer by layer: slow for many images, but ready at once."""
+
+    name = "keras"
+    precision = "float32"
+    streams = 1
+
+    def __init__(self, model: keras.Model, batch_size: int) -> None:
+        self.batch_size = batch_size
+        self._model = model
+
+    def __call__(self, images: np.ndarray) -> Outputs:
+        parts = []
+        for start in range(0, len(images), self.batch_size):
+            batch = tf.constant(images[start : start + self.batch_size], tf.float32)
+            outputs = keras.tree.flatten(self._model(batch, training=False))
+            parts.append(tuple(np.asarray(output, np.float32) for output in outputs))
+        return concatenate(parts)
 
 
 def pad_batch(images: np.ndarray, batch_size: int) -> np.ndarray:
@@ -54,8 +70,11 @@ def pad_batch(images: np.ndarray, batch_size: int) -> np.ndarray:
 
 def run_batches(run: Callable[[np.ndarray], Outputs], images: np.ndarray, batch_size: int) -> Outputs:
     """Run zero-padded batches of `batch_size` one after another; return the rows of `images`."""
-    parts = ((run(pad_batch(batch, batch_size)), len(batch)) for batch in batches(images, batch_size))
-    return concatenate([tuple(output[:rows] for output in outputs) for outputs, rows in parts])
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        parts.append(tuple(output[: len(batch)] for output in run(pad_batch(batch, batch_size))))
+    return concatenate(parts)
 
 
 def concatenate(parts: Sequence[Outputs]) -> Outputs:

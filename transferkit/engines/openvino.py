@@ -16,7 +16,7 @@ import numpy as np
 from transferkit._utils.files import atomic_write, cache_home
 from transferkit._utils.hashing import HASH_BYTES, content_hash
 from transferkit._utils.openvino import import_openvino
-from transferkit.engines.base import Outputs, batches, concatenate, pad_batch
+from transferkit.engines.base import Outputs, concatenate, pad_batch
 
 # Batches queued per stream beyond the running one, so that no stream waits for Python.
 _QUEUED_PER_STREAM = 2
@@ -100,7 +100,8 @@ class OpenVino:
         running: deque[tuple[Any, int]] = deque()
         completed: list[Outputs] = []
         try:
-            for batch in batches(images, self.batch_size):
+            for start in range(0, len(images), self.batch_size):
+                batch = images[start : start + self.batch_size]
                 request = self._free_request(wait=not running)
                 if request is None:
                     # All requests are taken, some by this call: reuse the one that it started first.

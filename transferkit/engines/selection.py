@@ -13,9 +13,8 @@ from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.hashing import fingerprint
 from transferkit._utils.openvino import openvino_is_available, openvino_version
 from transferkit.engines import openvino
-from transferkit.engines.base import Engine, EngineError
+from transferkit.engines.base import Engine, EngineError, KerasEngine
 from transferkit.engines.frozen_graph import FrozenGraph, frozen_function
-from transferkit.engines.keras_engine import KerasEngine
 from transferkit.engines.timings import (
     Timing,
     estimate_seconds_per_image,
@@ -143,7 +142,7 @@ class EngineSelector:
 
     def _build(self, name: str) -> Engine:
         if name == "openvino":
-            options = self._cache_key(), self._batch_size, self._precision
+            options = self._conversion_key(), self._batch_size, self._precision
             # OpenVINO applies the precision itself, so one graph serves all of them.
             cached = openvino.load_compiled(*options)
             return cached or openvino.convert(frozen_function(self._model, self._batch_size), *options)
@@ -194,9 +193,9 @@ class EngineSelector:
         return (_LOADING_SECONDS if converted else timing.conversion) + count * timing.per_image
 
     def _is_converted(self) -> bool:
-        return openvino.is_cached(self._cache_key())
+        return openvino.is_cached(self._conversion_key())
 
-    def _cache_key(self) -> str:
+    def _conversion_key(self) -> str:
         return fingerprint(self._model_id, self._batch_size, openvino_version(), tf.__version__)
 
 

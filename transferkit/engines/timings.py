@@ -14,8 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit._utils.files import cache_home
-from transferkit._utils.json_store import read_json, update_json
+from transferkit._utils.files import cache_home, read_json, update_json
 from transferkit.engines.base import Engine
 from transferkit.modeling.keras_graph import all_layers, estimate_macs, graph_nodes, is_functional
 

@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from transferkit._utils.files import atomic_write, cache_home
 from transferkit._utils.hashing import fingerprint
-from transferkit.engines.base import Outputs
-from transferkit.engines.keras_engine import KerasEngine
+from transferkit.engines.base import KerasEngine, Outputs
 
 # Largest difference from Keras, relative to the largest feature. Float32 engines differ by 2e-6. For reduced precision
 # the check only excludes a wrong conversion: small trained networks differ by 0.07 in bfloat16 with heads as accurate.

@@ -16,7 +16,7 @@ from transferkit.data.examples import Split
 from transferkit.engines.base import Engine
 from transferkit.engines.selection import compile_engine, estimate_seconds
 from transferkit.features.eviction import evict
-from transferkit.features.shard import compute_shard
+from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureArray, FeatureStore, to_storage_dtype
 from transferkit.features.views import ORIGINAL, Row, SplitViews, View
 from transferkit.modeling.fingerprint import model_fingerprint
@@ -81,11 +81,15 @@ class ExtractionJob:
         self._missing: list[list[Row]] = []
         claimed: set[bytes] = set()
         for views in self._views:
-            store_id = self._store_id(views.split)
-            store = stores.setdefault(store_id, FeatureStore(store_id))
-            self._stores.append(store)
-            self._missing.append(_missing_rows(views, store, claimed))
-        self.num_rows = sum(map(len, self._views))
+            split = views.split
+            images = split.image_spec.cache_key() if split.paths is not None else "arrays"
+            parts = [_VERSION, self._model_id, images, self._options.precision, self._options.feature_dtype]
+            store_id = fingerprint(json.dumps(parts))
+            if store_id not in stores:
+                stores[store_id] = FeatureStore(store_id)
+            self._stores.append(stores[store_id])
+            self._missing.append(_missing_rows(views, stores[store_id], claimed))
+        self.num_rows = sum(len(keys) for views in self._views for keys in views.keys)
         self.num_missing = sum(map(len, self._missing))
 
     def estimate_seconds(self) -> float:
@@ -120,15 +124,11 @@ class ExtractionJob:
     def _extract_missing(
         self, views: SplitViews, store: FeatureStore, missing: list[Row], engine: Engine, progress: Progress
     ) -> None:
-        for rows in _shard_rows(missing, _max_shard_rows(self._model), progress):
+        row_bytes = sum(4 * int(np.prod(output.shape[1:])) for output in self._model.outputs)
+        for rows in _shard_rows(missing, max(256, _SHARD_BYTES // max(row_bytes, 1)), progress):
             arrays = compute_shard(views.shard(rows), engine, on_progress=progress.advance)
             keys = [views.keys[view][image] for view, image in rows]
             store.add(keys, [to_storage_dtype(array, self._options.feature_dtype) for array in arrays])
-
-    def _store_id(self, split: Split) -> str:
-        images = split.image_spec.cache_key() if split.paths is not None else "arrays"
-        parts = [_VERSION, self._model_id, images, self._options.precision, self._options.feature_dtype]
-        return fingerprint(json.dumps(parts))
 
 
 def extract_features(split: Split, model: keras.Model, options: ExtractionOptions | None = None) -> Arrays:
@@ -138,18 +138,17 @@ def extract_features(split: Split, model: keras.Model, options: ExtractionOption
 
 def compute_features(split: Split, model: keras.Model, engine: Engine) -> tuple[np.ndarray, ...]:
     """Return the outputs of a frozen model for every image of a split, without reading or writing the cache."""
-    views = SplitViews(split, ORIGINAL, None, 0)
-    return compute_shard(views.shard(views.rows()), engine)
+    return compute_shard(Shard(split, range(len(split))), engine)
 
 
 def _missing_rows(views: SplitViews, store: FeatureStore, claimed: set[bytes]) -> list[Row]:
     """Return the rows that neither the store nor an earlier request has, the views of an image one after another."""
     missing = []
-    for view, image in views.rows():
-        key = views.keys[view][image]
-        if key not in claimed and key not in store:
-            claimed.add(key)
-            missing.append((view, image))
+    for image in range(len(views.keys[0])):
+        for view, keys in enumerate(views.keys):
+            if keys[image] not in claimed and keys[image] not in store:
+                claimed.add(keys[image])
+                missing.append((view, image))
     return missing
 
 
@@ -159,8 +158,3 @@ def _shard_rows(rows: Sequence[Row], most: int, progress: Progress) -> Iterator[
         yield rows[start : start + size]
         start += size
         size = int(min(most, max(_FIRST_ROWS, _SHARD_SECONDS * progress.rate)))
-
-
-def _max_shard_rows(model: keras.Model) -> int:
-    size = sum(4 * int(np.prod(output.shape[1:])) for output in model.outputs)
-    return max(256, _SHARD_BYTES // max(size, 1))

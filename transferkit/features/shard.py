@@ -36,9 +36,6 @@ class Shard:
     augmented_mask: np.ndarray | None = None
     augmentation: Any = None
 
-    def __len__(self) -> int:
-        return len(self.image_indices)
-
 
 def compute_shard(
     shard: Shard, engine: Engine, *, on_progress: Callable[[int], object] | None = None
@@ -55,7 +52,7 @@ def compute_shard(
     # Each thread takes its chunk from files to features.
     for outputs in ordered_map(lambda rows: engine(_images(shard, rows)), _chunks(shard.image_indices)):
         # Allocated once and filled: concatenating in the end would need twice the memory.
-        arrays = arrays or tuple(np.empty((len(shard), *part.shape[1:]), part.dtype) for part in outputs)
+        arrays = arrays or tuple(np.empty((len(shard.image_indices), *part.shape[1:]), part.dtype) for part in outputs)
         for array, part in zip(arrays, outputs):
             array[start : start + len(part)] = part
         start += len(outputs[0])

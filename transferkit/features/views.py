@@ -43,53 +43,41 @@ class SplitViews:
         self.split, self.views = split, views
         self._augmentation, self._seed = augmentation, seed
 
-    def __len__(self) -> int:
-        return len(self.views) * len(self.split)
-
     @functools.cached_property
     def keys(self) -> list[list[bytes]]:
-        """For each view the keys of its rows; computed on first use, as all files are read for them."""
-        config = b"" if self._augmentation is None else _config(self._augmentation)
-        return [
-            [_augmented_key(key, config, self._seed, view) if is_augmented else key for key, is_augmented in rows]
-            for view, rows in ((view, zip(self._hashes, mask)) for view, mask in zip(self.views, self._augmented))
-        ]
-
-    def rows(self) -> list[Row]:
-        """Return all rows, the views of an image one after another."""
-        return [(view, image) for image in range(len(self.split)) for view in range(len(self.views))]
+        """For each view the keys of its rows: the content hash of the image and, if augmented, of the augmentation."""
+        hashes = self._content_hashes
+        if self._augmentation is None:
+            return [hashes for _ in self.views]
+        # The layer's seed is that of training on images; views have theirs in their keys.
+        excluded = ("name", "trainable", "seed")
+        config = {key: value for key, value in self._augmentation.get_config().items() if key not in excluded}
+        recipe = json.dumps(config, sort_keys=True, default=str).encode()
+        keys = []
+        for view, mask in zip(self.views, self._masks):
+            number = f"{self._seed}:{0 if view == MIXED_VIEW else view}".encode()
+            keys.append([content_hash(key, recipe, number) if on else key for key, on in zip(hashes, mask)])
+        return keys
 
     def shard(self, rows: Sequence[Row]) -> Shard:
         """Return the shard of `rows`, which are ordered by image."""
         images = [image for _, image in rows]
-        augmented = np.array([self._augmented[view][image] for view, image in rows])
-        if not augmented.any():
+        mask = np.array([self._masks[view][image] for view, image in rows])
+        if not mask.any():
             return Shard(self.split, images)
         # A view follows from its key and so from the contents: adding an image changes no other view.
         keys = b"".join(self.keys[view][image][:8] for view, image in rows)
-        return Shard(self.split, images, np.frombuffer(keys, np.uint32).reshape(-1, 2), augmented, self._augmentation)
+        return Shard(self.split, images, np.frombuffer(keys, np.uint32).reshape(-1, 2), mask, self._augmentation)
 
     @functools.cached_property
-    def _hashes(self) -> list[bytes]:
+    def _content_hashes(self) -> list[bytes]:
         return self.split.content_hashes()
 
     @functools.cached_property
-    def _augmented(self) -> list[np.ndarray]:
-        """For each view a mask of its augmented rows."""
+    def _masks(self) -> list[list[bool]]:
+        """For each view and image, whether the row is augmented."""
+        count = len(self.split.labels)
         return [
-            np.array([key[0] % 2 == 1 for key in self._hashes])
-            if view == MIXED_VIEW
-            else np.full(len(self.split), view is not None)
+            [key[0] % 2 == 1 for key in self._content_hashes] if view == MIXED_VIEW else [view is not None] * count
             for view in self.views
         ]
-
-
-def _augmented_key(key: bytes, config: bytes, seed: int, view: View) -> bytes:
-    return content_hash(key, config, f"{seed}:{0 if view == MIXED_VIEW else view}".encode())
-
-
-def _config(augmentation: Any) -> bytes:
-    # The layer's seed is that of training on images; views have theirs in their keys.
-    excluded = ("name", "trainable", "seed")
-    config = {key: value for key, value in augmentation.get_config().items() if key not in excluded}
-    return json.dumps(config, sort_keys=True, default=str).encode()

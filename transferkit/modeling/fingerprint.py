@@ -43,7 +43,11 @@ def _add_model(digest: Any, model: Any) -> None:
 
 def _add_layer(digest: Any, layer: Any) -> None:
     kind = type(layer)
-    _add(digest, [kind.__module__, kind.__qualname__, _config(layer)])
+    try:
+        config = _without_names(layer.get_config())
+    except NotImplementedError:
+        config = None
+    _add(digest, [kind.__module__, kind.__qualname__, config])
     if not kind.__module__.startswith("keras."):
         # A custom class may compute something else tomorrow under the same name.
         _add(digest, _source(kind))
@@ -52,14 +56,6 @@ def _add_layer(digest: Any, layer: Any) -> None:
         value = np.ascontiguousarray(variable.value.value())
         _add(digest, [value.shape, str(value.dtype)])
         digest.update(value.view(np.uint8).reshape(-1))
-
-
-def _config(layer: Any) -> Any:
-    try:
-        config = layer.get_config()
-    except NotImplementedError:
-        return None
-    return _without_names(config)
 
 
 def _without_names(value: Any) -> Any:

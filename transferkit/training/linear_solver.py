@@ -15,7 +15,7 @@ from transferkit.features.linear_probe import (
     select_linear_probe,
 )
 from transferkit.features.store import FeatureArray
-from transferkit.training.cached_features import CachedFeatures
+from transferkit.training.feature_data import CachedFeatures
 from transferkit.training.objective import Objective
 
 SOLVERS = ("adam", "lbfgs")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from transferkit.data.dataset import Data
 from transferkit.data.pipeline import epochs_dataset
 from transferkit.modeling.precision import has_gpu
-from transferkit.training.cached_features import CachedFeatures
-from transferkit.training.feature_batches import evaluation_batches, training_batches
+from transferkit.training.feature_data import CachedFeatures, evaluation_batches, training_batches
 from transferkit.training.feature_model import FeatureModel, steps_per_call
 from transferkit.training.objective import Objective
 
@@ -159,3 +159,25 @@ class _StopTrainingBridge(keras.callbacks.Callback):
         self._trained.stop_training = self._classifier.stop_training
         # Keras' fit returns the attribute that its History callback sets on the callbacks' model.
         self._trained.history = self._classifier.history
+
+
+class ReseedCallback(keras.callbacks.Callback):
+    """Sets the state of every seed generator of a model (dropout, augmentation) at the start of each epoch.
+
+    Keras does not save the states of seed generators, so a resumed run would generate other numbers than the unbroken
+    one. As functions of seed and epoch the states are the same.
+
+    Args:
+        model: the classifier, also where only a part of it is trained: states are numbered by their position in it.
+        seed: int >= 0.
+    """
+
+    def __init__(self, model: keras.Model, seed: int) -> None:
+        super().__init__()
+        self._seed = seed
+        self._states = [variable for variable in model.variables if variable.name == "seed_generator_state"]
+
+    def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+        for position, state in enumerate(self._states):
+            value = np.random.SeedSequence([self._seed, epoch, position]).generate_state(1)[0]
+            state.assign(np.array([value & 0x7FFFFFFF, 0]).astype(keras.backend.standardize_dtype(state.dtype)))

@@ -11,9 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transferkit._utils.files import cache_home
+from transferkit._utils.files import cache_home, read_json, update_json
 from transferkit._utils.hashing import fingerprint
-from transferkit._utils.json_store import read_json, update_json
 from transferkit.engines.timings import hardware_id
 from transferkit.modeling.keras_graph import graph_nodes, is_functional
 from transferkit.modeling.precision import has_gpu, mixed_precision_layers, precision_scope

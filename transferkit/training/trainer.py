@@ -13,8 +13,7 @@ import keras
 import tensorflow as tf
 
 from transferkit._utils.checks import check_choice, check_int, check_number
-from transferkit._utils.gc import frozen_gc
-from transferkit._utils.tf_logging import without_retracing_warnings
+from transferkit._utils.process import frozen_gc, without_retracing_warnings
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import evaluation_dataset, split_of
@@ -35,18 +34,16 @@ from transferkit.training.arguments import (
     choose_verbosity,
     class_names_of,
 )
-from transferkit.training.cached_features import load_features, training_job
 from transferkit.training.checkpoint import Checkpoint, CheckpointCallback, run_config
-from transferkit.training.feature_batches import evaluation_batches
+from transferkit.training.feature_data import evaluation_batches, load_features, training_job
+from transferkit.training.feature_model import ModelParts
 from transferkit.training.history import History, Phase, RunHistory, make_history
 from transferkit.training.linear_solver import SOLVERS, solve_linear_head
 from transferkit.training.logits import predict_logits
-from transferkit.training.model_parts import ModelParts
 from transferkit.training.objective import objective_for
-from transferkit.training.phases import PhaseRun, jit_compile_mode, train_on_features, train_on_images
+from transferkit.training.phases import PhaseRun, ReseedCallback, jit_compile_mode, train_on_features, train_on_images
 from transferkit.training.plan import CacheSettings, ExtractionCost, Plan, make_plan
 from transferkit.training.precision_tuning import select_precision
-from transferkit.training.reseed import ReseedCallback
 
 # By measurement, see docs/performance.md: more views of the cats-and-dogs images did not improve the accuracy.
 DEFAULT_NUM_VIEWS = 1

@@ -1,15 +1,20 @@
-"""Batches of cached features, in the same order in which training on images takes the images."""
+"""The cached features of a data set, and batches of them in the same order in which training on images takes images."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from transferkit.data.dataset import Data
 from transferkit.data.pipeline import epoch_order
+from transferkit.features.extraction import ExtractionJob, ExtractionOptions
 from transferkit.features.store import FeatureArray
+from transferkit.features.views import ORIGINAL, training_views
+from transferkit.training.plan import Plan
 
 _no_autograph = tf.autograph.experimental.do_not_convert
 # Features up to this size are kept in memory; of larger ones, the rows of a batch are read from disk.
@@ -21,6 +26,37 @@ _EVALUATION_BATCH = 256
 Gather = Callable[[tf.Tensor, tf.Tensor], tuple[Any, tf.Tensor]]
 # One view of every image: an array (n, ...) for each tensor at the freeze boundary.
 ViewArrays = tuple[np.ndarray | FeatureArray, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class CachedFeatures:
+    """The features of the training and validation images.
+
+    Attributes:
+        views: of the training images, for each view one array per tensor at the freeze boundary.
+        labels: of the training images.
+        validation: features and labels of the validation images, or None.
+    """
+
+    views: list[ViewArrays]
+    labels: np.ndarray
+    validation: tuple[ViewArrays, np.ndarray] | None
+
+
+def training_job(plan: Plan, data: Data, options: ExtractionOptions) -> ExtractionJob:
+    """Return the extraction of all features of a phase; nothing is computed yet."""
+    augmentation = plan.partition.augmentation
+    requests: list[Any] = [(data.splits["train"], training_views(plan.num_views, augmentation))]
+    if "validation" in data.splits:
+        requests.insert(0, (data.splits["validation"], ORIGINAL))
+    return ExtractionJob(plan.partition.frozen, requests, augmentation=augmentation, options=options)
+
+
+def load_features(plan: Plan, data: Data, options: ExtractionOptions) -> CachedFeatures:
+    """Return all features of a phase, computing those that are not cached."""
+    *validation, views = training_job(plan, data, options).run()
+    labeled = (validation[0][0], data.splits["validation"].labels) if validation else None
+    return CachedFeatures(views, data.splits["train"].labels, labeled)
 
 
 def training_batches(

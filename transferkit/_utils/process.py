@@ -1,9 +1,10 @@
-"""Keeps the garbage collector away from long-lived objects."""
+"""Process-wide settings inside a context."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 from collections.abc import Iterator
 
 # Python 3.12 freezes a few hundred objects at startup; a process that freezes on purpose has many more.
@@ -25,3 +26,22 @@ def frozen_gc() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextlib.contextmanager
+def without_retracing_warnings() -> Iterator[None]:
+    """Hide TensorFlow's warnings about retracing inside the context.
+
+    A loop over folds or configurations traces the functions of each new model once, which TensorFlow takes for one
+    function that is traced again and again.
+    """
+    logger = logging.getLogger("tensorflow")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
