@@ -1,8 +1,9 @@
-"""The garbage collector during a phase of training: new garbage goes, old objects are left alone, all is as before."""
+"""The garbage collector and TensorFlow's logger inside a context."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import weakref
 
 import keras
@@ -11,39 +12,38 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_classifier
-from transferkit._utils.gc import frozen_gc
+from transferkit._utils.process import frozen_gc, without_retracing_warnings
+
+# Python 3.12 itself freezes a few hundred objects at startup.
+FEW = 1000
 
 
-class Loop:
-    """Garbage that only the collector finds."""
+class Cycle:
+    """An object that only the collector frees."""
 
     def __init__(self) -> None:
         self.itself = self
 
 
-# Objects that Python itself may have set aside when it started, as 3.12 does.
-FEW = 1000
-
-
-def test_new_garbage_is_collected_and_old_garbage_afterwards() -> None:
+def test_frozen_gc_collects_new_objects_only() -> None:
     gc.collect()
-    old = weakref.ref(Loop())
+    old = weakref.ref(Cycle())
     with frozen_gc():
-        new = weakref.ref(Loop())
+        new = weakref.ref(Cycle())
         gc.collect()
         assert new() is None and old() is not None
     gc.collect()
     assert old() is None
 
 
-def test_all_is_as_before_also_after_an_error() -> None:
+def test_frozen_gc_after_error_is_undone() -> None:
     with pytest.raises(ValueError, match="stop"), frozen_gc():
         assert gc.get_freeze_count() > FEW
         raise ValueError("stop")
     assert gc.get_freeze_count() <= FEW and gc.isenabled()
 
 
-def test_a_process_that_has_set_objects_aside_keeps_them_there() -> None:
+def test_frozen_gc_keeps_freeze_of_process() -> None:
     gc.freeze()
     try:
         count = gc.get_freeze_count()
@@ -54,7 +54,7 @@ def test_a_process_that_has_set_objects_aside_keeps_them_there() -> None:
         gc.unfreeze()
 
 
-def test_nothing_stays_set_aside_after_a_phase() -> None:
+def test_fit_freezes_and_unfreezes_objects() -> None:
     seen: list[int] = []
 
     class Watch(keras.callbacks.Callback):
@@ -66,3 +66,15 @@ def test_nothing_stays_set_aside_after_a_phase() -> None:
     tk.Trainer(small_classifier()).fit(data, epochs=1, callbacks=[Watch()], verbose=0)
     assert seen and seen[0] > FEW
     assert gc.get_freeze_count() <= FEW
+
+
+def test_without_retracing_warnings_hides_only_these(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("tensorflow")
+    retracing = "5 out of the last %d calls to %s triggered tf.function retracing. Tracing is expensive"
+    with caplog.at_level(logging.WARNING, "tensorflow"):
+        with pytest.raises(KeyError), without_retracing_warnings():
+            logger.warning(retracing, 5, "f")
+            logger.warning("another message")
+            raise KeyError
+        logger.warning(retracing, 6, "f")
+    assert [record.getMessage()[:20] for record in caplog.records] == ["another message", "5 out of the last 6 "]
