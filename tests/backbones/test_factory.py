@@ -12,7 +12,7 @@ import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_network
-from transferkit._utils.files import sha256_of
+from transferkit._utils.hashing import sha256_of
 from transferkit.backbones.applications import _PUBLISHED_VARIANCE
 from transferkit.backbones.registry import registered_entries
 from transferkit.images.spec import ImageSpec
@@ -217,11 +217,11 @@ def test_unfreeze_batch_norm() -> None:
 @pytest.mark.parametrize(
     ("choice", "text"),
     [
-        ({"from_layer": 200}, "the number of a layer of 'mobilenetv2_0.35_64', from 0 to 153. Received: 200."),
+        ({"from_layer": 200}, "the index of a layer of 'mobilenetv2_0.35_64', from 0 to 153. Received: 200."),
         ({"from_layer": "block_13_expnd"}, "Received: 'block_13_expnd'. Did you mean 'block_13_expand'"),
         ({"fraction": 2}, "`fraction` must be in [0, 1]. Received: 2."),
         ({"blocks": 99}, "`blocks` must be at most the number of blocks"),
-        ({"blocks": 1, "fraction": 0.1}, "One of `from_layer`, `fraction` and `blocks` at most must be given."),
+        ({"blocks": 1, "fraction": 0.1}, "At most one of `from_layer`, `fraction` and `blocks` must be given."),
     ],
 )
 def test_unfreeze_invalid_choice_raises(choice: dict[str, object], text: str) -> None:

@@ -108,7 +108,8 @@ def test_unpack_stays_inside_folder(tmp_path_factory: pytest.TempPathFactory, na
     tmp_path = tmp_path_factory.mktemp("names")
     try:
         path = make_zip(tmp_path / "a.zip", {name: b"x"})
-    except (ValueError, UnicodeError):
+    except (ValueError, UnicodeError, IndexError):
+        # zipfile cannot write the name.
         return
     with contextlib.suppress(tk.DataError):
         unpack(path, tmp_path / "inner" / "out")

@@ -18,10 +18,8 @@ _EFFICIENTNET = re.compile(r"EfficientNetB\d$")
 # https://github.com/tensorflow/tensorflow/issues/49930
 _PUBLISHED_VARIANCE = np.array([0.229, 0.224, 0.225])
 # Arguments that the factory sets, that have no effect without the top, or that would change the preprocessing.
-_RESERVED = (
-    *("include_top", "weights", "input_shape", "input_tensor", "classes", "classifier_activation"),
-    "include_preprocessing",
-)
+_RESERVED = ["include_top", "weights", "input_shape", "input_tensor", "classes", "classifier_activation"]
+_RESERVED += ["include_preprocessing"]
 
 
 def list_applications() -> list[str]:
@@ -33,9 +31,9 @@ def list_applications() -> list[str]:
     )
 
 
-def application_options(name: str, *, include_top: bool) -> list[str]:
+def application_options(name: str, *, top: bool) -> list[str]:
     """Return the arguments of a model function that a user may set, for example "alpha"."""
-    reserved = (*_RESERVED, "pooling") if include_top else _RESERVED
+    reserved = [*_RESERVED, "pooling"] if top else _RESERVED
     return [key for key in inspect.signature(getattr(keras.applications, name)).parameters if key not in reserved]
 
 
@@ -47,17 +45,9 @@ def build_application(
     include_top: bool = False,
     **options: Any,
 ) -> keras.Model:
-    """Build a model of keras.applications.
+    """Return a model of keras.applications with `weights`: "imagenet", None (random) or the path of a file.
 
-    Args:
-        name: str, the name in keras.applications.
-        input_shape: (height, width, 3).
-        weights: "imagenet", None (random) or the path of a file.
-        include_top: bool, whether the model ends in the logits of the ImageNet classes. Defaults to False.
-        **options: arguments of the model function.
-
-    Raises:
-        WeightsError: if the weights are not available or do not fit.
+    With `include_top`, the model ends in the logits of the ImageNet classes.
     """
     constructor = getattr(keras.applications, name)
     options = {**options, "include_top": include_top, "input_shape": input_shape}

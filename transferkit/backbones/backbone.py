@@ -21,9 +21,9 @@ POOLINGS = ("avg", "max", None)
 
 
 class Backbone:
-    """A model from RGB images in [0, 255] to features, frozen at first. Create it with `BackboneFactory.create`.
+    """A model from RGB images in [0, 255] to features, which applies its preprocessing first; frozen at first.
 
-    Calling a backbone applies its preprocessing and then its model, so that the images always have the right scale.
+    Create it with `BackboneFactory.create`.
 
     Attributes:
         name: str, the name in the catalogue or the registry.
@@ -141,23 +141,22 @@ class Backbone:
     def _to_split(self, images: Any, image_spec: ImageSpec | None) -> Split:
         is_array = isinstance(images, np.ndarray) or hasattr(images, "numpy")
         if image_spec is not None and (is_array or isinstance(images, Split)):
-            raise ValueError(
-                f"`image_spec` is supported only for paths. Received: it with images of type {type(images).__name__}. "
-                "Omit it."
-            )
+            received = f"images of type {type(images).__name__}"
+            raise ValueError(f"`image_spec` is supported only for paths. Received: {received}. Omit it.")
         if isinstance(images, Split):
             return images
         image_spec = image_spec or ImageSpec(self.input_shape[:2])
-        if is_array:
-            array = np.asarray(images)
-            if array.ndim != 4 or array.shape[1:] != self.input_shape:
-                raise ValueError(
-                    f"`images` must be an array of shape (n, {', '.join(map(str, self.input_shape))}). Received: shape "
-                    f"{array.shape}. Resize the images, or pass their paths."
-                )
-            return Split("images", np.zeros(len(array), np.int32), image_spec, images=array)
-        paths = [images] if isinstance(images, str) or hasattr(images, "__fspath__") else list(images)
-        return Split("images", np.zeros(len(paths), np.int32), image_spec, paths=tuple(map(str, paths)))
+        if not is_array:
+            paths = [images] if isinstance(images, str) or hasattr(images, "__fspath__") else images
+            names = tuple(map(str, paths))
+            return Split("images", np.zeros(len(names), np.int32), image_spec, paths=names)
+        array = np.asarray(images)
+        if array.ndim != 4 or array.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"`images` must be an array of shape (n, {', '.join(map(str, self.input_shape))}). Received: shape "
+                f"{array.shape}. Resize the images, or pass their paths."
+            )
+        return Split("images", np.zeros(len(array), np.int32), image_spec, images=array)
 
     def _truncated_at(self, names: list[str]) -> keras.Model:
         known = [layer.name for layer in self.model.layers]

@@ -31,14 +31,8 @@ def build_efficientnet_lite0(
 ) -> keras.Model:
     """Build EfficientNet-Lite0 with random weights.
 
-    It is EfficientNet-B0 without squeeze-and-excitation and with ReLU6 instead of swish, for mobile devices.
-
-    Args:
-        input_shape: (height, width, 3). Defaults to (224, 224, 3).
-        include_top: bool, whether the model ends in pooling and the 1000 ImageNet logits. Defaults to False.
-
-    Returns:
-        A keras.Model from images (x - 127) / 128 to features (height / 32, width / 32, 1280), or to logits.
+    It is EfficientNet-B0 without squeeze-and-excitation and with ReLU6. Its input is (x - 127) / 128, its output the
+    feature map (height / 32, width / 32, 1280), or with `include_top` the logits of the 1000 ImageNet classes.
 
     Reference: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
     """
@@ -57,15 +51,11 @@ def build_efficientnet_lite0(
 
 
 def load_efficientnet_lite0(model: keras.Model, path: str | Path | None = None) -> None:
-    """Load ImageNet weights into a model of `build_efficientnet_lite0`.
-
-    Args:
-        model: the model.
-        path: a .pth file. Defaults to the one that the extra `offline` installs.
+    """Load ImageNet weights from a .pth file, by default that of the extra `offline`, into EfficientNet-Lite0.
 
     Raises:
         MissingExtraError: if the extra is not installed.
-        WeightsError: if the file does not contain exactly the tensors of the model.
+        WeightsError: if the file does not contain the tensors of the model.
     """
     source = _installed_file() if path is None else Path(path)
     tensors = load_torch_tensors(source)

@@ -24,8 +24,6 @@ from transferkit.backbones.weights import load_weights_file, resolve_weights
 from transferkit.prediction import Predictor
 
 _LITE = "EfficientNetLite0"
-# For models of a newer Keras, which have no row in the table.
-_UNKNOWN_MIN_SIZE = 32
 
 
 class _Default(str):
@@ -88,14 +86,13 @@ class BackboneFactory:
             return Backbone(name.name, _validated_model(name, input_shape), get_preprocessing(preprocessing))
         entry = registry.lookup(name)
         if entry is not None:
-            _reject({"preprocessing": preprocessing, **files}, _title(entry), "Configure it in the registered model.")
-            return _from_registry(entry, input_shape, weights, options)
+            return _from_registry(entry, input_shape, weights, {"preprocessing": preprocessing, **files}, options)
         spec = cls.spec(name)
         hint = f"It has its own preprocessing, {spec.preprocessing!r}."
         _reject({"preprocessing": preprocessing}, f"the built-in backbone {spec.name!r}", hint)
         shape = _checked_shape(input_shape, spec)
-        _check_options(options, _built_in_options(spec), spec.name)
-        model = _build(spec, shape, resolve_weights(weights, sha256=sha256, folder=weights_folder), False, options)
+        _check_options(spec, options, top=False)
+        model = _build(spec, shape, resolve_weights(weights, sha256=sha256, folder=weights_folder), options)
         return Backbone(spec.name, model, get_preprocessing(spec.preprocessing), spec=spec)
 
     @classmethod
@@ -120,9 +117,9 @@ class BackboneFactory:
         [('tabby', 0.61), ('tiger_cat', 0.24), ('Egyptian_cat', 0.09)]
         """
         spec = cls.spec(name)
-        _check_options(options, _built_in_options(spec, include_top=True), spec.name)
-        shape = (spec.default_size, spec.default_size, 3)
-        return imagenet_predictor(_build(spec, shape, resolve_weights(weights, sha256=sha256), True, options), spec)
+        _check_options(spec, options, top=True)
+        weights = resolve_weights(weights, sha256=sha256)
+        return imagenet_predictor(_build(spec, _checked_shape(None, spec), weights, options, top=True), spec)
 
     @classmethod
     def register(
@@ -203,10 +200,6 @@ def _built_in_names() -> dict[str, str]:
     return {normalize_name(name): name for name in [*list_applications(), *(row.name for row in ROWS)]}
 
 
-def _built_in_options(spec: BackboneSpec, *, include_top: bool = False) -> list[str]:
-    return [] if spec.name == _LITE else application_options(spec.name, include_top=include_top)
-
-
 def _reject(arguments: Mapping[str, Any], subject: str, hint: str) -> None:
     """Raise a ValueError if one of `arguments` is not its default."""
     for name, value in arguments.items():
@@ -214,11 +207,15 @@ def _reject(arguments: Mapping[str, Any], subject: str, hint: str) -> None:
             raise ValueError(f"`{name}` is not supported for {subject}. Received: {value!r}. {hint}")
 
 
-def _check_options(options: Mapping[str, Any], accepted: Sequence[str], subject: str) -> None:
+def _reject_unknown(options: Mapping[str, Any], accepted: Sequence[str], subject: str) -> None:
     for name in options:
         if name not in accepted:
             hint = did_you_mean(name, accepted) or f"Supported: {', '.join(accepted) or 'no options'}."
             raise ValueError(f"`{name}` is not supported for {subject}. Received: {options[name]!r}. {hint}")
+
+
+def _check_options(spec: BackboneSpec, options: Mapping[str, Any], *, top: bool) -> None:
+    _reject_unknown(options, [] if spec.name == _LITE else application_options(spec.name, top=top), spec.name)
 
 
 def _checked_shape(shape: Any, spec: BackboneSpec) -> tuple[int, int, int]:
@@ -234,42 +231,32 @@ def _checked_shape(shape: Any, spec: BackboneSpec) -> tuple[int, int, int]:
     return height, width, 3
 
 
-def _build(
-    spec: BackboneSpec,
-    shape: tuple[int, int, int],
-    weights: Path | str | None,
-    include_top: bool,
-    options: dict[str, Any],
-) -> keras.Model:
+def _build(spec: BackboneSpec, shape: Any, weights: Any, options: dict[str, Any], *, top: bool = False) -> keras.Model:
     if spec.name == _LITE:
-        return _build_lite(shape, weights, include_top=include_top)
-    return build_application(spec.name, shape, weights, include_top=include_top, **options)
+        return _build_lite(shape, weights, top=top)
+    return build_application(spec.name, shape, weights, include_top=top, **options)
 
 
-def _build_lite(shape: tuple[int, int, int], weights: Path | str | None, *, include_top: bool) -> keras.Model:
-    model = build_efficientnet_lite0(shape, include_top=include_top)
+def _build_lite(shape: Any, weights: Path | str | None, *, top: bool) -> keras.Model:
+    model = build_efficientnet_lite0(shape, include_top=top)
     if weights == "imagenet":
         load_efficientnet_lite0(model)
-    elif isinstance(weights, Path) and weights.suffix == ".pth":
-        load_efficientnet_lite0(model, weights)
     elif isinstance(weights, Path):
-        load_weights_file(model, weights)
+        (load_efficientnet_lite0 if weights.suffix == ".pth" else load_weights_file)(model, weights)
     return model
 
 
-def _title(entry: RegistryEntry) -> str:
-    return f"the registered backbone {entry.name!r}"
-
-
-def _from_registry(entry: RegistryEntry, input_shape: Any, weights: Any, options: dict[str, Any]) -> Backbone:
-    model = entry.build
+def _from_registry(
+    entry: RegistryEntry, input_shape: Any, weights: Any, unsupported: dict[str, Any], options: dict[str, Any]
+) -> Backbone:
+    model, subject = entry.build, f"the registered backbone {entry.name!r}"
+    _reject(unsupported, subject, "Configure it in the registered model.")
     if isinstance(model, keras.Model):
-        _reject({"weights": weights, **options}, _title(entry), "The model is used unchanged.")
+        _reject({"weights": weights, **options}, subject, "The model is used unchanged.")
     else:
         parameters = inspect.signature(model).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            accepted = [name for name in parameters if name not in ("input_shape", "weights")]
-            _check_options(options, accepted, _title(entry))
+            _reject_unknown(options, [name for name in parameters if name not in ("input_shape", "weights")], subject)
         size = 224 if entry.spec is None else entry.spec.default_size
         weights = "imagenet" if weights is _IMAGENET else weights
         model = model(input_shape=input_shape or (size, size, 3), weights=weights, **options)
@@ -286,7 +273,7 @@ def _validated_model(model: Any, input_shape: Any) -> keras.Model:
         return keras.Model(images, model(images), name=model.name)
     if tuple(model.input_shape[1:]) != shape:
         raise ValueError(
-            f"`input_shape` must be that of the model, {model.input_shape[1:]}. Received: {shape}. Omit the argument."
+            f"`input_shape` must be that of the model, {model.input_shape[1:]}. Received: {shape}. Omit it."
         )
     return model
 
@@ -312,19 +299,7 @@ def _infer_spec(name: str) -> BackboneSpec:
         float(module.preprocess_input([[[[value] * 3]]], "channels_last")[0][0][0][0]) for value in (0.0, 255.0)
     )
     mode = {(-1.0, 1.0): "tf", (0.0, 255.0): "none"}.get((round(black, 3), round(white, 3)))
-    return BackboneSpec(
-        name=name,
-        family=name,
-        parameters=0,
-        features=build(weights=None, include_top=False, input_shape=(224, 224, 3)).output_shape[-1],
-        depth=None,
-        top1=None,
-        top5=None,
-        size_mb=None,
-        default_size=224,
-        min_size=_UNKNOWN_MIN_SIZE,
-        preprocessing=mode or ("caffe" if white > 2.7 else "torch"),
-        license="see Keras",
-        paper="",
-        source="keras.applications",
-    )
+    features = build(weights=None, include_top=False, input_shape=(224, 224, 3)).output_shape[-1]
+    values: dict[str, Any] = {"name": name, "family": name, "parameters": 0, "features": features}
+    texts: dict[str, Any] = {"license": "see Keras", "source": "keras.applications"}
+    return BackboneSpec(**values, **texts, preprocessing=mode or ("caffe" if white > 2.7 else "torch"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-from importlib import resources
 
 import keras
 
 from transferkit.backbones.backbone import get_preprocessing
 from transferkit.backbones.spec import BackboneSpec
+from transferkit.backbones.table import read_csv
 from transferkit.images.spec import ImageSpec
 from transferkit.prediction import Predictor
 
@@ -27,11 +26,8 @@ def imagenet_classes() -> tuple[str, ...]:
     >>> imagenet_classes()[281]
     'tabby'
     """
-    table = resources.files("transferkit.backbones").joinpath("imagenet_classes.csv")
-    with table.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     names: list[str] = []
-    for row in rows:
+    for row in read_csv("imagenet_classes.csv"):
         names.append(f"{row['name']} ({row['wnid']})" if row["name"] in names else row["name"])
     return tuple(names)
 

@@ -6,12 +6,12 @@ import dataclasses
 from typing import Any
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class BackboneSpec:
     """Properties of a backbone; None for a value that is not published.
 
-    Attributes:
-        name: str, the name in keras.applications.
+    Args:
+        name: str, as in keras.applications.
         family: str, models with the same preprocessing, license and paper.
         parameters: int, number of parameters, the ImageNet top included.
         features: int, channels of the feature map, and so the length of pooled features.
@@ -19,28 +19,34 @@ class BackboneSpec:
         top1: float in [0, 1], top-1 accuracy on the ImageNet validation set.
         top5: float in [0, 1], top-5 accuracy.
         size_mb: float, size of the weights with the top, in megabytes.
-        default_size: int, side of the training images in pixels.
-        min_size: int, smallest supported side in pixels.
+        default_size: int, side of the training images in pixels. Defaults to 224.
+        min_size: int, smallest supported side in pixels. Defaults to 32.
         preprocessing: "none" ([0, 255]), "tf" ([-1, 1]), "torch" (normalized), "caffe" (BGR, centered) or "lite".
+            Defaults to "none".
         license: str, license of the published weights.
         paper: str, URL.
         source: str, URL of the published values.
+
+    Example:
+
+    >>> BackboneSpec(name="small", family="small", parameters=10_000, features=64).to_dict()["default_size"]
+    224
     """
 
     name: str
     family: str
     parameters: int
     features: int
-    depth: int | None
-    top1: float | None
-    top5: float | None
-    size_mb: float | None
-    default_size: int
-    min_size: int
-    preprocessing: str
-    license: str
-    paper: str
-    source: str
+    depth: int | None = None
+    top1: float | None = None
+    top5: float | None = None
+    size_mb: float | None = None
+    default_size: int = 224
+    min_size: int = 32
+    preprocessing: str = "none"
+    license: str = ""
+    paper: str = ""
+    source: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the properties as a dict of plain values."""

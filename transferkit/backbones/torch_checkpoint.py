@@ -54,10 +54,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
 
 def load_torch_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Return the tensors of a checkpoint by name.
-
-    Args:
-        path: a file in the legacy (not zipped) format that contains a dict of float32 and int64 tensors.
+    """Return the float32 and int64 tensors of a legacy (not zipped) checkpoint by name.
 
     Raises:
         WeightsError: if the file contains anything else; no code from it is run.

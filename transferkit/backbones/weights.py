@@ -12,7 +12,8 @@ from typing import Any
 import h5py
 import keras
 
-from transferkit._utils.files import cache_home, lock, sha256_of
+from transferkit._utils.files import cache_home, lock
+from transferkit._utils.hashing import sha256_of
 from transferkit.datasets.download import download
 from transferkit.errors import DownloadError, WeightsError
 
@@ -24,17 +25,10 @@ _log = logging.getLogger("transferkit")
 
 
 def with_imagenet_weights(name: str, build: Callable[[], keras.Model]) -> keras.Model:
-    """Build a model of keras.applications with ImageNet weights, from Keras' cache or downloaded.
+    """Return `build()`, a model of keras.applications with ImageNet weights from Keras' cache or downloaded.
 
     Keras downloads directly to the final path, so an interrupted download looks like a complete file. A corrupt file
-    is deleted, logged and downloaded again.
-
-    Args:
-        name: str, the name of the model.
-        build: builds the model with weights="imagenet".
-
-    Raises:
-        WeightsError: if the weights are neither cached nor downloadable; the message lists alternatives.
+    is deleted and downloaded again. The WeightsError for missing weights lists alternatives.
     """
     # Two processes that download one file at the same time would write into the same file.
     with lock(cache_home() / "locks" / f"{name}.lock"):
@@ -60,14 +54,8 @@ def resolve_weights(
 ) -> Path | str | None:
     """Return "imagenet" or None unchanged, else the local path of a weights file.
 
-    Args:
-        weights: "imagenet", None, a path, a URL, or the name of a file in `folder`.
-        sha256: str, hexadecimal SHA-256 of the file; required for a URL. Defaults to None, not verified.
-        folder: where to search for the name. Defaults to the environment variable TRANSFERKIT_WEIGHTS.
-
-    Raises:
-        ValueError: if `sha256` or `folder` is given without a file.
-        WeightsError: if there is no such file, or its checksum differs.
+    `weights` is a path, a URL (which requires `sha256`) or the name of a file in `folder`, by default the environment
+    variable TRANSFERKIT_WEIGHTS. Raise a WeightsError if there is no such file, or its checksum differs.
     """
     if weights is None or weights == "imagenet":
         for name, value in (("sha256", sha256), ("weights_folder", folder)):
@@ -96,15 +84,9 @@ def resolve_weights(
 
 
 def load_weights_file(model: keras.Model, path: Path, *, build_hint: str = "") -> None:
-    """Load the weights of a file into a built model, without running code from the file.
+    """Load the weights of a file into a model, without running code from the file.
 
-    Args:
-        model: the built model; unchanged on failure.
-        path: a .h5, .weights.h5 or .keras file.
-        build_hint: how the model was built, for the error message. Defaults to "".
-
-    Raises:
-        WeightsError: if the file is corrupt or contains the weights of another model; both shapes are listed.
+    On failure, leave the model unchanged and raise a WeightsError, which mentions `build_hint`.
     """
     if not path.name.endswith(_EXTENSIONS):
         raise WeightsError(f"A weights file must end in {', '.join(_EXTENSIONS)}. Received: {path.name!r}. Rename it.")

@@ -7,13 +7,14 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 from transferkit._utils.checks import check_int
 from transferkit._utils.files import atomic_folder
 from transferkit.errors import DataError
 
 _CHUNK = 1 << 20
+_CORRUPT = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))})
 
 
@@ -57,18 +58,12 @@ def unpack(
             _write_members(_members(source), staging, max_files, max_bytes)
     except _UnsafeArchive as error:
         raise DataError(f"{str(source)!r} must be a safe archive. Received: {error}. Nothing was unpacked.") from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise _corrupt(source, error) from error
-    except OSError as error:
+    except _CORRUPT as error:
         # gzip, bz2 and lzma report corrupt data as an OSError without a number; the file system sets one.
-        if error.errno is not None:
+        if getattr(error, "errno", None) is not None:
             raise
-        raise _corrupt(source, error) from error
+        raise DataError(f"{str(source)!r} must be a valid archive. Received: {error}. Download it again.") from error
     return target
-
-
-def _corrupt(source: Path, error: Exception) -> DataError:
-    return DataError(f"{str(source)!r} must be a valid archive. Received: {error}. Download it again.")
 
 
 class _UnsafeArchive(Exception):
@@ -86,7 +81,7 @@ def _members(source: Path) -> Iterator[tuple[str, bool, Any]]:
                     raise _UnsafeArchive(f"{info.filename!r} is a link or a device")
                 if info.flag_bits & 1:
                     raise _UnsafeArchive(f"{info.filename!r} is encrypted")
-                yield info.filename, info.is_dir(), lambda info=info: archive.open(info)
+                yield info.filename, info.filename.endswith("/"), lambda info=info: archive.open(info)
         return
     with tarfile.open(source) as archive:
         for member in archive:
@@ -96,22 +91,24 @@ def _members(source: Path) -> Iterator[tuple[str, bool, Any]]:
 
 
 def _write_members(members: Iterator[tuple[str, bool, Any]], folder: Path, max_files: int, max_bytes: int) -> None:
-    remaining = max_bytes
+    written = 0
     seen: dict[tuple[str, ...], tuple[str, ...]] = {}
     for number, (name, is_folder, open_member) in enumerate(members):
         if number >= max_files:
             raise _UnsafeArchive(f"it contains more than {max_files:,} files")
         parts = _safe_parts(name)
-        if not parts:
-            continue
-        _check_clash(seen, parts, is_folder)
+        _check_clash(seen, parts, is_folder or not parts)
         path = folder.joinpath(*parts)
-        if is_folder:
-            path.mkdir(parents=True, exist_ok=True)
+        (path if is_folder else path.parent).mkdir(parents=True, exist_ok=True)
+        if is_folder or not parts:
             continue
-        path.parent.mkdir(parents=True, exist_ok=True)
         with open_member() as member, open(path, "xb") as file:
-            remaining -= _copy(member, file, remaining, max_bytes)
+            while chunk := member.read(_CHUNK):
+                written += len(chunk)
+                # The sizes in the table of an archive can be wrong, so the unpacked bytes are counted.
+                if written > max_bytes:
+                    raise _UnsafeArchive(f"it unpacks to more than {max_bytes:,} bytes")
+                file.write(chunk)
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:
@@ -132,18 +129,6 @@ def _check_clash(seen: dict[tuple[str, ...], tuple[str, ...]], parts: tuple[str,
         if other != parts[:depth]:
             raise _UnsafeArchive(f"{'/'.join(other)!r} and {'/'.join(parts[:depth])!r} differ only in case")
     if not is_folder:
-        marker = (*normalized, "")
-        if marker in seen:
+        if (*normalized, "") in seen:
             raise _UnsafeArchive(f"{'/'.join(parts)!r} occurs twice")
-        seen[marker] = parts
-
-
-def _copy(member: BinaryIO, file: BinaryIO, remaining: int, limit: int) -> int:
-    written = 0
-    while chunk := member.read(_CHUNK):
-        written += len(chunk)
-        # The sizes in the table of an archive can be wrong, so the unpacked bytes are counted.
-        if written > remaining:
-            raise _UnsafeArchive(f"it unpacks to more than {limit:,} bytes")
-        file.write(chunk)
-    return written
+        seen[(*normalized, "")] = parts

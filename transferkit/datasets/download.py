@@ -12,10 +12,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from transferkit._utils.checks import check_int, check_number
-from transferkit._utils.files import atomic_write, cache_home, lock, sha256_of
+from transferkit._utils.files import atomic_write, cache_home, lock, read_json
+from transferkit._utils.hashing import sha256_of
 from transferkit._utils.progress import Progress
 from transferkit.errors import DownloadError
 
@@ -65,18 +66,19 @@ def download(
     check_int("retries", retries, minimum=0)
     check_number("timeout", timeout, above=0)
     target = Path(folder or cache_home() / "downloads") / (name or _file_name(url))
-    expected = _Expected(url, sha256.lower() if sha256 else None, size)
-    with lock(target.with_name(f".{target.name}.lock")):
-        if target.is_file() and expected.matches(target, _stored_sha256(target)):
+    job = _Download(url, sha256.lower() if sha256 else None, size, target, progress, timeout)
+    with lock(job.hidden_file(".lock")):
+        if job.is_complete():
             return target
         for attempt in range(retries + 1):
             try:
-                return _fetch(expected, target, progress=progress, timeout=timeout)
+                job.run()
+                break
             except _RetryableError as error:
                 if attempt == retries:
                     raise _failed(url, str(error)) from error.__cause__
                 time.sleep(min(2.0**attempt * 0.5, 8.0))
-    raise AssertionError("unreachable: the loop returns or raises")
+    return target
 
 
 class _RetryableError(Exception):
@@ -84,76 +86,80 @@ class _RetryableError(Exception):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Expected:
-    """Known properties of the file."""
+class _Download:
+    """One file to download, with the files next to it that store the state."""
 
     url: str
     sha256: str | None
     size: int | None
+    target: Path
+    progress: bool
+    timeout: float
 
-    def matches(self, path: Path, stored_sha256: str | None) -> bool:
-        """Return whether an existing file is the expected one."""
-        if self.size is not None and path.stat().st_size != self.size:
+    def hidden_file(self, extension: str) -> Path:
+        return self.target.with_name(f".{self.target.name}{extension}")
+
+    def is_complete(self) -> bool:
+        """Return whether the target exists and is verified."""
+        if not self.target.is_file() or self.size not in (None, self.target.stat().st_size):
             return False
         # Without any checksum, a complete file cannot be distinguished from an incomplete one of another program.
-        known = self.sha256 or stored_sha256
-        return known is not None and sha256_of(path) == known
+        known = self.sha256 or read_json(self.hidden_file(".sha256.json")).get("sha256")
+        return known is not None and sha256_of(self.target) == known
 
-    def problem(self, path: Path, content_length: int | None) -> str | None:
-        """Return the reason why a downloaded file is invalid, or None."""
-        length = path.stat().st_size
-        size = self.size if self.size is not None else content_length
-        if size is not None and length != size:
-            return f"{length:,} bytes instead of {size:,}"
-        if self.sha256 is not None and sha256_of(path) != self.sha256:
-            return f"the SHA-256 {sha256_of(path)} instead of {self.sha256}"
-        return None
-
-
-def _fetch(expected: _Expected, target: Path, *, progress: bool, timeout: float) -> Path:
-    partial = target.with_name(f".{target.name}.partial")
-    tag = target.with_name(f".{target.name}.etag")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    request = urllib.request.Request(expected.url, headers=_resume_headers(partial, tag))
-    try:
-        with _opener().open(request, timeout=timeout) as response:
-            resumed = getattr(response, "status", 200) == 206
-            content_length = _content_length(response, partial.stat().st_size if resumed else 0)
-            if not resumed:
+    def run(self) -> None:
+        """Download, verify and rename the file."""
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        partial, tag = self.hidden_file(".partial"), self.hidden_file(".etag")
+        request = urllib.request.Request(self.url, headers=_resume_headers(partial, tag))
+        try:
+            with _opener().open(request, timeout=self.timeout) as response:
+                content_length = self._save(response, partial, tag)
+        except urllib.error.HTTPError as error:
+            reason = f"the response {error.code} {error.reason}"
+            if error.code == 416:
+                # The partial file is longer than the file on the server, so it belongs to another version.
                 partial.unlink(missing_ok=True)
-                tag.write_text(response.headers.get("ETag") or "")
-            with open(partial, "ab" if resumed else "wb") as file:
-                _copy(response, file, content_length, f"Downloading {target.name}", progress)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:
-            # The partial file is longer than the file on the server, so it belongs to another version.
-            partial.unlink(missing_ok=True)
-            raise _RetryableError("the server does not have the rest of the file") from error
-        reason = f"the response {error.code} {error.reason}"
-        if error.code < 500 and error.code not in (408, 425, 429):
-            raise _failed(expected.url, reason) from error
-        raise _RetryableError(reason) from error
-    except (OSError, ValueError) as error:
-        raise _RetryableError(str(getattr(error, "reason", error)) or type(error).__name__) from error
-    return _verify_and_rename(expected, target, partial, tag, content_length)
+            elif error.code < 500 and error.code not in (408, 425, 429):
+                raise _failed(self.url, reason) from error
+            raise _RetryableError(reason) from error
+        except (OSError, ValueError) as error:
+            raise _RetryableError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        self._verify_and_rename(partial, tag, content_length)
 
-
-def _verify_and_rename(expected: _Expected, target: Path, partial: Path, tag: Path, content_length: int | None) -> Path:
-    problem = expected.problem(partial, content_length)
-    if problem is not None:
-        # An incomplete file is kept, to resume the download.
-        if content_length is None or partial.stat().st_size >= content_length:
+    def _save(self, response: Any, partial: Path, tag: Path) -> int | None:
+        """Write a response to the partial file, and return the size of the complete file if the server reports it."""
+        resumed = getattr(response, "status", 200) == 206
+        if not resumed:
             partial.unlink(missing_ok=True)
-            tag.unlink(missing_ok=True)
-        raise _RetryableError(problem)
-    digest = sha256_of(partial)
-    with open(partial, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, target)
-    tag.unlink(missing_ok=True)
-    with atomic_write(_checksum_file(target)) as path:
-        path.write_text(json.dumps({"sha256": digest, "url": expected.url}))
-    return target
+            tag.write_text(response.headers.get("ETag") or "")
+        length = response.headers.get("Content-Length")
+        with open(partial, "ab") as file:
+            total = file.tell() + int(length) if length is not None and length.isdigit() else None
+            options: dict[str, Any] = {"enabled": self.progress, "delay": 0.5, "unit": "MB", "scale": 1e6}
+            with Progress(f"Downloading {self.target.name}", total, **options) as bar:
+                bar.advance(file.tell())
+                while chunk := response.read(_CHUNK):
+                    file.write(chunk)
+                    bar.advance(len(chunk))
+        return total
+
+    def _verify_and_rename(self, partial: Path, tag: Path, content_length: int | None) -> None:
+        length, digest = partial.stat().st_size, sha256_of(partial)
+        size = content_length if self.size is None else self.size
+        if size not in (None, length) or self.sha256 not in (None, digest):
+            # An incomplete file is kept, to resume the download.
+            if content_length is None or length >= content_length:
+                partial.unlink(missing_ok=True)
+                tag.unlink(missing_ok=True)
+            wrong_size = f"{length:,} bytes instead of {size:,}" if size not in (None, length) else None
+            raise _RetryableError(wrong_size or f"the SHA-256 {digest} instead of {self.sha256}")
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, self.target)
+        tag.unlink(missing_ok=True)
+        with atomic_write(self.hidden_file(".sha256.json")) as path:
+            path.write_text(json.dumps({"sha256": digest, "url": self.url}))
 
 
 def _resume_headers(partial: Path, tag: Path) -> dict[str, str]:
@@ -161,23 +167,8 @@ def _resume_headers(partial: Path, tag: Path) -> dict[str, str]:
     known = tag.read_text().strip() if tag.is_file() else ""
     # Only a strong ETag guarantees equal bytes; without it, parts of two versions could be joined.
     if partial.is_file() and partial.stat().st_size and known and not known.startswith("W/"):
-        headers["Range"] = f"bytes={partial.stat().st_size}-"
-        headers["If-Range"] = known
+        headers |= {"Range": f"bytes={partial.stat().st_size}-", "If-Range": known}
     return headers
-
-
-def _content_length(response: Any, offset: int) -> int | None:
-    """Return the size of the complete file, of which the response is the part from `offset` on."""
-    length = response.headers.get("Content-Length")
-    return offset + int(length) if length is not None and length.isdigit() else None
-
-
-def _copy(response: Any, file: BinaryIO, total: int | None, description: str, progress: bool) -> None:
-    with Progress(description, total, enabled=progress, delay=0.5, unit="MB", scale=1e6) as bar:
-        bar.advance(file.tell())
-        while chunk := response.read(_CHUNK):
-            file.write(chunk)
-            bar.advance(len(chunk))
 
 
 class _SafeRedirects(urllib.request.HTTPRedirectHandler):
@@ -201,17 +192,6 @@ def _file_name(url: str) -> str:
     name = urllib.parse.unquote(parts.path.rsplit("/", 1)[-1])
     safe = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name).lstrip(".")
     return safe or hashlib.sha256(url.encode()).hexdigest()[:16]
-
-
-def _checksum_file(target: Path) -> Path:
-    return target.with_name(f".{target.name}.sha256.json")
-
-
-def _stored_sha256(target: Path) -> str | None:
-    try:
-        return json.loads(_checksum_file(target).read_text())["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _failed(url: str, reason: str) -> DownloadError:
