@@ -113,11 +113,11 @@ def test_evaluation_figure_of_many_classes_has_no_names() -> None:
 
 
 def test_accuracy_against_time_contents() -> None:
-    figure = accuracy_against_time(["a", "b"], [1.0, 3.0], [0.8, 0.7], errors=[0.01, 0.02], front=[0])
+    figure = accuracy_against_time([("a", 1.0, 0.8, 0.01), ("b", 3.0, 0.7, 0.02)], [0])
     (axes,) = figure.axes
     assert [text.get_text() for text in axes.texts] == ["a", "b"]
     assert axes.get_legend_handles_labels()[1] == ["Pareto front"] and axes.get_xscale() == "log"
-    assert accuracy_against_time([], [], [], errors=[], front=[]).axes[0].get_legend() is None
+    assert accuracy_against_time([], []).axes[0].get_legend() is None
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.png", b"\x89PNG"), ("a.pdf", b"%PDF"), ("a", b"\x89PNG")])

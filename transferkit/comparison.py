@@ -36,7 +36,7 @@ _VERSION = 2
 
 @dataclasses.dataclass(frozen=True)
 class BackboneScore:
-    """The result of one backbone. Where there is an error, the other values are NaN or 0.
+    """The result of one backbone; NaN or 0 where there is an error.
 
     Attributes:
         name: str, the name of the backbone.
@@ -93,35 +93,23 @@ class Comparison(list[BackboneScore]):
             The matplotlib figure.
         """
         scores = self._succeeded()
-        return accuracy_against_time(
-            [score.name for score in scores],
-            [score.ms_per_image for score in scores],
-            [score.accuracy for score in scores],
-            errors=[score.accuracy_std for score in scores],
-            front=[scores.index(score) for score in self.pareto],
-            path=path,
-        )
+        rows = [(score.name, score.ms_per_image, score.accuracy, score.accuracy_std) for score in scores]
+        return accuracy_against_time(rows, [scores.index(score) for score in self.pareto], path)
 
     def _succeeded(self) -> list[BackboneScore]:
         return [score for score in self if score.error is None]
 
     def _cells(self) -> list[list[str]]:
         front = self.pareto
-        return [
-            [score.name, *[""] * (len(_HEADER) - 2), f"failed: {score.error}"]
-            if score.error is not None
-            else [
-                score.name,
-                f"{score.accuracy:.4f}",
-                f"{score.accuracy_std:.4f}",
-                f"{score.ms_per_image:.2f}",
-                f"{score.parameters / 1e6:.1f}M",
-                f"{score.size_mb:.0f}",
-                str(score.features),
-                "Pareto front" if score in front else "",
-            ]
-            for score in self
-        ]
+        return [self._row(score, "Pareto front" if score in front else "") for score in self]
+
+    @staticmethod
+    def _row(score: BackboneScore, note: str) -> list[str]:
+        if score.error is not None:
+            return [score.name, *[""] * (len(_HEADER) - 2), f"failed: {score.error}"]
+        accuracy = [f"{score.accuracy:.4f}", f"{score.accuracy_std:.4f}", f"{score.ms_per_image:.2f}"]
+        size = [f"{score.parameters / 1e6:.1f}M", f"{score.size_mb:.0f}", str(score.features)]
+        return [score.name, *accuracy, *size, note]
 
     def __str__(self) -> str:
         return text_table([_HEADER, *self._cells()], "<>>>>>><")
@@ -266,10 +254,9 @@ def _read_scores(results_file: str | os.PathLike[str] | None) -> dict[str, Any]:
     if results_file is None or not Path(results_file).is_file():
         return {}
     try:
-        stored = json.loads(Path(results_file).read_text())
-    except ValueError as error:
+        return dict(json.loads(Path(results_file).read_text()))
+    except (ValueError, TypeError) as error:
+        received = f"{os.fspath(results_file)!r} ({error})"
         raise DataError(
-            f"`results_file` must be a JSON file of scores. Received: {os.fspath(results_file)!r} ({error}). Choose "
-            "another file."
+            f"`results_file` must be a JSON file of scores. Received: {received}. Choose another."
         ) from error
-    return stored if isinstance(stored, dict) else {}

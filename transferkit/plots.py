@@ -7,6 +7,7 @@ not saved to a file appears under the cell that created it, once, in a loop too 
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import math
 import os
@@ -28,38 +29,27 @@ _MAX_CELLS, _MAX_TICKS = 400, 60
 
 
 class NotebookFigure(Figure):
-    """A matplotlib figure that a Jupyter notebook shows once in the cell that created it.
+    """A figure that a Jupyter notebook displays once in the cell that created it, and on request in later cells."""
 
-    `show_once` shows it at once. As the last expression of the same cell it is then not shown again; in a later cell
-    it is. Outside a notebook it is an ordinary figure.
-    """
-
-    _shown_in_cell: int | None = None
-
-    def show_once(self) -> None:
-        """Show the figure now if a notebook runs."""
-        shell = _notebook_shell()
-        if shell is not None:
-            self._publish(shell)
-            self._shown_in_cell = shell.execution_count
+    _displayed_in: int | None = None
 
     def _ipython_display_(self) -> None:
-        shell = _notebook_shell()
+        # IPython calls this method for the last expression of a cell and for display(figure).
+        ipython = sys.modules.get("IPython")
+        shell = ipython.get_ipython() if ipython is not None and "ipykernel" in sys.modules else None
         if shell is None:
-            # IPython then prints the repr.
+            # Not in a notebook: IPython prints the repr instead.
             raise NotImplementedError
-        if shell.execution_count != self._shown_in_cell:
-            self._publish(shell)
-
-    def _publish(self, shell: Any) -> None:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=100)
-        image = base64.b64encode(buffer.getvalue()).decode()
-        shell.display_pub.publish({"image/png": image, "text/plain": repr(self)})
+        if shell.execution_count != self._displayed_in:
+            self._displayed_in = shell.execution_count
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=100)
+            image = base64.b64encode(buffer.getvalue()).decode()
+            shell.display_pub.publish({"image/png": image, "text/plain": repr(self)})
 
 
 def save_figure(figure: Figure, path: PathLike) -> None:
-    """Save a figure atomically; the extension of `path` selects the format. Defaults to PNG without an extension."""
+    """Save a figure atomically; the extension of `path` selects the format, PNG without one."""
     with atomic_write(path, suffix=os.path.splitext(os.fspath(path))[1] or ".png") as temporary:
         figure.savefig(temporary, dpi=100)
 
@@ -150,16 +140,9 @@ def evaluation_figure(
     title: str = "",
     path: PathLike | None = None,
 ) -> Figure:
-    """Plot a confusion matrix next to a calibration curve.
+    """Plot a confusion matrix (classes, classes), or (classes, 2, 2) for multi-label data, and a calibration curve.
 
-    Args:
-        confusion_matrix: int (classes, classes), rows are true and columns predicted labels; or (classes, 2, 2) for
-            multi-label classification.
-        class_names: one per class.
-        confidence: float (n,), predicted probabilities in [0, 1].
-        correct: bool (n,), whether each prediction was correct.
-        title: the title of the figure. Defaults to "".
-        path: where to save the figure. Defaults to None, which saves nothing.
+    `confidence` contains the probabilities (n,) of the predictions, `correct` whether each one is correct.
     """
     figure = NotebookFigure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -170,32 +153,16 @@ def evaluation_figure(
 
 
 def accuracy_against_time(
-    names: Sequence[str],
-    milliseconds: Sequence[float],
-    accuracies: Sequence[float],
-    *,
-    errors: Sequence[float],
-    front: Sequence[int],
-    path: PathLike | None = None,
+    models: Sequence[tuple[str, float, float, float]], front: Sequence[int], path: PathLike | None = None
 ) -> Figure:
-    """Plot the accuracy of models against their time per image.
-
-    Args:
-        names: one per model.
-        milliseconds: time per image.
-        accuracies: in [0, 1].
-        errors: standard deviations of the accuracies.
-        front: indices of the models on the Pareto front, the fastest first.
-        path: where to save the figure. Defaults to None, which saves nothing.
-    """
+    """Plot models given as (name, milliseconds, accuracy, standard deviation); `front` lists the Pareto front."""
     figure = NotebookFigure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for name, x, y, error in zip(names, milliseconds, accuracies, errors):
+    for name, x, y, error in models:
         axes.errorbar(x, y, yerr=error, fmt="o", color=_BLUE, capsize=3)
         axes.annotate(name, (x, y), xytext=(6, 4), textcoords="offset points", parse_math=False)
     if front:
-        points = [(milliseconds[index], accuracies[index]) for index in front]
-        axes.plot(*zip(*points), "--", color="gray", label="Pareto front")
+        axes.plot(*zip(*(models[index][1:3] for index in front)), "--", color="gray", label="Pareto front")
         axes.legend()
     axes.set(xlabel="Time per image (ms)", ylabel="Cross-validated accuracy of a linear probe", xscale="log")
     axes.grid(alpha=0.3)
@@ -235,14 +202,9 @@ def _plot_calibration(axes: Any, confidence: np.ndarray, correct: np.ndarray) ->
 
 
 def _finish(figure: NotebookFigure, path: PathLike | None) -> Figure:
-    if path is None:
-        figure.show_once()
-    else:
+    if path is not None:
         save_figure(figure, path)
+    else:
+        with contextlib.suppress(NotImplementedError):
+            figure._ipython_display_()
     return figure
-
-
-def _notebook_shell() -> Any:
-    """Return the IPython shell of a notebook, or None."""
-    ipython = sys.modules.get("IPython")
-    return ipython.get_ipython() if ipython is not None and "ipykernel" in sys.modules else None

@@ -53,6 +53,8 @@ class AugmentationBlock(keras.layers.Layer):
     >>> images = np.zeros((2, 32, 32, 3), "float32")
     >>> block(images, training=True).shape
     TensorShape([2, 32, 32, 3])
+    >>> block.augment(images, seeds=[(0, 1), (0, 2)]).shape
+    (2, 32, 32, 3)
 
     Reference: Shorten and Khoshgoftaar, "A survey on Image Data Augmentation for Deep Learning", 2019.
     """
@@ -77,17 +79,16 @@ class AugmentationBlock(keras.layers.Layer):
         kwargs["dtype"] = "float32"
         super().__init__(name=name, **kwargs)
         self.flip = check_choice("flip", flip, FLIPS)
-        self.rotation = check_fraction("rotation", rotation)
-        self.zoom = check_fraction("zoom", zoom)
+        self.rotation, self.zoom = check_fraction("rotation", rotation), check_fraction("zoom", zoom)
         self.translation = check_fraction("translation", translation)
-        self.brightness = check_fraction("brightness", brightness)
-        self.contrast = check_fraction("contrast", contrast)
-        self.saturation = check_fraction("saturation", saturation)
-        self.hue = check_fraction("hue", hue)
+        self.brightness, self.contrast = check_fraction("brightness", brightness), check_fraction("contrast", contrast)
+        self.saturation, self.hue = check_fraction("saturation", saturation), check_fraction("hue", hue)
         self.fill_mode = check_choice("fill_mode", fill_mode, FILL_MODES)
         self.seed = check_int("seed", seed, minimum=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
+        self._has_geometry = bool(flip or rotation or zoom or translation)
+        self._has_color = bool(brightness or contrast or saturation or hue)
 
     def build(self, input_shape: Any) -> None:
         """Mark the layer as built; it has no weights."""
@@ -101,10 +102,7 @@ class AugmentationBlock(keras.layers.Layer):
         return self._augment(images, random_values)
 
     def augment(self, images: Any, seeds: Any) -> Any:
-        """Return one augmented view of each image, which depends only on the image and its seed.
-
-        `call` advances the state of a random generator. Training on cached features requires augmented views by
-        number, in any order and from several processes.
+        """Return one augmented view of each image, which depends only on the image and its seed, unlike with `call`.
 
         Args:
             images: array (n, height, width, 3), RGB in [0, 255].
@@ -112,39 +110,27 @@ class AugmentationBlock(keras.layers.Layer):
 
         Returns:
             float32 array (n, height, width, 3).
-
-        Example:
-
-        >>> block = AugmentationBlock(rotation=0.2)
-        >>> block.augment(np.zeros((2, 32, 32, 3), "uint8"), [(0, 1), (0, 2)]).shape
-        (2, 32, 32, 3)
         """
         images = np.asarray(images)
         random_values = np.stack(
             [np.random.default_rng(seed).random(_NUM_RANDOM_VALUES, np.float32) for seed in np.asarray(seeds)]
         )
-        if self._has_geometry():
+        if self._has_geometry:
             # For a few images NumPy computes the matrices in a tenth of TensorFlow's time.
             height, width = images.shape[1:3]
             images = affine_transform(images, self._matrices(random_values, height, width, ops=np), self.fill_mode)
         images = images.astype(np.float32, copy=False)
-        if self._has_color():
+        if self._has_color:
             images = np.asarray(self._adjust_color(images, keras.ops.convert_to_tensor(random_values)))
         return images
 
     def _augment(self, images: Any, random_values: Any) -> Any:
         images = keras.ops.cast(images, "float32")
-        if self._has_geometry():
+        if self._has_geometry:
             height, width = (keras.ops.cast(side, "float32") for side in keras.ops.shape(images)[1:3])
             matrices = self._matrices(random_values, height, width)
             images = keras.ops.image.affine_transform(images, matrices, fill_mode=self.fill_mode)
-        return self._adjust_color(images, random_values) if self._has_color() else images
-
-    def _has_geometry(self) -> bool:
-        return bool(self.flip or self.rotation or self.zoom or self.translation)
-
-    def _has_color(self) -> bool:
-        return bool(self.brightness or self.contrast or self.saturation or self.hue)
+        return self._adjust_color(images, random_values) if self._has_color else images
 
     def _matrices(self, random_values: Any, height: Any, width: Any, ops: Any = keras.ops) -> Any:
         """Return (n, 8), the transforms from output to input coordinates.
@@ -197,11 +183,6 @@ class AugmentationBlock(keras.layers.Layer):
 
         Returns:
             The matplotlib figure.
-
-        Example:
-
-        >>> len(AugmentationBlock(rotation=0.2).show(np.zeros((32, 32, 3))).axes)
-        9
         """
         if isinstance(image, (str, bytes, os.PathLike)):
             image = read_image(image)

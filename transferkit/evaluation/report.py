@@ -112,16 +112,12 @@ class Report:
     def roc_auc(self) -> float:
         """Area under the ROC curve, in [0, 1]; for more than two classes the mean of one class against the rest.
 
-        NaN if no class has both positive and negative images. Reference: Fawcett, "An introduction to ROC analysis",
-        2006.
+        NaN if no class has positive and negative images. Reference: Fawcett, "An introduction to ROC analysis", 2006.
         """
-        if self.multi_label:
-            columns = [(self.labels[:, c], self.probabilities[:, c]) for c in range(len(self.class_names))]
-        elif len(self.class_names) == 2:
-            columns = [(self.labels, self.probabilities[:, 1])]
-        else:
-            columns = [(self.labels == c, self.probabilities[:, c]) for c in range(len(self.class_names))]
-        areas = [_auc(np.asarray(positive, bool), scores) for positive, scores in columns]
+        one_hot = self.labels if self.multi_label else np.eye(len(self.class_names), dtype=int)[self.labels]
+        # With two classes, both columns have the same area.
+        columns = range(1, 2) if len(self.class_names) == 2 and not self.multi_label else range(len(self.class_names))
+        areas = [_auc(one_hot[:, column].astype(bool), self.probabilities[:, column]) for column in columns]
         known = [area for area in areas if not np.isnan(area)]
         return float(np.mean(known)) if known else float("nan")
 
@@ -149,12 +145,6 @@ class Report:
         Returns:
             Dicts with "index", "path" (or None), "true_label", "predicted_label" and "probability"; for multi-label
             classification one dict per wrong pair of image and class.
-
-        Example:
-
-        >>> report = Report([0, 1], [[0.9, 0.1], [0.6, 0.4]], class_names=["cat", "dog"])
-        >>> report.mistakes()
-        [{'index': 1, 'path': None, 'true_label': 'dog', 'predicted_label': 'cat', 'probability': 0.6}]
         """
         mistakes = [self._mistake(*position) for position in np.argwhere(self.predictions != self.labels)]
         mistakes.sort(key=lambda mistake: -mistake["probability"])
@@ -188,17 +178,15 @@ class Report:
             confidence, correct = self.probabilities.ravel(), self.labels.ravel()
         else:
             confidence, correct = self.probabilities.max(axis=1), self.predictions == self.labels
-        title = f"{len(self.labels):,} images, accuracy {self.accuracy:.1%}, calibration error "
-        title += f"{self.calibration_error:.3f}"
+        title = f"{len(self.labels):,} images, accuracy {self.accuracy:.1%}"
+        title += f", calibration error {self.calibration_error:.3f}"
         return evaluation_figure(self.confusion_matrix, self.class_names, confidence, correct, title=title, path=path)
 
     def __repr__(self) -> str:
         """Return the metrics as text of at most 2,000 characters."""
         loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        summary = (
-            f"{len(self.labels):,} images: accuracy {self.accuracy:.4f}{loss}, balanced accuracy "
-            f"{self.balanced_accuracy:.4f}, ROC AUC {self.roc_auc:.4f}"
-        )
+        summary = f"{len(self.labels):,} images: accuracy {self.accuracy:.4f}{loss}, balanced accuracy "
+        summary += f"{self.balanced_accuracy:.4f}, ROC AUC {self.roc_auc:.4f}"
         rows = [["class", "precision", "recall", "f1", "images"]]
         for name, row in self.per_class.items():
             name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
@@ -232,24 +220,17 @@ class Report:
         return np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
 
     def _mistake(self, index: int, column: int | None = None) -> dict[str, Any]:
+        predicted = int(self.predictions[index]) if column is None else column
+        probability = float(self.probabilities[index, predicted])
+        name = self.class_names[predicted]
         if column is None:
-            predicted = int(self.predictions[index])
-            labels = self.class_names[int(self.labels[index])], self.class_names[predicted]
-            probability = self.probabilities[index, predicted]
+            labels = self.class_names[int(self.labels[index])], name
+        elif self.predictions[index, column]:
+            labels = f"not {name}", name
         else:
-            name, probability = self.class_names[column], self.probabilities[index, column]
-            labels = name, f"not {name}"
-            if self.predictions[index, column]:
-                labels = labels[::-1]
-            else:
-                probability = 1 - probability
-        return {
-            "index": int(index),
-            "path": None if self.paths is None else self.paths[index],
-            "true_label": labels[0],
-            "predicted_label": labels[1],
-            "probability": float(probability),
-        }
+            labels, probability = (name, f"not {name}"), 1 - probability
+        row = {"index": int(index), "path": None if self.paths is None else self.paths[index]}
+        return {**row, "true_label": labels[0], "predicted_label": labels[1], "probability": probability}
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
