@@ -1,4 +1,4 @@
-"""A small folder of class folders, drawn on the spot."""
+"""A small folder of class folders with synthetic images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 
-def draw(path: Path, seed: int) -> None:
-    """Write a photograph-like JPEG of its own for each seed."""
+def write_jpeg(path: Path, seed: int) -> None:
+    """Write a smooth JPEG that differs for each seed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC).save(path, quality=90)
@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     """Twelve cats and eight dogs."""
     root = tmp_path / "photos"
     for number in range(12):
-        draw(root / "cats" / f"cat.{number}.jpg", number)
+        write_jpeg(root / "cats" / f"cat.{number}.jpg", number)
     for number in range(8):
-        draw(root / "dogs" / f"dog.{number}.jpg", 100 + number)
+        write_jpeg(root / "dogs" / f"dog.{number}.jpg", 100 + number)
     return root

@@ -1,4 +1,4 @@
-"""Every kind of source, and what the data set of it holds."""
+"""Every kind of source, and the data set built from it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from tests.data.conftest import draw
-from tests.data.odd_files import encoded, picture
+from tests.data.conftest import write_jpeg
+from tests.images.image_corpus import encode, sample_image
 from transferkit.data import DatasetBuilder, write_tfrecord
 from transferkit.data.pipeline import split_of
 from transferkit.errors import DataError, ImageError
@@ -31,7 +31,7 @@ def names_in(data):
     return {split: sorted(os.path.basename(path) for path in files) for split, files in data.files.items()}
 
 
-def test_a_folder_gives_stratified_batches_of_rgb(folder):
+def test_build_of_folder_is_stratified(folder):
     data = build(folder, validation=0.25, batch_size=4)
     assert data.class_names == ("cats", "dogs") and data.num_classes == 2 and data.image_size == SIZE
     assert data.report.counts == {"train": {"cats": 9, "dogs": 6}, "validation": {"cats": 3, "dogs": 2}}
@@ -43,7 +43,7 @@ def test_a_folder_gives_stratified_batches_of_rgb(folder):
     assert whole.min() >= 0 and whole.max() <= 255 and (whole % 1 == 0).all()
 
 
-def test_evaluation_comes_in_the_order_of_the_files_with_the_pixels_of_one_call(folder):
+def test_validation_is_in_file_order_with_equal_pixels(folder):
     data = build(folder, validation=0.25, batch_size=2)
     images = np.concatenate([images for images, _ in data.validation])
     labels = np.concatenate([labels for _, labels in data.validation])
@@ -52,11 +52,11 @@ def test_evaluation_comes_in_the_order_of_the_files_with_the_pixels_of_one_call(
         assert data.class_names[label] == os.path.basename(os.path.dirname(path))
 
 
-def test_splits_inside_are_found_and_said_and_the_test_comes_from_validation(folder, tmp_path):
+def test_build_finds_split_folders(folder, tmp_path):
     for split in ("train", "Val"):
         shutil.copytree(folder, tmp_path / "all" / split)
     for path in (tmp_path / "all" / "Val").rglob("*.jpg"):
-        draw(path, hash_of(path.name))
+        write_jpeg(path, hash_of(path.name))
     data = build(tmp_path / "all", test=0.25)
     assert data.report.counts["test"] == {"cats": 3, "dogs": 2} and data.report.counts["train"]["cats"] == 12
     assert "Val/ as validation" in str(data.report)
@@ -69,14 +69,14 @@ def hash_of(name: str) -> int:
     return 1000 + sum(map(ord, name)) * 7 + len(name)
 
 
-def test_a_class_may_be_called_test(tmp_path):
+def test_build_class_may_be_called_test(tmp_path):
     for number in range(4):
-        draw(tmp_path / "test" / f"{number}.jpg", number)
-        draw(tmp_path / "car" / f"{number}.jpg", 50 + number)
+        write_jpeg(tmp_path / "test" / f"{number}.jpg", number)
+        write_jpeg(tmp_path / "car" / f"{number}.jpg", 50 + number)
     assert build(tmp_path).class_names == ("car", "test")
 
 
-def test_tables_lists_and_folders_of_the_same_files_give_the_same_splits(folder, tmp_path):
+def test_build_of_tables_lists_and_folders_is_equal(folder, tmp_path):
     paths = sorted(str(path) for path in folder.rglob("*.jpg"))
     labels = [os.path.basename(os.path.dirname(path)) for path in paths]
     expected = names_in(build(folder, validation=np.float32(0.25), test=np.int64(3)))
@@ -88,7 +88,7 @@ def test_tables_lists_and_folders_of_the_same_files_give_the_same_splits(folder,
         assert names_in(build(source, validation=0.25, test=3)) == expected
 
 
-def test_a_table_can_keep_splits_and_groups(folder):
+def test_build_of_table_uses_splits_and_groups(folder):
     paths = sorted(str(path) for path in folder.rglob("*.jpg"))
     labels = [os.path.basename(os.path.dirname(path)) for path in paths]
     given = pd.DataFrame({"file": paths, "class": labels, "split": ["train", "train", "val", "test"] * 5})
@@ -100,7 +100,7 @@ def test_a_table_can_keep_splits_and_groups(folder):
     assert all(sides[index] == sides[index + 1] for index in range(0, len(paths), 2))
 
 
-def test_a_group_that_the_source_puts_on_two_sides_is_moved_to_the_held_out_side(folder):
+def test_build_moves_group_members_to_test(folder):
     paths = sorted(str(path) for path in folder.rglob("*.jpg"))
     labels = [os.path.basename(os.path.dirname(path)) for path in paths]
     splits = ["train"] * 18 + ["test"] * 2
@@ -109,7 +109,7 @@ def test_a_group_that_the_source_puts_on_two_sides_is_moved_to_the_held_out_side
     assert paths[0] in data.files["test"] and [row[0] for row in data.report.reassigned] == [paths[0]]
 
 
-def test_several_labels_an_image(folder):
+def test_build_with_several_labels_per_image(folder):
     paths = sorted(str(path) for path in folder.rglob("*.jpg"))
     labels = [["indoor", "cat"] if "cat." in path else ["dog"] for path in paths]
     data = build((paths, labels), validation=0.25)
@@ -121,7 +121,7 @@ def test_several_labels_an_image(folder):
     assert np.array_equal(again.splits["train"].labels, data.splits["train"].labels)
 
 
-def test_arrays_are_divided_by_their_contents_and_copies_stay_together():
+def test_build_of_arrays_keeps_duplicates_together():
     images = np.random.default_rng(0).integers(0, 256, (20, *SIZE, 3), dtype=np.uint8)
     images[10:] = images[:10]
     data = build((images, np.arange(20) % 2), validation=0.3)
@@ -131,29 +131,29 @@ def test_arrays_are_divided_by_their_contents_and_copies_stay_together():
     assert sum(len(labels) for _, labels in data.train) == len(data.splits["train"])
 
 
-def test_the_users_own_dataset_is_batched_and_resized():
+def test_build_of_dataset_batches_and_resizes():
     images = np.full((6, 10, 12, 3), 200, np.uint8)
     own = tf.data.Dataset.from_tensor_slices((images, [0, 1] * 3))
     data = build(own, class_names=["a", "b"], batch_size=4)
     batch, labels = next(iter(data.train))
     assert batch.shape == (4, *SIZE, 3) and batch.dtype == tf.float32 and labels.shape == (4,)
-    assert split_of(data.train).stream is data.train
+    assert split_of(data.train) is data.splits["train"]
 
 
-def test_records_give_back_the_same_data_set(folder, tmp_path):
+def test_build_of_tfrecord_is_equal(folder, tmp_path):
     data = build(folder, validation=0.25)
     write_tfrecord(data, tmp_path / "photos.tfrecord")
     again = build(tmp_path / "photos.tfrecord")
     assert again.report.counts == data.report.counts
     for one, other in zip(data.validation, again.validation):
         assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
-    assert again.splits["train"].keys() == data.splits["train"].keys()
+    assert again.splits["train"].content_hashes() == data.splits["train"].content_hashes()
     (tmp_path / "cut.tfrecord").write_bytes((tmp_path / "photos.tfrecord").read_bytes()[:-9])
     with pytest.raises(DataError, match="truncated"):
         build(tmp_path / "cut.tfrecord")
 
 
-def test_an_archive_is_unpacked_once(folder, tmp_path):
+def test_build_of_archive_unpacks_once(folder, tmp_path):
     pytest.importorskip("transferkit.datasets.archive")
     archive = shutil.make_archive(str(tmp_path / "photos"), "zip", folder.parent, "photos")
     data = build(archive, validation=0.25)
@@ -161,30 +161,30 @@ def test_an_archive_is_unpacked_once(folder, tmp_path):
     assert build(archive).files["train"][0].split("/unpacked/")[0] == data.files["train"][0].split("/unpacked/")[0]
 
 
-def test_copies_across_splits_are_moved_to_the_held_out_side(folder, tmp_path):
+def test_build_moves_duplicates_out_of_training(folder, tmp_path):
     held_out = tmp_path / "held_out"
     for number in range(3):
-        draw(held_out / "cats" / f"{number}.jpg", 500 + number)
-        draw(held_out / "dogs" / f"{number}.jpg", 600 + number)
+        write_jpeg(held_out / "cats" / f"{number}.jpg", 500 + number)
+        write_jpeg(held_out / "dogs" / f"{number}.jpg", 600 + number)
     shutil.copy(held_out / "cats" / "0.jpg", folder / "cats" / "leak.jpg")
     data = build(folder, validation=held_out)
     assert [os.path.basename(path) for path, _ in data.report.reassigned] == ["leak.jpg"]
     assert str(folder / "cats" / "leak.jpg") in data.files["validation"]
-    assert not set(data.splits["train"].keys()) & set(data.splits["validation"].keys())
+    assert not set(data.splits["train"].content_hashes()) & set(data.splits["validation"].content_hashes())
     assert all(str(held_out) not in path for path in data.files["train"])
 
 
-def test_copies_inside_a_source_fall_to_one_side(folder):
+def test_build_keeps_duplicates_in_one_split(folder):
     for number in range(4):
         shutil.copy(folder / "cats" / f"cat.{number}.jpg", folder / "cats" / f"zcopy.{number}.jpg")
     for seed in range(5):
         data = build(folder, validation=0.3, test=0.2, seed=seed)
-        keys = [set(split.keys()) for split in data.splits.values()]
+        keys = [set(split.content_hashes()) for split in data.splits.values()]
         assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
     assert len(data.report.duplicates) == 4
 
 
-def test_the_same_splits_in_another_process_and_on_a_copy_of_the_folder(folder, tmp_path):
+def test_build_of_a_copied_folder_in_another_process_is_equal(folder, tmp_path):
     copy = tmp_path / "elsewhere" / "copy"
     shutil.copytree(folder, copy)
     code = (
@@ -197,8 +197,8 @@ def test_the_same_splits_in_another_process_and_on_a_copy_of_the_folder(folder, 
     assert eval(printed) == {split: [os.path.basename(path) for path in files] for split, files in here.files.items()}
 
 
-def test_bad_files_are_skipped_counted_named_and_logged_once(folder, caplog):
-    (folder / "cats" / "broken.jpg").write_bytes(encoded(picture(), "JPEG")[:400])
+def test_build_skips_and_logs_unreadable_files(folder, caplog):
+    (folder / "cats" / "broken.jpg").write_bytes(encode(sample_image(), "JPEG")[:400])
     (folder / "dogs" / "page.jpg").write_text("<html></html>")
     (folder / "dogs" / "notes.txt").write_text("not an image, and nothing says so")
     (folder / ".hidden.jpg").write_text("hidden")
@@ -217,38 +217,12 @@ def test_bad_files_are_skipped_counted_named_and_logged_once(folder, caplog):
         build(folder, max_skipped_fraction=0.05)
 
 
-def test_a_file_that_vanishes_while_training_is_left_out(folder, caplog):
-    data = build(folder, batch_size=4)
-    from transferkit.images.memory_cache import PIXEL_MEMORY
-
-    PIXEL_MEMORY.clear()
-    os.unlink(data.files["train"][3])
-    for _ in range(2):
-        assert sum(len(labels) for _, labels in data.train) == 19
-    assert list(data.splits["train"].lost.values()) == ["there is no such file"]
-    assert sum("left out from now on" in record.message for record in caplog.records) == 1
-
-
-def test_the_number_of_batches_stays_when_all_files_of_one_vanish(folder):
-    data = build(folder, validation=5, batch_size=1)
-    from transferkit.images.memory_cache import PIXEL_MEMORY
-
-    PIXEL_MEMORY.clear()
-    os.unlink(data.files["validation"][4])
-    labels = [int(labels[0]) for _, labels in data.validation]
-    assert len(labels) == len(data.validation) == 5 and labels[4] == labels[3]
-    for path in data.files["validation"][:4]:
-        os.unlink(path)
-    with pytest.raises(tf.errors.OpError, match="no such file"):
-        list(data.validation)
-
-
-def test_a_subset_is_a_part_of_every_larger_one(folder):
+def test_build_subset_is_part_of_larger_subsets(folder):
     parts = [set(build(folder, subset=amount).files["train"]) for amount in (2, 0.5, 5)]
     assert [len(part) for part in parts] == [4, 10, 10] and parts[0] < parts[1] and parts[0] < parts[2]
 
 
-def test_small_classes_are_weighted_or_repeated(folder):
+def test_build_weights_or_oversamples_small_classes(folder):
     data = build(folder)
     assert data.class_weight == {0: pytest.approx(20 / 24), 1: pytest.approx(20 / 16)}
     even = build(folder, balance="oversample")
@@ -257,7 +231,7 @@ def test_small_classes_are_weighted_or_repeated(folder):
     assert set(even.files["train"]) == set(data.files["train"])
 
 
-def test_folds_hold_out_each_image_once(folder):
+def test_folds_validate_each_image_once(folder):
     folds = list(DatasetBuilder(folder, test=0.2, image_size=SIZE).folds(4))
     held_out = [path for data in folds for path in data.files["validation"]]
     assert len(folds) == 4 and len(held_out) == len(set(held_out)) == 16
@@ -266,10 +240,10 @@ def test_folds_hold_out_each_image_once(folder):
         assert not set(data.files["train"]) & set(data.files["validation"] + data.files["test"])
 
 
-def test_a_grid_marks_what_is_predicted_wrongly(folder, tmp_path):
+def test_show_marks_wrong_predictions(folder, tmp_path):
     data = build(folder, validation=0.25)
     predicted = ["cats"] * len(data.files["validation"])
-    figure = data.show(tmp_path / "grid.png", split="validation", predicted=predicted)
+    figure = data.show(tmp_path / "grid.png", split="validation", predictions=predicted)
     titles = sorted(axis.get_title() for axis in figure.axes if axis.get_title())
     assert titles == ["cats"] * 3 + ["cats, not dogs"] * 2
     assert (tmp_path / "grid.png").stat().st_size > 1000
@@ -279,8 +253,8 @@ def test_a_grid_marks_what_is_predicted_wrongly(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"validation": 1.5}, r"`validation` must be a share in \(0, 1\).*Received: 1.5"),
-        ({"test": 0}, "`test` must be a share"),
+        ({"validation": 1.5}, r"`validation` must be a fraction in \(0, 1\).*Received: 1.5"),
+        ({"test": 0}, "`test` must be a fraction"),
         ({"image_size": 0}, "`image_size` must be"),
         ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
         ({"seed": -1}, "`seed` must be an integer of at least 0"),
@@ -288,25 +262,25 @@ def test_a_grid_marks_what_is_predicted_wrongly(folder, tmp_path):
         ({"on_error": "ignore"}, "`on_error` must be one of"),
         ({"balance": "weights"}, "`balance` must be one of"),
         ({"max_skipped_fraction": 2}, "`max_skipped_fraction` must be in"),
-        ({"subset": -3}, "`subset` must be a share"),
+        ({"subset": -3}, "`subset` must be a fraction"),
     ],
 )
-def test_bad_arguments_are_named_at_once(options, message):
+def test_builder_refuses_bad_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         DatasetBuilder("photos", **options)
 
 
-def test_bad_sources_are_explained(folder, tmp_path):
+def test_build_refuses_bad_sources(folder, tmp_path):
     empty = tmp_path / "empty"
     (empty / "cats").mkdir(parents=True)
     flat = tmp_path / "flat"
-    draw(flat / "a.jpg", 1)
+    write_jpeg(flat / "a.jpg", 1)
     one = tmp_path / "one"
-    draw(one / "cats" / "a.jpg", 1)
+    write_jpeg(one / "cats" / "a.jpg", 1)
     pairs = [
         (tmp_path / "missing", "there is no such folder"),
         (empty, "with no images"),
-        (flat, "1 images that lie in no folder of a class"),
+        (flat, "1 images that are not in a class folder"),
         (one, "at least two classes"),
         (3, "Received: int"),
         ((["a.jpg"], ["x", "y"]), "1 paths and 2 labels"),
@@ -325,17 +299,100 @@ def test_bad_sources_are_explained(folder, tmp_path):
         build(tf.data.Dataset.from_tensors((tf.zeros((1, *SIZE, 3)), tf.zeros(1))))
 
 
-def test_pixels_say_more_than_the_size(folder):
+def test_builder_image_spec_replaces_size(folder):
     spec = ImageSpec((20, 20), resize="crop", antialias=True)
-    data = build(folder, image_spec=spec)
+    data = build(folder, image_spec=spec, image_size=20)
+    with pytest.raises(ValueError, match=r"`image_spec` replaces `image_size` and `resize`. Received: .*\(24, 32\)"):
+        build(folder, image_spec=spec)
     assert data.image_spec is spec and data.image_size == (20, 20)
     assert (
         repr(DatasetBuilder("photos", seed=3)) == "DatasetBuilder('photos', image_size=160x160, batch_size=32, seed=3)"
     )
 
 
-def test_listing_and_dividing_need_no_tensorflow():
-    modules = ["index", "sources", "split", "report", "records", "spec", "header"]
-    imports = "; ".join(f"import transferkit.data.{name}" for name in modules)
+def test_indexing_and_splitting_need_no_tensorflow():
+    modules = [
+        "data.index",
+        "data.sources",
+        "data.splitting",
+        "data.report",
+        "data.examples",
+        "images.spec",
+        "images.header",
+    ]
+    imports = "; ".join(f"import transferkit.{name}" for name in modules)
     code = f"import sys; {imports}; print('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def arrays(count=20):
+    images = np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+    return images, np.arange(count) // (count * 3 // 4)
+
+
+def test_build_of_arrays_subsamples_and_oversamples():
+    small = build(arrays(), subset=0.4)
+    assert np.bincount(small.splits["train"].labels).tolist() == [6, 2]
+    even = build(arrays(), balance="oversample")
+    assert np.bincount(even.splits["train"].labels).tolist() == [15, 15]
+    assert even.report.counts["train"] == {"0": 15, "1": 5}
+    originals = {image.tobytes() for image in arrays()[0]}
+    assert {image.tobytes() for image in even.splits["train"].images} == originals
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"resize": "pad"}, "resize"),
+        ({"image_spec": ImageSpec(SIZE, antialias=True)}, "resize"),
+        ({"label_separator": "|"}, "label_separator"),
+        ({"cache_images": True}, "cache_images"),
+    ],
+)
+def test_builder_of_arrays_refuses_unsupported_options(options, name):
+    with pytest.raises(ValueError, match=f"`{name}` is not supported for arrays"):
+        build(arrays(), **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"subset": 0.1}, {"balance": "oversample"}, {"label_separator": "|"}, {"cache_images": True}]
+)
+def test_builder_of_dataset_refuses_unsupported_options(options):
+    source = tf.data.Dataset.from_tensor_slices(arrays())
+    with pytest.raises(ValueError, match=f"`{next(iter(options))}` is not supported for a tf.data.Dataset"):
+        build(source, class_names=["a", "b"], **options)
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("batched", [False, True])
+def test_build_of_dataset_resizes_like_files(resize, batched):
+    images = np.random.default_rng(0).integers(0, 256, (6, 40, 70, 3), dtype=np.uint8)
+    source = tf.data.Dataset.from_tensor_slices((images, [0, 1] * 3))
+    data = build(source.batch(4) if batched else source, class_names=["a", "b"], resize=resize, batch_size=3)
+    resized = np.concatenate([batch for batch, _ in data.train])
+    spec = ImageSpec(SIZE, resize=resize)
+    assert np.array_equal(resized, [load_image(image, spec) for image in images])
+
+
+def test_builder_refuses_label_separator_for_folders(folder):
+    with pytest.raises(DataError, match="`label_separator` is supported for tables only"):
+        build(folder, label_separator="|")
+
+
+@pytest.mark.parametrize("class_names", ["cats", ["cats", "cats"], []])
+def test_builder_refuses_bad_class_names(folder, class_names):
+    with pytest.raises(ValueError, match="`class_names` must be a list of different names, or None. Received: "):
+        DatasetBuilder(folder, class_names=class_names)
+
+
+def test_data_repr_is_short(folder):
+    data = build(folder, validation=0.25)
+    assert repr(data).startswith("Data: 2 classes (cats, dogs), images 24x32") and len(repr(data)) < 2000
+    assert repr(data.report) == str(data.report)
+    assert repr(data.splits["train"]) == "Split('train', 15 images, 2 classes, from files)"
+
+
+def test_splits_share_the_memory_cache_of_their_data(folder):
+    one, other = build(folder, validation=0.25), build(folder, validation=0.25)
+    caches = [split.memory_cache for data in (one, other) for split in data.splits.values()]
+    assert caches[0] is caches[1] and caches[2] is caches[3] and caches[0] is not caches[2]

@@ -53,7 +53,7 @@ def reference_outputs(model: keras.Model, model_id: str) -> Outputs:
 def _read(file: Path) -> Outputs | None:
     # An unreadable file is computed again; the checksums of the archive detect damage.
     with (
-        contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile),
+        contextlib.suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile),
         np.load(file, allow_pickle=False) as stored,
     ):
         return tuple(stored[f"output_{index}"] for index in range(len(stored.files)))

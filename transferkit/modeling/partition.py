@@ -64,7 +64,8 @@ def partition_model(model: keras.Model) -> ModelPartition:
         return ModelPartition(None, model, augmentation, ())
     constant, boundary = _choose_boundary(constant, nodes, model.outputs, root)
     frozen = keras.Model(root, boundary, name=f"{model.name}_frozen")
-    trainable = keras.Model(boundary, model.output, name=f"{model.name}_trainable")
+    inputs = boundary[0] if len(boundary) == 1 else boundary
+    trainable = keras.Model(inputs, model.output, name=f"{model.name}_trainable")
     return ModelPartition(frozen, trainable, augmentation, tuple(node.layer.name for node in constant))
 
 

@@ -149,7 +149,7 @@ class ModelParts:
 
     def _feature_model(self, kind: str, source: keras.Model, precision: str) -> FeatureModel:
         if (kind, precision) not in self._fitted:
-            model = FeatureModel(source.inputs, source.outputs, precision=precision, name=source.name)
+            model = FeatureModel(source.input, source.output, precision=precision, name=source.name)
             self._fitted[kind, precision] = model
         return self._fitted[kind, precision]
 

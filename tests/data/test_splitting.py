@@ -1,4 +1,4 @@
-"""Splits: disjoint, stratified, exact, and nearly unmoved by one file more."""
+"""Splits: disjoint, stratified, exact, and stable when a file is added."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from transferkit.errors import DataError
 SIZES = st.dictionaries(st.sampled_from("abcd"), st.integers(2, 40), min_size=1)
 
 
-def amounts_of(number):
+def sizes_of(number):
     return st.builds(lambda test, validation: {"test": test, "validation": validation}, number, number)
 
 
-SHARES, COUNTS = amounts_of(st.floats(0.05, 0.45)), amounts_of(st.integers(1, 3))
+SHARES, COUNTS = sizes_of(st.floats(0.05, 0.45)), sizes_of(st.integers(1, 3))
 
 
 def examples(sizes):
@@ -33,18 +33,18 @@ def sides(names, labels, amounts, seed=0, groups=None):
 
 
 @given(SIZES, SHARES, st.integers(0, 5))
-def test_each_example_lies_in_exactly_one_split_and_each_class_has_its_share(sizes, amounts, seed):
+def test_stratified_split_is_disjoint_with_fractions_per_class(sizes, amounts, seed):
     names, labels = examples(sizes)
     parts = stratified_split(names, labels, amounts, seed=seed)
     assert sorted(itertools.chain(*parts.values())) == list(range(len(names)))
     for label, size in sizes.items():
         counts = {split: sum(labels[index] == label for index in indices) for split, indices in parts.items()}
-        assert counts["rest"] >= 1
+        assert counts["remainder"] >= 1
         assert abs(counts["test"] - amounts["test"] * size) <= 1
         assert abs(counts["test"] + counts["validation"] - min(size - 1, sum(amounts.values()) * size)) <= 1
 
 
-def test_shares_are_cut_at_exact_counts():
+def test_stratified_split_of_fractions_is_exact():
     names, labels = examples({"a": 100, "b": 50})
     parts = stratified_split(names, labels, {"test": 0.2, "validation": 0.1}, seed=3)
     assert [sum(labels[i] == label for i in parts[split]) for split in ("test", "validation") for label in "ab"] == [
@@ -53,7 +53,7 @@ def test_shares_are_cut_at_exact_counts():
 
 
 @given(SIZES, COUNTS, st.integers(0, 5))
-def test_numbers_are_dealt_exactly(sizes, amounts, seed):
+def test_stratified_split_of_counts_is_exact(sizes, amounts, seed):
     names, labels = examples(sizes)
     if sum(amounts.values()) > len(names) - len(sizes):
         with pytest.raises(DataError, match="leave an image of each class"):
@@ -65,32 +65,32 @@ def test_numbers_are_dealt_exactly(sizes, amounts, seed):
 
 @settings(max_examples=200)
 @given(SIZES, SHARES, st.sampled_from("abcd"), st.integers(0, 999))
-def test_one_more_file_moves_at_most_one_other_at_each_border(sizes, amounts, label, number):
+def test_stratified_split_added_file_moves_one_per_boundary(sizes, amounts, label, number):
     names, labels = examples(sizes)
     before = sides(names, labels, amounts)
     after = sides([*names, f"{label}/new{number}.jpg"], [*labels, label], amounts)
     reassigned = [name for name in names if before[name] != after[name]]
-    rank = {"test": 0, "validation": 1, "rest": 2}
+    rank = {"test": 0, "validation": 1, "remainder": 2}
     for border in (0.5, 1.5):
         assert sum((rank[before[name]] < border) != (rank[after[name]] < border) for name in reassigned) <= 1
     assert all(name[0] == label for name in reassigned)
 
 
 @given(SIZES, SHARES, st.randoms())
-def test_the_order_of_listing_does_not_matter(sizes, amounts, random):
+def test_stratified_split_ignores_listing_order(sizes, amounts, random):
     names, labels = examples(sizes)
     shuffled = random.sample(range(len(names)), len(names))
     again = sides([names[i] for i in shuffled], [labels[i] for i in shuffled], amounts)
     assert again == sides(names, labels, amounts)
 
 
-def test_another_seed_gives_another_split_and_the_same_gives_the_same():
+def test_stratified_split_depends_on_seed():
     names, labels = examples({"a": 30, "b": 30})
     parts = [stratified_split(names, labels, {"test": 0.5}, seed=seed)["test"] for seed in (0, 0, 1)]
     assert parts[0] == parts[1] != parts[2]
 
 
-def test_lots_are_the_same_on_every_machine():
+def test_sample_hash_is_stable():
     # Worked out once; if they change, every user's splits change.
     assert sample_hash(0, "cats/1.jpg").hex() == "384b149c3c8154a8876ddfd917c8c76c"
     assert sample_hash(0, "e\N{COMBINING ACUTE ACCENT}.jpg") == sample_hash(
@@ -99,21 +99,21 @@ def test_lots_are_the_same_on_every_machine():
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 6)), min_size=8, max_size=40), SHARES)
-def test_groups_are_never_parted(rows, amounts):
+def test_stratified_split_keeps_groups_together(rows, amounts):
     labels, groups = [label for label, _ in rows], [f"patient{number}" for _, number in rows]
     split_of = sides([str(index) for index in range(len(rows))], labels, amounts, groups=groups)
     for group in set(groups):
         assert len({split_of[str(index)] for index in range(len(rows)) if groups[index] == group}) == 1
 
 
-def test_groups_and_copies_are_joined_where_they_touch():
+def test_merge_groups_joins_groups_and_duplicates():
     concat = merge_groups(["p1", "p2", None, None, "p3"], [b"x", b"x", b"y", b"y", b"z"])
     assert concat[0] == concat[1] and concat[2] == concat[3]
     assert len({concat[0], concat[2], concat[4]}) == 3
 
 
 @given(SIZES, st.integers(2, 6), st.integers(0, 3))
-def test_folds_hold_each_example_once_and_every_class_evenly(sizes, folds, seed):
+def test_k_fold_is_disjoint_and_even(sizes, folds, seed):
     names, labels = examples(sizes)
     parts = k_fold(names, labels, folds, seed=seed)
     assert sorted(itertools.chain(*parts)) == list(range(len(names)))
@@ -123,7 +123,7 @@ def test_folds_hold_each_example_once_and_every_class_evenly(sizes, folds, seed)
         assert math.isclose(sum(counts), size)
 
 
-def test_several_labels_are_stratified_by_the_rarest():
+def test_stratified_split_of_several_labels_uses_rarest():
     names = [str(number) for number in range(40)]
     labels = [("common", "rare") if number < 10 else ("common",) for number in range(40)]
     test = stratified_split(names, labels, {"test": 0.2}, seed=0)["test"]

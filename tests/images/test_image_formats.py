@@ -1,4 +1,4 @@
-"""One test for each row of the table of oddities in docs/data.md."""
+"""One test for each row of the table of formats and edge cases in docs/data.md."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.odd_files import oddities, picture, stored_as
+from tests.images.image_corpus import image_corpus, sample_image, stored_as
 from transferkit.errors import ImageError
-from transferkit.images.loading import ImageSpec, image_dataset, load_image
-from transferkit.images.pillow_decoder import read_image
+from transferkit.images import ImageSpec, image_dataset, load_image, read_image
 
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -21,9 +20,9 @@ def refuse(*_):
     raise PermissionError(13, "Permission denied")
 
 
-@pytest.mark.parametrize("name", oddities())
-def test_each_oddity_is_read_rightly_or_refused_with_a_reason(name, tmp_path, monkeypatch):
-    oddity = oddities()[name]
+@pytest.mark.parametrize("name", image_corpus())
+def test_read_image_of_each_format(name, tmp_path, monkeypatch):
+    oddity = image_corpus()[name]
     path = oddity.put(tmp_path)
     if name == "unreadable file" and os.access(path, os.R_OK):
         # Whoever runs this may read every file; then the system is asked to refuse.
@@ -44,20 +43,20 @@ def test_each_oddity_is_read_rightly_or_refused_with_a_reason(name, tmp_path, mo
     assert np.array_equal(alone, next(iter(image_dataset([os.fspath(path)], spec))).numpy())
 
 
-def test_every_row_is_in_the_docs_and_every_row_of_the_docs_is_tested():
-    table = DOCS.read_text(encoding="utf-8").split("## Oddities")[1].split("\n## ")[0]
+def test_docs_list_each_format():
+    table = DOCS.read_text(encoding="utf-8").split("## Supported formats and edge cases")[1].split("\n## ")[0]
     written = {row[0] for row in re.findall(r"^\| ([^|]+?) \| ([^|]+?) \|$", table, re.MULTILINE)}
     written -= {"file", "---"}
-    expected = {re.sub(r"of orientation \d", "of orientation 1 to 8", name) for name in oddities()}
+    expected = {re.sub(r"of orientation \d", "of orientation 1 to 8", name) for name in image_corpus()}
     assert written == expected
 
 
 @pytest.mark.parametrize("size", [(30, 40), (40, 30)])
 @pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
-def test_all_orientations_of_one_photo_give_the_same_pixels(tmp_path, size, resize):
+def test_load_image_of_each_orientation_is_equal(tmp_path, size, resize):
     spec = ImageSpec(size, resize=resize, crop_fraction=0.9)
-    expected = load_image(picture(), spec)
+    expected = load_image(sample_image(), spec)
     for number in range(1, 9):
-        path = oddities()[f"PNG of orientation {number}"].put(tmp_path)
+        path = image_corpus()[f"PNG of orientation {number}"].put(tmp_path)
         assert np.array_equal(load_image(path, spec), expected), number
     assert stored_as(6).shape == (64, 48, 3)

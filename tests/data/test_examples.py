@@ -1,4 +1,4 @@
-"""The digests of a split's files: taken from what building the data set found, and never of contents that are gone."""
+"""Content hashes of a split: from the metadata of building, never of contents that are gone."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.data import Split
-from transferkit.data import file_info as facts_module
+from transferkit.data import Split, file_info
 from transferkit.errors import ImageError
 from transferkit.images import ImageSpec, content_hashes
 
@@ -25,7 +24,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.extend(map(os.path.basename, paths))
         return content_hashes(paths)
 
-    monkeypatch.setattr(facts_module, "content_hashes", spy)
+    monkeypatch.setattr(file_info, "content_hashes", spy)
     return names
 
 
@@ -36,38 +35,38 @@ def aged(folder: Path) -> Path:
     return folder
 
 
-def split_of(paths: list[str]) -> Split:
+def split_of_paths(paths: list[str]) -> Split:
     return Split("train", np.zeros(len(paths), np.int32), ImageSpec((16, 16)), paths=tuple(paths))
 
 
-def test_digests_come_from_building_and_a_replaced_photograph_is_read(folder: Path, read: list[str]) -> None:
+def test_content_hashes_read_only_replaced_files(folder: Path, read: list[str]) -> None:
     data = tk.DatasetBuilder(aged(folder), image_size=16).build()
     split = data.splits["train"]
-    before = split.keys()
+    before = split.content_hashes()
     assert before == content_hashes(split.paths) and read == []
     other = Path(split.paths[3])
     other.write_bytes(Path(split.paths[0]).read_bytes())
-    assert split.keys() == [*before[:3], before[0], *before[4:]]
+    assert split.content_hashes() == [*before[:3], before[0], *before[4:]]
     assert read == [other.name]
 
 
-def test_files_too_young_to_be_remembered_are_read(folder: Path, read: list[str]) -> None:
+def test_content_hashes_read_recent_files(folder: Path, read: list[str]) -> None:
     split = tk.DatasetBuilder(folder, image_size=16).build().splits["train"]
-    assert split.keys() == content_hashes(split.paths)
+    assert split.content_hashes() == content_hashes(split.paths)
     assert len(read) == len(split.paths)
 
 
-def test_paths_from_elsewhere_use_what_is_known(folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_hashes_of_relative_paths(folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     split = tk.DatasetBuilder(aged(folder), image_size=16).build().splits["train"]
     monkeypatch.chdir(folder)
     relative = [os.path.relpath(path, folder) for path in split.paths]
-    assert split_of(relative).keys() == split.keys()
+    assert split_of_paths(relative).content_hashes() == split.content_hashes()
     assert read == []
     with pytest.raises(ImageError, match="no such file"):
-        split_of([*relative, "none.jpg"]).keys()
+        split_of_paths([*relative, "none.jpg"]).content_hashes()
 
 
-def test_hundreds_of_files_in_any_order(tmp_path: Path, read: list[str]) -> None:
+def test_content_hashes_of_many_files(tmp_path: Path, read: list[str]) -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     from PIL import Image
 
@@ -76,6 +75,6 @@ def test_hundreds_of_files_in_any_order(tmp_path: Path, read: list[str]) -> None
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
         os.utime(tmp_path / f"{number}.png", (time.time() - 60, time.time() - 60))
     paths = [str(tmp_path / f"{number}.png") for number in (*range(1202, -1, -1), 7, 7)]
-    facts_module.inspect_files(paths, ImageSpec((16, 16)), progress=False)
-    assert split_of(paths).keys() == content_hashes(paths)
+    file_info.inspect_files(paths, ImageSpec((16, 16)), progress=False)
+    assert split_of_paths(paths).content_hashes() == content_hashes(paths)
     assert read == []

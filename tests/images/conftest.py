@@ -1,0 +1,5 @@
+"""The folder of the data tests."""
+
+from tests.data.conftest import folder
+
+__all__ = ["folder"]
