@@ -20,7 +20,6 @@ ACTIVATIONS = ("sigmoid", "softmax", None)
 ENGINES = ("auto", "keras", "frozen_graph", "openvino")
 # Images per decoding call.
 _CHUNK = 16
-Loaded = tuple[Any, "np.ndarray | ImageError"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -141,7 +140,7 @@ class Predictor:
         """
         is_path = isinstance(images, (str, bytes, bytearray, os.PathLike))
         if is_path or (isinstance(images, np.ndarray) and images.ndim == 3):
-            return next(self.iter_predict([images]))
+            return self._predict_batch([images], load_images([images], self.image_spec), self._engine_for(1))[0]
         return list(self.iter_predict(images))
 
     def iter_predict(self, images: Any) -> Iterator[Prediction]:
@@ -150,36 +149,40 @@ class Predictor:
         Args:
             images: a list of paths, bytes or arrays, or an array (n, height, width, 3).
         """
-        sources = images if isinstance(images, np.ndarray) else list(images)
+        sources = list(images)
         for source in sources:
             if not isinstance(source, (str, bytes, bytearray, os.PathLike, np.ndarray)):
                 raise TypeError(
                     f"An image must be a path, bytes or an array. Received: {type(source).__name__}. "
                     "Give the path of a file, its bytes, or an array (height, width, 3)."
                 )
-        if not len(sources):
+        if not sources:
             return
         run = self._engine_for(len(sources))
         chunks = (sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK))
-        batch: list[Loaded] = []
+        batch: list[Any] = []
+        loaded: list[np.ndarray | ImageError] = []
         # The next batch is decoded while the model runs on this one.
-        for chunk in ordered_map(lambda part: list(zip(part, load_images(list(part), self.image_spec))), chunks):
-            batch += chunk
+        for chunk, loaded_chunk in ordered_map(lambda part: (part, load_images(part, self.image_spec)), chunks):
+            batch, loaded = batch + chunk, loaded + loaded_chunk
             if len(batch) >= self.batch_size:
-                yield from self._to_predictions(batch, run)
-                batch = []
-        yield from self._to_predictions(batch, run)
+                yield from self._predict_batch(batch, loaded, run)
+                batch, loaded = [], []
+        yield from self._predict_batch(batch, loaded, run)
 
-    def _to_predictions(self, batch: list[Loaded], run: Callable[[np.ndarray], Any]) -> Iterator[Prediction]:
-        images = [image for _, image in batch if not isinstance(image, ImageError)]
-        rows = iter(())
+    def _predict_batch(
+        self, sources: list[Any], loaded: list[np.ndarray | ImageError], run: Callable[[np.ndarray], Any]
+    ) -> list[Prediction]:
+        images = [image for image in loaded if not isinstance(image, ImageError)]
+        rows: Iterator[np.ndarray] = iter(())
         if images:
-            outputs = run(np.stack(images))[0]
-            rows = iter(to_probabilities(outputs, self.activation, len(self.class_names)))
-        for source, image in batch:
+            rows = iter(to_probabilities(run(np.stack(images))[0], self.activation, len(self.class_names)))
+        predictions = []
+        for source, image in zip(sources, loaded):
             path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
             error = image.reason if isinstance(image, ImageError) else None
-            yield Prediction(path, error, self.class_names, next(rows) if error is None else None)
+            predictions.append(Prediction(path, error, self.class_names, None if error else next(rows)))
+        return predictions
 
     def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:
         # A single image has all cores and a separate engine; images of a batch share them.

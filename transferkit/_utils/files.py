@@ -50,7 +50,8 @@ def atomic_write(target: str | os.PathLike[str], suffix: str = "") -> Iterator[P
         yield temporary
         # mkstemp creates files for their owner only.
         temporary.chmod(0o666 & ~_UMASK)
-        _flush(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -71,7 +72,8 @@ def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o777 & ~_UMASK)
         for path in temporary.rglob("*"):
             if path.is_file():
-                _flush(path)
+                with open(path, "rb+") as file:
+                    os.fsync(file.fileno())
         if target.exists():
             os.replace(target, old)
         try:
@@ -124,11 +126,6 @@ def update_json(path: Path, key: str, value: Any) -> None:
     """Set one key of a JSON file; a folder that cannot be written to is ignored."""
     with contextlib.suppress(OSError), atomic_write(path) as temporary:
         temporary.write_text(json.dumps({**read_json(path), key: value}), encoding="utf-8")
-
-
-def _flush(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
 
 
 if sys.platform == "win32":

@@ -85,7 +85,8 @@ class FrozenGraph:
         self._function = function
 
     def __call__(self, images: np.ndarray) -> Outputs:
-        return run_batches(self._run, images, self.batch_size)
-
-    def _run(self, batch: np.ndarray) -> Outputs:
-        return tuple(output.numpy() for output in self._function(tf.constant(batch)))
+        return run_batches(
+            lambda batch: tuple(output.numpy() for output in self._function(tf.constant(batch))),
+            images,
+            self.batch_size,
+        )

@@ -24,6 +24,7 @@ _EFFICIENCY = 0.5
 _LAYER_SECONDS = 8e-6
 # Assumed for a model whose graph is not accessible.
 _DEFAULT_MACS = 10**9
+_FILE = Path("engines", "measurements.json")
 
 
 class Timing(NamedTuple):
@@ -41,13 +42,15 @@ def hardware_id() -> tuple[Any, ...]:
 def load_timings(key: str) -> dict[str, Timing]:
     """Return engine name -> measured timing under `key`."""
     with contextlib.suppress(TypeError, ValueError, AttributeError):
-        return {name: Timing(*map(float, values)) for name, values in read_json(_file()).get(key, {}).items()}
+        return {
+            name: Timing(*map(float, values)) for name, values in read_json(cache_home() / _FILE).get(key, {}).items()
+        }
     return {}
 
 
 def save_timings(key: str, timings: dict[str, Timing]) -> None:
     """Add `timings` to those stored under `key`."""
-    update_json(_file(), key, {**load_timings(key), **timings})
+    update_json(cache_home() / _FILE, key, {**load_timings(key), **timings})
 
 
 def seconds_per_image(engine: Engine, shape: tuple[int, ...]) -> float:
@@ -84,7 +87,3 @@ def _macs_per_second() -> float:
         tf.matmul(matrix, matrix).numpy()
         seconds.append(time.perf_counter() - started)
     return 512**3 / max(min(seconds), 1e-6)
-
-
-def _file() -> Path:
-    return cache_home() / "engines" / "measurements.json"

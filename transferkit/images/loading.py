@@ -216,7 +216,8 @@ def _load_cached(
     keys = [file_version(source, spec) for source in sources]
     images: list[np.ndarray | ImageError | None] = [cache.get(key) for key in keys]
     missing = [index for index, image in enumerate(images) if image is None]
-    for index, image in zip(missing, load_images([sources[index] for index in missing], spec)):
+    loaded = load_images([sources[index] for index in missing], spec) if missing else ()
+    for index, image in zip(missing, loaded):
         images[index] = image
         if not isinstance(image, ImageError):
             cache.put(keys[index], image)

@@ -100,4 +100,4 @@ class ImageSpec:
 
     def cache_key(self) -> str:
         """Return text that differs whenever the pixels could."""
-        return f"{_VERSION}:{sorted(self.to_dict().items())!r}"
+        return f"{_VERSION}:{self!r}"

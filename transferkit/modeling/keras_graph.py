@@ -40,7 +40,8 @@ def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 def graph_nodes(model: keras.Model) -> list[GraphNode]:
     """Return the nodes of a functional model in topological order."""
-    depths = _functional(model)._nodes_by_depth
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    depths = graph._nodes_by_depth
     return [
         GraphNode(node.operation, tuple(node.input_tensors), tuple(node.outputs))
         for depth in sorted(depths, reverse=True)
@@ -72,10 +73,6 @@ def estimate_macs(node: GraphNode) -> int:
     return positions * max(int(np.prod(weight.shape)) for weight in weights)
 
 
-def _functional(model: keras.Model) -> Any:
-    return model._functional if isinstance(model, keras.Sequential) else model
-
-
 def _rebuild(model: keras.Model, inputs: Any) -> Any:
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.Sequential) and layer.built:
@@ -84,5 +81,6 @@ def _rebuild(model: keras.Model, inputs: Any) -> Any:
             return _rebuild(layer, args[0])
         return layer(*args, **kwargs)
 
+    graph = model._functional if isinstance(model, keras.Sequential) else model
     # Keras before 3.14 requires `operation_fn`.
-    return _functional(model)._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
+    return graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)

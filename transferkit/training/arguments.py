@@ -52,10 +52,10 @@ def check_data(data: Any, model: keras.Model, trained: TrainedClasses | None) ->
     # The data decide whether several logits are classes or independent labels.
     objective = objective_for(model, multi_label=data.multi_label)
     objective.check_fits(data)
-    expected = tuple(model.input_shape[1:3])
-    if None not in expected and expected != tuple(data.image_size):
+    expected, size = tuple(model.input_shape[1:3]), tuple(data.image_spec.image_size)
+    if None not in expected and expected != size:
         raise DataError(
-            f"The images must have the input size of the model, {expected}. Received: {tuple(data.image_size)}. "
+            f"The images must have the input size of the model, {expected}. Received: {size}. "
             f"Build the data with image_size={expected}."
         )
     if trained is not None:

@@ -51,12 +51,16 @@ class FeatureModel(keras.Model):
 
     def train_step(self, data: Any) -> Any:
         """Run one training step in the precision of the model."""
-        with self._precision_scope():
+        if self.compute_precision == "float32":
+            return super().train_step(data)
+        with precision_scope(self.compute_precision, mixed_precision_layers(self)):
             return super().train_step(data)
 
     def test_step(self, data: Any) -> Any:
         """Run one validation step in the precision of the model."""
-        with self._precision_scope():
+        if self.compute_precision == "float32":
+            return super().test_step(data)
+        with precision_scope(self.compute_precision, mixed_precision_layers(self)):
             return super().test_step(data)
 
     def make_train_function(self, force: bool = False) -> None:
@@ -68,10 +72,6 @@ class FeatureModel(keras.Model):
         """Create the function that validation calls."""
         if self.test_function is None or force:
             self.test_function = _MultiStepFunction(self, self.test_step, "num_validation_steps")
-
-    def _precision_scope(self) -> Any:
-        layers = [] if self.compute_precision == "float32" else mixed_precision_layers(self)
-        return precision_scope(self.compute_precision, layers)
 
 
 class _MultiStepFunction:
@@ -110,49 +110,39 @@ class _MultiStepFunction:
 class ModelParts:
     """The partition of a classifier and the models to fit.
 
-    Partitioning takes time, and the models have compiled functions, so they are kept until `trainable` changes.
-
-    Args:
-        model: the classifier.
-
     Attributes:
         partition: the `ModelPartition`.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, state: tuple[Any, ...]) -> None:
         self.partition = partition_model(model)
-        self._model = model
-        self._state = _trainable_state(model)
+        self._model, self._state = model, state
         self._fitted: dict[tuple[str, str], FeatureModel] = {}
 
-    def is_valid(self) -> bool:
-        """Return whether the model is frozen as it was when the parts were made."""
-        return self._state == _trainable_state(self._model)
+    @classmethod
+    def of(cls, model: keras.Model, previous: ModelParts | None) -> ModelParts:
+        """Return the parts of `model`: the previous ones, with their compiled functions, until `trainable` changes."""
+        state = tuple((id(layer), layer.trainable) for layer in all_layers(model))
+        return previous if previous is not None and previous._state == state else cls(model, state)
 
-    def for_features(self, precision: str) -> FeatureModel:
-        """Return the model to fit on cached features."""
-        return self._feature_model("features", self.partition.trainable, precision)
+    def to_fit(self, trained_on: str, precision: str) -> keras.Model:
+        """Return the model to fit on "features" or on "images".
 
-    def for_images(self, precision: str) -> keras.Model:
-        """Return the model to fit on images: the classifier, or one that shares its layers, in reduced precision.
+        On images it is the classifier itself or, in reduced precision, a model that shares its layers.
 
         Raises:
-            ValueError: for reduced precision and a model with its own train_step.
+            ValueError: for reduced precision on images and a model that overrides train_step.
         """
-        if precision == "float32":
-            return self._model
-        if type(self._model).train_step is not keras.Model.train_step:
-            raise ValueError(
-                f"`precision` must be 'float32' for a model that overrides train_step. Received: {precision!r}."
-            )
-        return self._feature_model("images", self._model, precision)
-
-    def _feature_model(self, kind: str, source: keras.Model, precision: str) -> FeatureModel:
-        if (kind, precision) not in self._fitted:
-            model = FeatureModel(source.input, source.output, precision=precision, name=source.name)
-            self._fitted[kind, precision] = model
-        return self._fitted[kind, precision]
-
-
-def _trainable_state(model: keras.Model) -> tuple[Any, ...]:
-    return tuple((id(layer), layer.trainable) for layer in all_layers(model))
+        source = self.partition.trainable if trained_on == "features" else self._model
+        if trained_on == "images":
+            if precision == "float32":
+                return source
+            if type(source).train_step is not keras.Model.train_step:
+                raise ValueError(
+                    f"`precision` must be 'float32' for a model that overrides train_step. Received: {precision!r}."
+                )
+        key = trained_on, precision
+        if key not in self._fitted:
+            fitted = FeatureModel(source.input, source.output, precision=precision, name=source.name)
+            self._fitted[key] = fitted
+        return self._fitted[key]

@@ -48,13 +48,13 @@ class Objective:
 
     def check_fits(self, data: Any) -> None:
         """Raise a DataError when the logits do not match the classes of `data`."""
-        expected = data.num_classes
+        expected = len(data.class_names)
         if not data.multi_label and expected == 2:
             expected = 1
         if self.units != expected or (self.kind == "multi_label") != data.multi_label:
             raise DataError(
                 f"The head must match the data. Received: a head of {self.units} logit{'s' * (self.units > 1)} "
-                f"({self.kind}) for {data.num_classes} classes {list(data.class_names)[:5]}. Build it with "
+                f"({self.kind}) for {len(data.class_names)} classes {list(data.class_names)[:5]}. Build it with "
                 f"ClassifierHead(data.num_classes{', multi_label=True' if data.multi_label else ''}, ...)."
             )
 

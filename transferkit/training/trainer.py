@@ -349,11 +349,11 @@ class Trainer:
         span = range(first_epoch, self.history.epochs + epochs)
         run = PhaseRun(self.model, self._objective, self.seed, span, tuple(callbacks), fit_options)
         parts, precision = self._model_parts(), plan.precision.precision
+        trained = parts.to_fit(plan.trained_on, precision)
         if plan.trained_on == "images":
-            new = train_on_images(run, parts.for_images(precision), data)
+            new = train_on_images(run, trained, data)
         else:
-            features = load_features(plan, data, self._extraction)
-            new = train_on_features(run, parts.for_features(precision), features, data.batch_size)
+            new = train_on_features(run, trained, load_features(plan, data, self._extraction), data.batch_size)
         return {key: [*metrics.get(key, []), *map(float, values)] for key, values in new.items()}
 
     def _solve(self, plan: Plan, data: Data) -> Metrics:
@@ -365,6 +365,8 @@ class Trainer:
     def _plan(self, data: Data, num_views: int | str, *, measure: bool) -> Plan:
         count = DEFAULT_NUM_VIEWS if num_views == "auto" else check_int("num_views", num_views)
         plan = make_plan(self.model, data, self._model_parts().partition, self.cache, count)
+        if self.precision == "float32":
+            return plan
         part = plan.partition.trainable if plan.trained_on == "features" else self.model
         choice = select_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
         return dataclasses.replace(plan, precision=choice)
@@ -380,8 +382,7 @@ class Trainer:
         return predict_logits(partition.trainable, evaluation_batches(features, split.labels))
 
     def _model_parts(self) -> ModelParts:
-        if self._parts is None or not self._parts.is_valid():
-            self._parts = ModelParts(self.model)
+        self._parts = ModelParts.of(self.model, self._parts)
         return self._parts
 
     def _make_predictor(self, caller: str) -> Predictor:
