@@ -44,7 +44,11 @@ def info() -> CacheInfo:
     dict_keys(['features', 'engines', 'pixels', 'unpacked', 'file_info'])
     """
     sizes = {name: folder_size(cache_home() / name) for name in _FOLDERS}
-    return CacheInfo(str(cache_home()), {**sizes, "file_info": sum(map(_size, _databases()))}, cache_limit_bytes())
+    return CacheInfo(
+        str(cache_home()),
+        {**sizes, "file_info": sum(map(_size, _databases()))},
+        cache_limit_bytes(),
+    )
 
 
 def clear(*names: str) -> None:
@@ -78,6 +82,7 @@ def _databases() -> list[Path]:
 
 
 def _size(path: Path) -> int:
+    # Another process may delete the file at any time.
     with contextlib.suppress(OSError):
         return path.stat().st_size
     return 0

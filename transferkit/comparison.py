@@ -60,15 +60,7 @@ class BackboneScore:
 
 
 class Comparison(list[BackboneScore]):
-    """A list of `BackboneScore`, the most accurate first; prints as a table and displays as HTML in a notebook.
-
-    Example:
-
-    >>> print(Comparison([BackboneScore("A", 0.9, 0.01, 2.5, 3_000_000, 12.0, 1280), BackboneScore("B", error="no")]))
-    backbone  accuracy     std  ms/image  parameters  MB  features
-    A           0.9000  0.0100      2.50        3.0M  12      1280  Pareto front
-    B                                                               failed: no
-    """
+    """A list of `BackboneScore`, the most accurate first; prints as a table and displays as HTML in a notebook."""
 
     @property
     def pareto(self) -> list[BackboneScore]:

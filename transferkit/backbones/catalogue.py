@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from transferkit._utils.checks import check_choice
@@ -24,14 +25,10 @@ _COLUMNS: tuple[tuple[str, str, str, Callable[[Any], str]], ...] = (
     ("license", "license", "<", str),
 )
 _HEADER = [title for _, title, _, _ in _COLUMNS]
-_SORTABLE = ("name", "parameters", "size_mb", "depth", "top1", "top5", "default_size", "min_size", "features")
 
 
 class Catalogue(list[BackboneSpec]):
     """A list of `BackboneSpec` rows that filters, sorts, prints as a table and displays as HTML in a notebook.
-
-    Args:
-        rows: iterable of `BackboneSpec`. Defaults to (), no rows.
 
     Example:
 
@@ -39,9 +36,6 @@ class Catalogue(list[BackboneSpec]):
     >>> [row.name for row in Catalogue(ROWS).filter(max_parameters=4e6, min_top1=0.7)]
     ['MobileNetV2']
     """
-
-    def __init__(self, rows: Iterable[BackboneSpec] = ()) -> None:
-        super().__init__(rows)
 
     def filter(
         self,
@@ -61,28 +55,27 @@ class Catalogue(list[BackboneSpec]):
             family: str, for example "ResNet". Defaults to None.
             preprocessing: "none", "tf", "torch", "caffe" or "lite". Defaults to None.
         """
+        rows = filter(where, self) if where is not None else self
         return Catalogue(
             row
-            for row in self
-            if (where is None or where(row))
-            and (max_parameters is None or row.parameters <= max_parameters)
+            for row in rows
+            if (max_parameters is None or row.parameters <= max_parameters)
             and (min_top1 is None or (row.top1 is not None and row.top1 >= min_top1))
-            and (family is None or row.family == family)
-            and (preprocessing is None or row.preprocessing == preprocessing)
+            and family in (None, row.family)
+            and preprocessing in (None, row.preprocessing)
         )
 
     def sorted(self, by: str = "name", *, descending: bool = False) -> Catalogue:
         """Return the rows sorted by a column, those without a value last.
 
         Args:
-            by: "name", "parameters", "size_mb", "depth", "top1", "top5", "default_size", "min_size" or "features".
-                Defaults to "name".
+            by: str, an attribute of `BackboneSpec`, for example "top1" or "parameters". Defaults to "name".
             descending: bool. Defaults to False.
 
         Raises:
             ValueError: if there is no such column.
         """
-        check_choice("by", by, _SORTABLE)
+        check_choice("by", by, [field.name for field in dataclasses.fields(BackboneSpec)])
         known = [row for row in self if getattr(row, by) is not None]
         known.sort(key=lambda row: getattr(row, by), reverse=descending)
         return Catalogue([*known, *(row for row in self if getattr(row, by) is None)])

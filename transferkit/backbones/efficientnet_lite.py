@@ -57,16 +57,15 @@ def load_efficientnet_lite0(model: keras.Model, path: str | Path | None = None) 
         MissingExtraError: if the extra is not installed.
         WeightsError: if the file does not contain the tensors of the model.
     """
-    source = _installed_file() if path is None else Path(path)
-    tensors = load_torch_tensors(source)
+    path = _installed_file() if path is None else path
+    tensors = load_torch_tensors(path)
     try:
         for layer in model.layers:
             if layer.weights:
                 layer.set_weights(_weights_of(layer, tensors))
     except (KeyError, ValueError) as error:
-        raise WeightsError(
-            f"The file must contain the weights of {model.name}. Received: {str(source)!r}: {error}. Download it again."
-        ) from error
+        received = f"{str(path)!r}: {error}"
+        raise WeightsError(f"A file of {model.name} weights is required. Received: {received}. Replace it.") from error
 
 
 def _block(x: Any, number: int, kernel: int, stride: int, expansion: int, channels: int) -> Any:
@@ -89,19 +88,9 @@ def _norm(x: Any, name: str, *, activate: bool = True) -> Any:
 
 
 # Layer name in Keras, without the block, to layer name in the file.
-_TORCH_NAMES = {
-    "stem_conv": "_conv_stem",
-    "stem_bn": "_bn0",
-    "head_conv": "_conv_head",
-    "head_bn": "_bn1",
-    "logits": "_fc",
-    "expand_conv": "_expand_conv",
-    "expand_bn": "_bn0",
-    "depthwise_conv": "_depthwise_conv",
-    "depthwise_bn": "_bn1",
-    "project_conv": "_project_conv",
-    "project_bn": "_bn2",
-}
+_TORCH_NAMES = {"stem_conv": "_conv_stem", "stem_bn": "_bn0", "head_conv": "_conv_head", "head_bn": "_bn1"}
+_TORCH_NAMES |= {f"{part}_conv": f"_{part}_conv" for part in ("expand", "depthwise", "project")}
+_TORCH_NAMES |= {"expand_bn": "_bn0", "depthwise_bn": "_bn1", "project_bn": "_bn2", "logits": "_fc"}
 
 
 def _weights_of(layer: keras.layers.Layer, tensors: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -110,8 +99,7 @@ def _weights_of(layer: keras.layers.Layer, tensors: dict[str, np.ndarray]) -> li
         return [tensors[f"{prefix}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")]
     if isinstance(layer, keras.layers.Dense):
         return [tensors[f"{prefix}.weight"].T, tensors[f"{prefix}.bias"]]
-    # Torch stores kernels as (out, in, height, width), Keras as (height, width, in, out). In depthwise kernels of Torch
-    # the channels come first, with one output each.
+    # Torch stores kernels as (out, in, height, width), depthwise ones as (channels, 1, height, width).
     axes = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (2, 3, 1, 0)
     return [tensors[f"{prefix}.weight"].transpose(axes)]
 

@@ -38,18 +38,17 @@ class Preprocessing:
 
     def __call__(self, images: Any) -> Any:
         """Return preprocessed RGB images (batch, height, width, 3), given in [0, 255]."""
+        if self.mode == "none":
+            return images
+        scale: Any = 1.0
+        offset: Any
         if self.mode == "tf":
-            return _rescaling(1 / 127.5, -1.0)(images)
-        if self.mode == "torch":
-            scale = [1 / (255 * std) for std in _STD]
-            return _rescaling(scale, [-mean / std for mean, std in zip(_MEAN, _STD)])(images)
-        if self.mode == "caffe":
+            scale, offset = 1 / 127.5, -1.0
+        elif self.mode == "torch":
+            scale, offset = [1 / (255 * std) for std in _STD], [-mean / std for mean, std in zip(_MEAN, _STD)]
+        elif self.mode == "caffe":
             # Slicing a Keras tensor is a Keras operation, which is saved and exported like a layer.
-            return _rescaling(1.0, [-mean for mean in _CAFFE_MEAN])(images[..., ::-1])
-        if self.mode == "lite":
-            return _rescaling(1 / 128, -127 / 128)(images)
-        return images
-
-
-def _rescaling(scale: Any, offset: Any) -> keras.layers.Layer:
-    return keras.layers.Rescaling(scale, offset, name="preprocessing")
+            images, offset = images[..., ::-1], [-mean for mean in _CAFFE_MEAN]
+        else:
+            scale, offset = 1 / 128, -127 / 128
+        return keras.layers.Rescaling(scale, offset, name="preprocessing")(images)

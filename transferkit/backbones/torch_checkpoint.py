@@ -41,10 +41,9 @@ class _RestrictedUnpickler(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self._KNOWN[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}") from None
+        if (module, name) not in self._KNOWN:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
+        return self._KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> tuple[str, str, int]:
         kind, storage, key, _device, count, *_view = pid
@@ -63,9 +62,8 @@ def load_torch_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         with open(path, "rb") as file:
             return _read(file)
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
-        raise WeightsError(
-            f"A weights file must contain only tensors. Received: {os.fspath(path)!r}: {error}. Download it again."
-        ) from error
+        received = f"{os.fspath(path)!r}: {error}"
+        raise WeightsError(f"A weights file must contain only tensors. Received: {received}. Replace it.") from error
 
 
 def _read(file: BinaryIO) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import zipfile
@@ -34,15 +35,12 @@ def with_imagenet_weights(name: str, build: Callable[[], keras.Model]) -> keras.
     with lock(cache_home() / "locks" / f"{name}.lock"):
         try:
             return build()
-        except OSError as error:
-            corrupt = _delete_corrupt_downloads()
-            if not corrupt:
-                raise _unavailable(name, error) from error
         except Exception as error:
-            # Keras' downloader raises a bare Exception; any other exception is an error in the arguments.
-            if isinstance(error, ValueError) or "fetch failure" not in str(error):
+            # Keras' downloader raises a bare Exception; other ones, except for file errors, are errors in arguments.
+            if not isinstance(error, OSError) and "fetch failure" not in str(error):
                 raise
-            raise _unavailable(name, error) from error
+            if not isinstance(error, OSError) or not _delete_corrupt_downloads():
+                raise _unavailable(name, error) from error
         try:
             return build()
         except Exception as error:
@@ -60,10 +58,8 @@ def resolve_weights(
     if weights is None or weights == "imagenet":
         for name, value in (("sha256", sha256), ("weights_folder", folder)):
             if value is not None:
-                raise ValueError(
-                    f"`{name}` requires `weights` to be a file or a URL. Received: {name}={value!r} with "
-                    f"weights={weights!r}. Pass the file, or omit `{name}`."
-                )
+                received = f"{name}={value!r} with weights={weights!r}"
+                raise ValueError(f"`{name}` requires `weights` to be a file or a URL. Received: {received}. Omit it.")
         return None if weights is None else "imagenet"
     text = os.fspath(weights)
     if text.startswith(("https://", "http://", "file://")):
@@ -77,9 +73,7 @@ def resolve_weights(
             f"{' or '.join(map(str, candidates))}. Check the path."
         )
     if sha256 is not None and sha256_of(path) != sha256.lower():
-        raise WeightsError(
-            f"{str(path)!r} must have the SHA-256 {sha256}. Received: {sha256_of(path)}. Download the file again."
-        )
+        raise WeightsError(f"{str(path)!r} must have the SHA-256 {sha256}. Received: {sha256_of(path)}. Replace it.")
     return path
 
 
@@ -105,41 +99,37 @@ def load_weights_file(model: keras.Model, path: Path, *, build_hint: str = "") -
 def _copy_weights(source: keras.Model, target: keras.Model) -> None:
     actual, expected = source.get_weights(), target.get_weights()
     if [array.shape for array in actual] != [array.shape for array in expected]:
-        shapes = [(a.shape, b.shape) for a, b in zip(actual, expected) if a.shape != b.shape]
-        raise ValueError(f"shapes differ: {shapes[:1] or f'{len(actual)} arrays for {len(expected)}'}")
+        raise ValueError("the shapes differ")
     target.set_weights(actual)
 
 
 def _does_not_fit(model: keras.Model, path: Path, build_hint: str, error: Exception) -> WeightsError:
-    if not _is_valid(path):
-        return WeightsError(
-            f"{str(path)!r} must be a valid weights file. Received: a corrupt file ({error}). Download it again."
-        )
-    shape = next((tuple(weight.shape) for weight in model.weights), ())
+    try:
+        received = _describe(_shapes(path))
+    except (OSError, KeyError, zipfile.BadZipFile):
+        received = f"a corrupt file ({error})"
+        return WeightsError(f"{str(path)!r} must be a valid weights file. Received: {received}. Replace it.")
+    expected = _describe([tuple(weight.shape) for weight in model.weights])
     return WeightsError(
-        f"{str(path)!r} must contain the weights of {model.name}{build_hint}: {len(model.weights)} arrays, the first "
-        f"of shape {shape}. Received: {_describe_contents(path)} ({str(error).splitlines()[0]}). Pass a file of the "
-        "same architecture, options and top."
+        f"{str(path)!r} must contain the weights of {model.name}{build_hint}: {expected}. Received: {received} "
+        f"({str(error).splitlines()[0]}). Pass a file of the same architecture, options and top."
     )
 
 
-def _is_valid(path: Path) -> bool:
-    if path.suffix == ".keras":
-        return zipfile.is_zipfile(path)
-    try:
-        with h5py.File(path, "r"):
-            return True
-    except OSError:
-        return False
-
-
-def _describe_contents(path: Path) -> str:
-    if path.suffix == ".keras":
-        return "a valid file of another model"
-    shapes: list[tuple[int, ...]] = []
-    with h5py.File(path, "r") as file:
-        file.visititems(lambda _, item: shapes.append(item.shape) if isinstance(item, h5py.Dataset) else None)
+def _describe(shapes: list[tuple[int, ...]]) -> str:
     return f"{len(shapes)} arrays, the first of shape {shapes[0] if shapes else ()}"
+
+
+def _shapes(path: Path) -> list[tuple[int, ...]]:
+    """Return the shapes of the arrays in a weights file."""
+    shapes: list[tuple[int, ...]] = []
+    file: Any = path
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            file = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(file, "r") as contents:
+        contents.visititems(lambda _, item: shapes.append(item.shape) if isinstance(item, h5py.Dataset) else None)
+    return shapes
 
 
 def _keras_cache() -> Path:
@@ -147,10 +137,14 @@ def _keras_cache() -> Path:
 
 
 def _delete_corrupt_downloads() -> list[Path]:
-    corrupt = [path for path in _keras_cache().glob("*.h5") if not _is_valid(path)]
-    for path in corrupt:
-        _log.warning("%s is corrupt; deleting it and downloading again", path)
-        path.unlink(missing_ok=True)
+    corrupt = []
+    for path in _keras_cache().glob("*.h5"):
+        try:
+            h5py.File(path, "r").close()
+        except OSError:
+            _log.warning("%s is corrupt; deleting it and downloading again", path)
+            path.unlink(missing_ok=True)
+            corrupt.append(path)
     return corrupt
 
 

@@ -36,8 +36,6 @@ class Report:
     Example:
 
     >>> report = Report([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], class_names=["cat", "dog"])
-    >>> report.confusion_matrix.tolist()
-    [[1, 0], [1, 1]]
     >>> report
     3 images: accuracy 0.6667, balanced accuracy 0.7500, ROC AUC 1.0000
     class  precision  recall      f1  images
@@ -82,11 +80,9 @@ class Report:
 
         For multi-label classification (classes, 2, 2), one matrix of "no" and "yes" per class.
         """
-        count = len(self.class_names)
-        if not self.multi_label:
-            return np.bincount(self.labels * count + self.predictions, minlength=count * count).reshape(count, count)
-        pairs = (self.labels * 2 + self.predictions).astype(int)
-        return np.stack([np.bincount(column, minlength=4).reshape(2, 2) for column in pairs.T])
+        if self.multi_label:
+            return np.stack([_confusion(*columns, 2) for columns in zip(self.labels.T.astype(int), self.predictions.T)])
+        return _confusion(self.labels, self.predictions, len(self.class_names))
 
     @property
     def per_class(self) -> dict[str, dict[str, float]]:
@@ -207,10 +203,9 @@ class Report:
                 f"`probabilities` must be (images, classes), with a label for each image. Received: probabilities "
                 f"{self.probabilities.shape}, labels {self.labels.shape}, {shape[1]} classes."
             )
-        if self.paths is not None and len(self.paths) != len(self.labels):
-            raise ValueError(
-                f"`paths` must contain one path per image. Received: {len(self.paths)} for {shape[0]} images."
-            )
+        if self.paths is not None and len(self.paths) != shape[0]:
+            received = f"{len(self.paths)} for {shape[0]} images"
+            raise ValueError(f"`paths` must contain one path per image. Received: {received}.")
 
     def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the true positives, the predicted images and the images of each class."""
@@ -231,6 +226,10 @@ class Report:
             labels, probability = (name, f"not {name}"), 1 - probability
         row = {"index": int(index), "path": None if self.paths is None else self.paths[index]}
         return {**row, "true_label": labels[0], "predicted_label": labels[1], "probability": probability}
+
+
+def _confusion(labels: np.ndarray, predictions: np.ndarray, count: int) -> np.ndarray:
+    return np.bincount(labels * count + predictions, minlength=count * count).reshape(count, count)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
