@@ -1,21 +1,24 @@
-"""Predictions: paths, bytes and pixels alike, in order, and one bad file stops nobody."""
+"""Predictions of paths, bytes and arrays, in their order, with an error for each unreadable file."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 import transferkit as tk
+from transferkit import engines
 from transferkit.images import ImageSpec, read_image
 from transferkit.prediction import Prediction, Predictor, to_probabilities
 
 
 @pytest.fixture
 def predictor() -> Predictor:
-    """Says "bright" by how bright an image is."""
+    """A predictor of "bright" by the mean brightness of an image."""
     images = keras.Input((48, 48, 3))
     x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, -1)(images))
     dense = keras.layers.Dense(1)
@@ -24,76 +27,139 @@ def predictor() -> Predictor:
     return Predictor(model, ["dark", "bright"], ImageSpec((48, 48)), activation="sigmoid")
 
 
-def test_one_image_gives_one_prediction_whatever_it_comes_as(predictor: Predictor, drawn: Path) -> None:
-    path = next(drawn.glob("train/cats/*.jpg"))
-    said = [predictor.predict(source) for source in (path, str(path), path.read_bytes(), read_image(path))]
-    assert all(isinstance(one, Prediction) for one in said)
-    for one in said[1:]:
-        np.testing.assert_allclose(one.scores, said[0].scores, atol=1e-6)
-    assert [one.path for one in said] == [str(path), str(path), None, None]
+def gray(*levels: int) -> list[np.ndarray]:
+    return [np.full((9, 12, 3), level, np.uint8) for level in levels]
 
 
-def test_many_come_in_the_order_given(predictor: Predictor) -> None:
+def test_predict_one_image_from_any_source(predictor: Predictor, synthetic: Path) -> None:
+    path = next(synthetic.glob("train/cats/*.jpg"))
+    content = path.read_bytes()
+    sources = (path, str(path), content, bytearray(content), read_image(path))
+    predictions = [predictor.predict(source) for source in sources]
+    assert all(isinstance(one, Prediction) for one in predictions)
+    for one in predictions[1:]:
+        np.testing.assert_allclose(one.probability_array, predictions[0].probability_array, atol=1e-6)
+    assert [one.path for one in predictions] == [str(path), str(path), None, None, None]
+
+
+def test_predict_many_images_in_order(predictor: Predictor) -> None:
     levels = [10, 250, 40, 200, 127]
-    images = [np.full((9, 12, 3), level, np.uint8) for level in levels]
-    said = predictor.predict(images)
-    assert [one.label for one in said] == ["dark", "bright", "dark", "bright", "dark"]
+    predictions = predictor.predict(gray(*levels))
+    assert [one.label for one in predictions] == ["dark", "bright", "dark", "bright", "dark"]
     expected = [1 / (1 + np.exp(-3 * (level / 127.5 - 1))) for level in levels]
-    np.testing.assert_allclose([one.probabilities["bright"] for one in said], expected, atol=1e-5)
+    np.testing.assert_allclose([one.probabilities["bright"] for one in predictions], expected, atol=1e-5)
 
 
-def test_more_images_than_a_batch(predictor: Predictor) -> None:
+def test_predict_more_images_than_a_batch(predictor: Predictor) -> None:
     images = np.stack([np.full((48, 48, 3), level, np.uint8) for level in range(0, 255, 3)])
     scores = [one.probabilities["bright"] for one in predictor.predict(images)]
     assert len(scores) == 85
     assert scores == sorted(scores)
 
 
-def test_a_bad_file_gets_an_error_and_the_others_their_labels(
-    predictor: Predictor, drawn: Path, tmp_path: Path
-) -> None:
+def test_predict_unreadable_file_has_error(predictor: Predictor, synthetic: Path, tmp_path: Path) -> None:
     bad = tmp_path / "page.jpg"
-    bad.write_text("<html>no photograph</html>")
-    good = str(next(drawn.glob("train/dogs/*.jpg")))
-    said = predictor.predict([good, str(bad), str(tmp_path / "nothing.jpg"), good])
-    assert [one.error for one in said] == [None, "it is an HTML page", "there is no such file", None]
-    assert said[1].label is None and said[1].probabilities == {} and said[1].top(3) == []
-    assert said[0].scores.tobytes() == said[3].scores.tobytes()
+    bad.write_text("<html>no image</html>")
+    good = str(next(synthetic.glob("train/dogs/*.jpg")))
+    predictions = predictor.predict([good, str(bad), str(tmp_path / "nothing.jpg"), good])
+    assert [one.error for one in predictions] == [None, "it is an HTML page", "there is no such file", None]
+    assert predictions[1].label is None and predictions[1].probabilities == {} and predictions[1].top(3) == []
+    assert predictions[0].probability_array.tobytes() == predictions[3].probability_array.tobytes()
     assert predictor.predict(str(bad)).error == "it is an HTML page"
 
 
-def test_nothing_gives_nothing(predictor: Predictor) -> None:
+def test_predict_nothing_is_empty(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
+    assert list(predictor.iter_predict(np.empty((0, 9, 9, 3), np.uint8))) == []
 
 
-def test_something_that_is_no_image_at_all(predictor: Predictor) -> None:
+def test_predict_other_type_raises(predictor: Predictor) -> None:
     with pytest.raises(TypeError, match="must be a path, bytes or an array. Received: int"):
         predictor.predict([3])
 
 
-def test_the_probability_is_that_of_the_label(predictor: Predictor) -> None:
-    said = predictor.predict(np.zeros((4, 4, 3), np.uint8))
-    assert said.label == "dark"
-    assert said.probability == pytest.approx(max(said.probabilities.values()))
-    assert sum(said.probabilities.values()) == pytest.approx(1)
-    assert said.top(1) == [("dark", said.probability)]
+def test_iter_predict_equals_predict(predictor: Predictor) -> None:
+    images = gray(*range(0, 250, 5))
+    streamed = predictor.iter_predict(images)
+    assert next(streamed).label == "dark"
+    expected = [one.probability_array for one in predictor.predict(images)[1:]]
+    np.testing.assert_array_equal([one.probability_array for one in streamed], expected)
 
 
-def test_softmax_by_hand() -> None:
-    said = to_probabilities(np.log([[1.0, 2.0, 5.0]]), "softmax", 3)
-    np.testing.assert_allclose(said, [[0.125, 0.25, 0.625]], atol=1e-7)
+def test_predictor_recompiles_after_many_more_images(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    compiled = engines.compile_engine
+
+    def counting(*args: Any, count: int, **options: Any) -> Any:
+        counts.append(count)
+        return compiled(*args, count=count, **options)
+
+    monkeypatch.setattr(engines, "compile_engine", counting)
+    for _ in range(3):
+        predictor.predict(gray(1, 2, 3))
+    # After more than ten times as many images another engine may be faster.
+    predictor.predict(gray(*range(30)))
+    predictor.predict(gray(1)[0])
+    assert counts == [3, 39, 1]
 
 
-def test_large_logits_do_not_overflow() -> None:
+def test_prediction_probability_is_that_of_label(predictor: Predictor) -> None:
+    prediction = predictor.predict(np.zeros((4, 4, 3), np.uint8))
+    assert prediction.label == "dark"
+    assert prediction.probability == pytest.approx(max(prediction.probabilities.values()))
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert prediction.top(1) == [("dark", prediction.probability)]
+
+
+def test_prediction_top_is_sorted() -> None:
+    prediction = Prediction("a.jpg", None, ("x", "y", "z"), np.array([0.2, 0.5, 0.3], np.float32))
+    assert [name for name, _ in prediction.top(2)] == ["y", "z"]
+    assert [name for name, _ in prediction.top()] == ["y", "z", "x"]
+    with pytest.raises(ValueError, match="`count` must be an integer of at least 1. Received: 0"):
+        prediction.top(0)
+
+
+def test_prediction_to_dict_is_json() -> None:
+    prediction = Prediction("a.jpg", None, ("x", "y"), np.array([0.25, 0.75], np.float32))
+    record = json.loads(json.dumps(prediction.to_dict()))
+    assert record["path"] == "a.jpg" and record["label"] == "y" and record["error"] is None
+    assert record["probability"] == 0.75 and record["probabilities"] == {"x": 0.25, "y": 0.75}
+    assert repr(prediction) == "Prediction(label='y', probability=0.7500, path='a.jpg')"
+    assert "error='it is empty'" in repr(Prediction("b.jpg", "it is empty", ("x", "y"), None))
+
+
+def test_to_probabilities_softmax_by_hand() -> None:
+    probabilities = to_probabilities(np.log([[1.0, 2.0, 5.0]]), "softmax", 3)
+    np.testing.assert_allclose(probabilities, [[0.125, 0.25, 0.625]], atol=1e-7)
+
+
+def test_to_probabilities_of_large_logits() -> None:
     np.testing.assert_array_equal(to_probabilities([[1000.0], [-1000.0]], "sigmoid", 2), [[0, 1], [1, 0]])
     np.testing.assert_array_equal(to_probabilities([[1000.0, 0.0, -1000.0]], "softmax", 3), [[1, 0, 0]])
 
 
-def test_names_must_fit_the_outputs(predictor: Predictor) -> None:
+def test_to_probabilities_of_independent_labels_and_probabilities() -> None:
+    np.testing.assert_allclose(to_probabilities([[0.0, np.log(3)]], "sigmoid", 2), [[0.5, 0.75]])
+    np.testing.assert_allclose(to_probabilities([[0.2, 0.8]], None, 2), [[0.2, 0.8]], atol=1e-7)
+
+
+def test_predictor_wrong_number_of_names_raises(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="Received: 3 names for 1 outputs"):
         Predictor(predictor.model, ["a", "b", "c"], ImageSpec((48, 48)), activation="sigmoid")
 
 
-def test_an_unknown_activation(predictor: Predictor) -> None:
+def test_predictor_unknown_activation_raises(predictor: Predictor) -> None:
     with pytest.raises(ValueError, match="`activation` must be one of 'sigmoid', 'softmax', None. Received: 'tanh'"):
         tk.Predictor(predictor.model, ["a", "b"], ImageSpec((16, 16)), activation="tanh")
+
+
+def test_predictor_unknown_engine_raises(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="`engine` must be one of 'auto', .*'openvino'. Received: 'warp-drive'"):
+        tk.Predictor(predictor.model, ["a", "b"], ImageSpec((16, 16)), activation="sigmoid", engine="warp-drive")
+
+
+def test_predictor_engines_are_those_of_the_package() -> None:
+    # Listed twice, so that creating a Predictor does not import the engines.
+    from transferkit import prediction
+
+    assert prediction.ENGINES == engines.ENGINES
