@@ -77,19 +77,18 @@ class ClassifierHead:
         Raises:
             ValueError: if `rank` is larger than 4.
         """
-        regularizer = keras.regularizers.L2(self.l2) if self.l2 else None
+        options: dict[str, Any] = {"kernel_regularizer": keras.regularizers.L2(self.l2) if self.l2 else None}
         layers = self._pooling_layers(rank)
         for index, units in enumerate(self.hidden, 1):
             initializer = keras.initializers.HeNormal(seed=self.seed + index)
-            options = {"kernel_initializer": initializer, "kernel_regularizer": regularizer}
-            layers.append(keras.layers.Dense(units, activation="relu", name=f"hidden_{index}", **options))
+            dense = keras.layers.Dense(units, "relu", kernel_initializer=initializer, name=f"hidden_{index}", **options)
+            layers.append(dense)
         if self.dropout:
             layers.append(keras.layers.Dropout(self.dropout, seed=self.seed, name="dropout"))
         # Zero weights make all classes equally probable at the start, for every seed. Logits stay float32 under mixed
         # precision, because 16 bits are too coarse for the loss.
-        options = {"kernel_initializer": "zeros", "kernel_regularizer": regularizer, "dtype": "float32"}
-        layers.append(keras.layers.Dense(self.units, name="logits", **options))
-        return layers
+        options |= {"kernel_initializer": "zeros", "dtype": "float32"}
+        return [*layers, keras.layers.Dense(self.units, name="logits", **options)]
 
     def __call__(self, features: Any) -> Any:
         """Return the logits (batch, units) of features (batch, channels), (batch, tokens, channels) or feature maps."""
@@ -98,16 +97,14 @@ class ClassifierHead:
         return features
 
     def _pooling_layers(self, rank: int) -> list[keras.layers.Layer]:
-        if rank <= 2:
-            return []
         if rank > 4:
             raise ValueError(
                 "Features must be (batch, channels), (batch, tokens, channels) or (batch, height, width, channels). "
                 f"Received: rank {rank}. Pool or reshape them at the end of the backbone."
             )
-        if self.pooling == "flatten":
+        if rank > 2 and self.pooling == "flatten":
             return [keras.layers.Flatten(name="pooling")]
-        return [global_pooling(self.pooling, rank, name="pooling")]
+        return [global_pooling(self.pooling, rank, name="pooling")] if rank > 2 else []
 
 
 def global_pooling(pooling: str, rank: int, **options: Any) -> keras.layers.Layer:

@@ -41,26 +41,19 @@ def cats_and_dogs(folder: str | os.PathLike[str] | None = None) -> Path:
         if _counts(target) == COUNTS:
             return target
         archive = download(URL, size=SIZE, folder=target.parent)
-        unpacked = target.with_name(f".{_ROOT}.unpacked")
-        shutil.rmtree(unpacked, ignore_errors=True)
-        unpack(archive, unpacked, max_files=10_000, max_bytes=500_000_000)
+        staging = target.with_name(f".{_ROOT}.unpacked")
+        shutil.rmtree(staging, ignore_errors=True)
         try:
-            _move_verified(unpacked / _ROOT, target)
+            found = unpack(archive, staging, max_files=10_000, max_bytes=500_000_000) / _ROOT
+            if _counts(found) != COUNTS:
+                received = f"{_counts(found)}. The published file has changed; use another dataset"
+                raise DownloadError(f"{URL} must contain {COUNTS} images. Received: {received}.")
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(found, target)
         finally:
-            shutil.rmtree(unpacked, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
         archive.unlink(missing_ok=True)
     return target
-
-
-def _move_verified(found: Path, target: Path) -> None:
-    counts = _counts(found)
-    if counts != COUNTS:
-        raise DownloadError(
-            f"{URL} must contain {COUNTS} images. Received: {counts}. The published file has changed; use another "
-            "dataset."
-        )
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(found, target)
 
 
 def _counts(folder: Path) -> dict[str, int]:

@@ -26,8 +26,7 @@ def synthetic_cats_and_dogs(
 ) -> Path:
     """Write synthetic JPEG images of cats and dogs to train/ and validation/, each with cats/ and dogs/.
 
-    Shape, coat, pose, background, light and noise vary. The same arguments produce the same bytes. A folder that is
-    not empty is left unchanged.
+    The same arguments produce the same bytes. A folder that is not empty is left unchanged.
 
     Args:
         folder: path of the folder.
@@ -71,8 +70,8 @@ def synthetic_animal(kind: str, size: int, generator: np.random.Generator) -> Im
     gradient = np.linspace(sky, ground, side)[:, None].repeat(side, axis=1)
     image = Image.fromarray(gradient.astype(np.uint8))
     for _ in range(int(generator.integers(2, 9))):
-        corner, extent = generator.uniform(0, side, 2), generator.uniform(0.05, 0.4, 2) * side
-        _draw(image, [corner, corner + extent], generator.uniform(30, 240, 3))
+        position, extent = generator.uniform(0, side, 2), generator.uniform(0.02, 0.2, 2) * side
+        _draw(image, _oval(*position, *extent), generator.uniform(30, 240, 3))
     animal = Image.new("RGBA", (side, side))
     center, radius = generator.uniform(0.36, 0.64, 2) * side, generator.uniform(0.2, 0.33) * side
     coat = _COATS[int(generator.integers(len(_COATS)))] + generator.uniform(-18, 18, 3)
@@ -80,14 +79,17 @@ def synthetic_animal(kind: str, size: int, generator: np.random.Generator) -> Im
         _draw(animal, center + radius * np.array(points), color)
     animal = animal.rotate(float(generator.uniform(-25, 25)), Image.Resampling.BILINEAR)
     image.paste(animal, (0, 0), animal)
-    return _add_camera_effects(image.resize((size, size), Image.Resampling.BOX), generator)
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BOX), np.float64)
+    light = generator.uniform(0.65, 1.25) * generator.uniform(0.9, 1.1, 3)
+    noise = generator.normal(0, generator.uniform(2, 14), pixels.shape)
+    return Image.fromarray(np.clip(pixels * light + noise, 0, 255).astype(np.uint8))
 
 
 def _draw(image: Image.Image, points: Any, color: Any) -> None:
     """Draw an ellipse given by two corners, or a polygon given by more points."""
     canvas = ImageDraw.Draw(image)
     shape = canvas.ellipse if len(points) == 2 else canvas.polygon
-    shape([tuple(map(float, point)) for point in points], fill=tuple(int(value) for value in np.clip(color, 0, 255)))
+    shape([tuple(map(float, point)) for point in points], fill=tuple(np.clip(color, 0, 255).astype(int).tolist()))
 
 
 def _oval(x: float, y: float, width: float, height: float) -> list[tuple[float, float]]:
@@ -98,17 +100,16 @@ def _cat(coat: Any, generator: np.random.Generator) -> Iterator[Shape]:
     """Yield colored shapes. The center of the head is (0, 0), its radius is 1, and y points down."""
     light, ear, eye = 0.5 * coat + 110, generator.uniform(1.25, 1.6), generator.uniform(0.15, 0.22)
     yield coat, _oval(0, 2, 1.1, 1.5)
+    yield coat, _oval(0, 0, generator.uniform(0.92, 1.12), 0.88)
     for side in (-1, 1):
         yield coat, [(side * 0.95, -0.3), (side * 0.8, -ear), (side * 0.2, -0.75)]
         yield light, [(side * 0.8, -0.4), (side * 0.75, -0.75 * ear), (side * 0.35, -0.7)]
-    yield coat, _oval(0, 0, generator.uniform(0.92, 1.12), 0.88)
-    yield light, _oval(0, 0.38, 0.34, 0.24)
-    yield (205, 125, 125), [(-0.1, 0.24), (0.1, 0.24), (0, 0.36)]
-    for side in (-1, 1):
         yield (120, 170, 70), _oval(side * 0.42, -0.15, eye, eye)
         yield (10, 10, 10), _oval(side * 0.42, -0.15, 0.3 * eye, 0.9 * eye)
         for y in (0.26, 0.4, 0.54):
             yield (235, 235, 235), [(side * 0.15, 0.38), (side * 1.15, y), (side * 1.15, y + 0.03)]
+    yield light, _oval(0, 0.38, 0.34, 0.24)
+    yield (205, 125, 125), [(-0.1, 0.24), (0.1, 0.24), (0, 0.36)]
 
 
 def _dog(coat: Any, generator: np.random.Generator) -> Iterator[Shape]:
@@ -126,11 +127,3 @@ def _dog(coat: Any, generator: np.random.Generator) -> Iterator[Shape]:
     yield (25, 22, 22), _oval(0, 0.32, 0.2, 0.14)
     if generator.random() < 0.5:
         yield (215, 105, 115), _oval(0, 0.5 + 0.8 * muzzle, 0.16, 0.28)
-
-
-def _add_camera_effects(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    pixels = np.asarray(image, np.float64)
-    gradient = np.linspace(-1, 1, len(pixels))[None, :, None] * generator.uniform(-0.25, 0.25)
-    light = (generator.uniform(0.65, 1.25) + gradient) * generator.uniform(0.9, 1.1, 3)
-    noise = generator.normal(0, generator.uniform(2, 14), pixels.shape)
-    return Image.fromarray(np.clip(pixels * light + noise, 0, 255).astype(np.uint8))
