@@ -63,6 +63,12 @@ def test_compare_backbones_invalid_folds_raises(data: Data) -> None:
         tk.compare_backbones(data, backbones(), folds=1)
 
 
+@pytest.mark.parametrize("arguments", [{"engine": "warp-drive"}, {"l2": -1}])
+def test_compare_backbones_invalid_argument_raises(data: Data, arguments: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` must be"):
+        tk.compare_backbones(data, backbones(), **arguments)
+
+
 def test_compare_backbones_invalid_results_file_raises(data: Data, tmp_path: Path) -> None:
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(tk.DataError, match="`results_file` must be a JSON file of scores. Received: .*scores.json"):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from transferkit._utils.checks import check_int
+from transferkit._utils.checks import check_choice, check_int, check_number
 from transferkit._utils.files import atomic_write
 from transferkit._utils.hashing import fingerprint
 from transferkit._utils.progress import Progress
@@ -24,6 +24,7 @@ from transferkit.backbones.factory import BackboneFactory
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.splitting import k_fold
+from transferkit.engines.selection import ENGINES
 from transferkit.errors import DataError
 from transferkit.features.linear_probe import fit_linear_probe, probe_logits
 from transferkit.modeling.fingerprint import model_fingerprint
@@ -148,6 +149,8 @@ def compare_backbones(
     Reference: Kornblith et al., "Do Better ImageNet Models Transfer Better?", 2019, arXiv:1805.08974.
     """
     check_int("folds", folds, minimum=2)
+    check_number("l2", l2, minimum=0)
+    check_choice("engine", engine, ENGINES)
     split = _training_split(data, folds)
     run = _CrossValidation(data, split, split.content_hashes(), folds, l2, engine)
     stored = _read_scores(results_file)
