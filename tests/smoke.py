@@ -1,6 +1,6 @@
 """Build a data set, train, fine-tune, save, load and predict on synthetic images; run with any supported versions.
 
-    python tests/smoke.py
+python tests/smoke.py
 """
 
 from __future__ import annotations

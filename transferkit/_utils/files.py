@@ -89,12 +89,9 @@ def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]:
-    """Hold an exclusive lock on `path`, a lock file created if missing, against other processes of this machine.
+    """Hold an exclusive lock on `path`, a lock file, against other processes; a TimeoutError after `timeout` seconds.
 
     The operating system releases the lock when its holder dies.
-
-    Raises:
-        TimeoutError: when another process holds it for `timeout` seconds.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

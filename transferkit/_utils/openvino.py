@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -28,16 +29,15 @@ def openvino_version() -> str:
     return importlib.metadata.version("openvino")
 
 
-def import_openvino() -> Any:
-    """Return the module `openvino`, imported without its telemetry."""
+def import_openvino(module: str = "openvino") -> Any:
+    """Return a module of OpenVINO, imported without its telemetry."""
     # Importing OpenVINO sends usage data over the network and writes a client id into the home folder. Without the
     # telemetry package it falls back to its stub, so the package is hidden during the import.
     hidden = _TELEMETRY not in sys.modules
     if hidden:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
-        import openvino.frontend
+        return importlib.import_module(module)
     finally:
         if hidden:
             sys.modules.pop(_TELEMETRY, None)
-    return openvino

@@ -20,12 +20,9 @@ def num_workers() -> int:
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int | None = None
 ) -> Generator[Result, None, None]:
-    """Yield `function(item)` for each item in order, computed in threads.
+    """Yield `function(item)` for each item in order, computed in threads, `ahead` results in advance.
 
-    Args:
-        function: called from several threads.
-        items: read lazily, at most `ahead` of them before their results are taken.
-        ahead: int >= 1. Results computed in advance, which bounds memory. Defaults to twice the number of threads.
+    Items are read lazily. By default twice as many results as threads are computed ahead, which bounds memory.
 
     >>> list(ordered_map(abs, [-1, 2, -3]))
     [1, 2, 3]

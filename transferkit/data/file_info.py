@@ -51,13 +51,9 @@ class FileInfo:
 def inspect_files(
     paths: Sequence[str], spec: ImageSpec, *, cache: MemoryImageCache | None = None, progress: bool = True
 ) -> list[FileInfo]:
-    """Return the metadata of each file, decoding those that are new or changed.
+    """Return the metadata of each file (absolute paths), decoding those that are new or changed.
 
-    Args:
-        paths: absolute paths.
-        spec: how files become images.
-        cache: receives the decoded images for the training that follows, or None.
-        progress: whether a progress bar is shown.
+    `cache` receives the decoded images for the training that follows.
     """
     versions = [_file_version(path) for path in paths]
     known = _load(paths, versions)

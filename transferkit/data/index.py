@@ -94,12 +94,7 @@ def concat(indexes: Sequence[ImageIndex]) -> ImageIndex:
 def index_folder(folder: str | os.PathLike[str], name: str = "source") -> ImageIndex:
     """Index a folder with one subfolder per class, images at any depth below; hidden files are omitted.
 
-    Args:
-        folder: path of the folder.
-        name: argument name for error messages.
-
-    Raises:
-        DataError: when the folder is missing or has no class folder with images.
+    A missing folder, or one without class folders, raises a DataError that names the argument.
     """
     index = list_images(folder, name)
     unlabelled = tuple(

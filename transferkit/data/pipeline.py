@@ -36,10 +36,8 @@ class SplitDataset(dataset_ops.UnaryUnchangedStructureDataset):
 def split_of(dataset: tf.data.Dataset, *, same_elements: bool = True) -> Split | None:
     """Return the split from which a dataset was made, or None for a dataset of another origin.
 
-    Args:
-        dataset: any tf.data.Dataset.
-        same_elements: whether only transformations that keep the elements and their order (such as `prefetch`) may lie
-            between; with False, any transformation with one input (such as `map` or `shuffle`).
+    With `same_elements`, only transformations that keep the elements and their order (such as `prefetch`) may lie
+    between; without, any transformation with one input (such as `map` or `shuffle`).
     """
     while not isinstance(dataset, SplitDataset):
         inputs = dataset._inputs()

@@ -28,18 +28,9 @@ _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 def index_source(source: Any, name: str, label_separator: str | None) -> tuple[dict[str, ImageIndex], list[str]]:
-    """Return the index of a source under "all", or one per split where the source defines splits.
+    """Return the index of a source under "all", or one per split that it defines; and notes on its interpretation.
 
-    Args:
-        source: see `DatasetBuilder`.
-        name: argument name for error messages.
-        label_separator: for tables, the separator between several labels of one image, or None.
-
-    Returns:
-        The indexes, and notes on how the source was interpreted.
-
-    Raises:
-        DataError: when images and labels cannot be read from the source.
+    `name` is the argument for error messages; a source without images and labels raises a DataError.
     """
     if is_table(source):
         return _by_split(index_table(source, label_separator)), []
@@ -112,14 +103,9 @@ def index_lists(paths: Sequence[Any], labels: Sequence[Any], root: str | os.Path
 
 
 def index_table(source: Any, label_separator: str | None = None) -> ImageIndex:
-    """Return the index of a table with the columns path, label and, optionally, split and group.
+    """Return the index of a CSV or TSV file, whose paths are relative to its folder, or of a DataFrame.
 
-    Args:
-        source: path of a CSV (or TSV) file with a header, whose paths are relative to its folder; or a DataFrame.
-        label_separator: separator between several labels of one image, or None for one label per image.
-
-    Raises:
-        DataError: when a column is missing or the file cannot be read.
+    Columns are path, label and, optionally, split and group; `label_separator` separates several labels of one image.
     """
     columns, root = _read_csv(source) if isinstance(source, (str, os.PathLike)) else _read_frame(source)
     paths, labels = _column(columns, "path"), _column(columns, "label")

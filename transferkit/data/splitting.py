@@ -41,18 +41,8 @@ def stratified_split(
 ) -> dict[str, list[int]]:
     """Divide examples into splits with the same fraction of every class in each.
 
-    Args:
-        sample_ids: one per example, relative to the data, with "/" between folders.
-        labels: one class per example, or several labels.
-        sizes: split name to a fraction in (0, 1) or a number of examples >= 1.
-        seed: of the ranking.
-        groups: examples with the same group stay together; None for an example without a group.
-
-    Returns:
-        Split name to sorted indices. The remaining examples, at least one per class, are under "remainder".
-
-    Raises:
-        DataError: when the sizes leave too few examples.
+    `sizes` maps a split to a fraction in (0, 1) or a number of examples; examples with the same group stay together.
+    Returns split -> sorted indices; the rest, at least one example per class, is under "remainder".
 
     >>> stratified_split(["a", "b", "c", "d"], ["x", "x", "y", "y"], {"test": 0.5}, seed=0)
     {'test': [0, 3], 'remainder': [1, 2]}

@@ -20,10 +20,7 @@ from transferkit.modeling.precision import mixed_precision_layers, precision_sco
 def frozen_function(model: keras.Model, batch_size: int, precision: str = "float32") -> Any:
     """Return a TensorFlow function of float32 images (batch_size, height, width, 3) with constant weights.
 
-    Args:
-        model: from images to one or several outputs.
-        batch_size: images per call.
-        precision: precision of the layers that gain from it; outputs are float32.
+    Layers that gain from `precision` compute in it; outputs are float32.
     """
     variables = model.trainable_variables, model.non_trainable_variables
     values = [[np.asarray(variable) for variable in group] for group in variables]

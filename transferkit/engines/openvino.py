@@ -26,10 +26,7 @@ _PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 def convert(function: Any, key: str, batch_size: int, precision: str) -> OpenVino:
     """Convert a frozen TensorFlow function and cache the compiled model on disk.
 
-    Args:
-        function: of float32 images (batch_size, height, width, 3).
-        key: identifies everything that the result depends on, except for the precision, which is chosen on loading.
-        batch_size, precision: as in `OpenVino`.
+    `key` identifies everything that the result depends on, except for the precision, which is chosen on loading.
     """
     model = _translate(function.graph)
     compiled = import_openvino().Core().compile_model(model, "CPU", _options(batch_size, precision))
@@ -64,14 +61,9 @@ def is_cached(key: str) -> bool:
 
 def _translate(graph: Any) -> Any:
     """Return the OpenVINO model of a TensorFlow graph; `openvino.convert_model` takes five to ten times as long."""
-    openvino = import_openvino()
-    try:
-        from openvino.frontend.tensorflow.graph_iterator import GraphIteratorTFGraph
-    except ImportError:
-        return openvino.convert_model(graph)
-    frontend = openvino.frontend.FrontEndManager().load_by_framework("tf")
+    frontend = import_openvino("openvino.frontend").FrontEndManager().load_by_framework("tf")
     # The iterator must live until the model is translated; weights are copied, so that they outlive the graph.
-    iterator = GraphIteratorTFGraph(graph, False)
+    iterator = import_openvino("openvino.frontend.tensorflow.graph_iterator").GraphIteratorTFGraph(graph, False)
     return frontend.convert(frontend.load(iterator))
 
 
@@ -79,12 +71,7 @@ class OpenVino:
     """Runs a compiled model on the CPU, several small batches concurrently, each on its own threads.
 
     On two cores, two streams of four images take a fifth to a quarter less CPU time than one of 32: activations stay in
-    the caches, and no core waits for another within a layer.
-
-    Args:
-        compiled: an OpenVINO model compiled for `batch_size` and `precision`.
-        batch_size: images per stream; with 1 there is one stream, in which all cores work on an image.
-        precision: "float32" or "bfloat16".
+    the caches, and no core waits for another within a layer. With batch size 1 all cores work on one image.
     """
 
     name = "openvino"

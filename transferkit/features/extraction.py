@@ -54,12 +54,6 @@ class ExtractionJob:
     Rows that any process computed before are read from the store on disk; an image is decoded once for all of its
     missing views. The float32 engines agree within 1e-4 and share their rows; each precision has separate rows.
 
-    Args:
-        model: from float32 images (batch, height, width, 3), RGB in [0, 255], to one or several outputs.
-        requests: pairs of a split and its views.
-        augmentation: a layer with a method `augment(images, seeds)`, or None without augmented views.
-        options: how features are extracted.
-
     Attributes:
         num_rows: number of rows: views times images.
         num_missing: number of rows that are not cached.

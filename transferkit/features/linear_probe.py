@@ -54,20 +54,10 @@ def fit_linear_probe(
     start: LinearProbe | None = None,
     max_steps: int = 200,
 ) -> LinearProbe:
-    """Minimize mean cross-entropy + l2 / 2 * ||kernel of the standardized features||^2.
+    """Minimize mean cross-entropy + l2 / 2 * ||kernel of the standardized features||^2, by L-BFGS.
 
-    Args:
-        features: (n, d), n >= 1; read in blocks, several times.
-        labels: int (n,), or 0/1 (n, num_classes) for independent labels.
-        num_classes: int >= 1; two classes have one column.
-        l2: float >= 0. Defaults to 0.01.
-        start: initial probe. Defaults to None (zeros).
-        max_steps: int >= 1. Maximum number of L-BFGS steps. Defaults to 200.
-
-    Returns:
-        The probe for the original, not standardized features.
-
-    Example:
+    Labels are int (n,), or 0/1 (n, num_classes) for independent labels. Features are read in blocks, several times; the
+    returned probe is for the original features. `start` is the initial probe.
 
     >>> fit = fit_linear_probe(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1]), 2, l2=0.1)
     >>> (probe_logits(fit, np.array([[0.5], [2.5]])) > 0).ravel().tolist()

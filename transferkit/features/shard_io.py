@@ -112,15 +112,10 @@ def write_shard(folder: Path, keys: Sequence[bytes], arrays: Sequence[np.ndarray
 
 
 def open_shard(path: Path) -> tuple[list[bytes], tuple[ShardArray, ...]]:
-    """Return the keys and the verified rows of a shard.
+    """Return the keys and the verified rows of a shard, given its file of keys.
 
-    Args:
-        path: the file of keys.
-
-    Raises:
-        FileNotFoundError: when the shard was deleted.
-        ValueError, KeyError, TypeError: when it is damaged.
-        OSError: when it cannot be read now.
+    Raises FileNotFoundError when it was deleted; ValueError, KeyError or TypeError when it is damaged; OSError when it
+    cannot be read now.
     """
     header, _, body = path.read_bytes().partition(b"\n")
     described = json.loads(header)

@@ -95,14 +95,11 @@ class FeatureArray:
 
 
 class FeatureStore:
-    """The rows of one computation.
+    """The rows of one computation, identified by `store_id`, which names the folder.
 
     Any number of processes may read and add at once: a shard appears complete under a unique name, and a row that two
     of them computed is stored twice. Rows that were found or added stay readable while the store and its arrays live,
     even when another process clears the folder.
-
-    Args:
-        store_id: identifies the computation, in hexadecimal; it names the folder.
     """
 
     def __init__(self, store_id: str) -> None:

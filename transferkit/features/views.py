@@ -30,14 +30,7 @@ def training_views(num_views: int, augmentation: Any) -> tuple[View, ...]:
 
 
 class SplitViews:
-    """The rows of features of a split: one per view and image.
-
-    Args:
-        split: the images.
-        views: their views.
-        augmentation: a layer with a method `augment(images, seeds)`, or None without augmented views.
-        seed: of the augmented views.
-    """
+    """The rows of features of a split: one per view and image; `seed` is that of the augmented views."""
 
     def __init__(self, split: Split, views: Sequence[View], augmentation: Any, seed: int) -> None:
         self.split, self.views = split, views

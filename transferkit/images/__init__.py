@@ -1,26 +1,7 @@
 """Images: from a file, bytes or an array to an RGB array of a given size, the same everywhere in the library."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from transferkit._utils.lazy import lazy_getattr
+from transferkit.images.dataset import image_dataset
+from transferkit.images.loading import content_hashes, load_image, load_images, read_image
+from transferkit.images.spec import ImageSpec
 
 __all__ = ["ImageSpec", "content_hashes", "image_dataset", "load_image", "load_images", "read_image"]
-
-__getattr__ = lazy_getattr(
-    __name__,
-    {
-        "ImageSpec": "spec",
-        "content_hashes": "loading",
-        "image_dataset": "dataset",
-        "load_image": "loading",
-        "load_images": "loading",
-        "read_image": "loading",
-    },
-)
-
-if TYPE_CHECKING:
-    from transferkit.images.dataset import image_dataset
-    from transferkit.images.loading import content_hashes, load_image, load_images, read_image
-    from transferkit.images.spec import ImageSpec

@@ -6,15 +6,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from transferkit.images.loading import image_batches
 from transferkit.images.spec import ImageSpec
 
 
-def image_dataset(
-    sources: Sequence[Any], spec: ImageSpec, *, order: Sequence[int] | np.ndarray | None = None
-) -> tf.data.Dataset:
+def image_dataset(sources: Sequence[Any], spec: ImageSpec, *, order: Sequence[int] | np.ndarray | None = None) -> Any:
     """Return a dataset of uint8 images (height, width, 3), decoded in parallel, equal to those of `load_image`.
 
     Iterating raises `tf.errors.OpError`, whose message has the path, at a file that cannot be read.
@@ -30,6 +27,8 @@ def image_dataset(
     >>> len(image_dataset(images, ImageSpec((2, 2))))
     3
     """
+
+    import tensorflow as tf
 
     def batches() -> Iterator[np.ndarray]:
         yield from image_batches(sources, spec, batch_size=64, order=order)

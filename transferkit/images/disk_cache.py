@@ -53,19 +53,10 @@ class DiskImageCache:
 def open_disk_cache(
     paths: Sequence[str], digests: Sequence[bytes], image_spec: ImageSpec, *, progress: bool = True
 ) -> DiskImageCache:
-    """Return the cached images of `paths`, decoding them first where necessary.
+    """Return the cached images of readable `paths`, decoding them first where necessary.
 
-    The name of the cache is made from the contents of the files and from `image_spec`, so it is never stale. A second
-    process that needs the same cache waits until the first has written it.
-
-    Args:
-        paths: readable files.
-        digests: content hashes of the files, 32 bytes each.
-        image_spec: how files become images.
-        progress: whether a progress bar is shown.
-
-    Raises:
-        ImageError: for the first file that cannot be read.
+    The name of the cache is made from the contents of the files (`digests`) and from `image_spec`: it is never stale.
+    A second process that needs the same cache waits until the first has written it.
     """
     first = {digest: index for index, digest in reversed(list(enumerate(digests)))}
     unique = sorted(first)

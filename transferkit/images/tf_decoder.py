@@ -42,21 +42,10 @@ def decode_and_resize(
     geometries: Sequence[ResizeGeometry],
     with_thumbnail: bool,
 ) -> Pixels:
-    """Decode, rotate and resize plain files of one variant.
+    """Decode, rotate and resize plain files of one variant; raise a DecodeError when one of them is corrupt.
 
-    Args:
-        encoded: contents of the files.
-        variant: common to all of them.
-        orientations: EXIF orientations, 1 to 8; used only if `variant.rotated`.
-        spec: how files become images.
-        geometries: of the upright images.
-        with_thumbnail: whether thumbnails are computed; else they are black.
-
-    Returns:
-        uint8 (n, height, width, 3), and float32 (n, 8, 9), gray thumbnails of the complete images.
-
-    Raises:
-        DecodeError: when one of the files is corrupt; no image of the call is returned.
+    Orientations are EXIF's, 1 to 8; geometries are those of the upright images. Returns uint8 (n, height, width, 3) and
+    float32 (n, 8, 9), gray thumbnails of the complete images, which are black unless `with_thumbnail`.
     """
     with tf.device("/CPU:0"):
         with _TRACE_LOCK:

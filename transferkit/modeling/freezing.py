@@ -36,19 +36,10 @@ def unfreeze(
 ) -> None:
     """Make the upper layers of `model` trainable; without a choice, all of them.
 
-    Batch normalization stays in inference mode: in `fit`, only the `trainable` attribute of each such layer keeps its
-    statistics, not a call with training=False.
-
-    Args:
-        model: any keras.Model, usually a backbone.
-        from_layer: int or str. Index of the first trainable layer (negative: from the end), or its name.
-        fraction: float in [0, 1]. Fraction of the layers, from the top.
-        blocks: int >= 1. Number of blocks, from the top, with all layers above them.
-        batch_norm: bool. Whether batch normalization above the boundary is trained too, statistics included.
-        argument: the caller's name for `from_layer`, for errors.
-
-    Raises:
-        ValueError: when more than one choice is made, or there is no such layer or block.
+    Give at most one of `from_layer` (index or name of the first trainable layer), `fraction` of the layers and number
+    of `blocks`, from the top; `argument` is the name of the first in errors. Batch normalization stays in inference
+    mode unless `batch_norm` is True: in `fit`, only the `trainable` attribute of each such layer keeps its statistics,
+    not a call with training=False.
     """
     choices = {argument: from_layer, "fraction": fraction, "blocks": blocks}
     if sum(choice is not None for choice in choices.values()) > 1:

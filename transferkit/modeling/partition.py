@@ -21,8 +21,8 @@ class ModelPartition:
     """A model in two parts that share its layers.
 
     Attributes:
-        frozen: keras.Model from augmented images to the tensors at the boundary; None when nothing is frozen.
-        trainable: keras.Model from those tensors to the model's output.
+        frozen: from augmented images to the tensors at the boundary; None when nothing is frozen.
+        trainable: from those tensors to the model's output.
         augmentation: the augmentation layer in front of both, or None.
         layers: names of the layers in the frozen part.
     """
@@ -42,14 +42,8 @@ def partition_model(model: keras.Model) -> ModelPartition:
     """Partition `model` after the largest part, from the input up, that is constant while the model is trained.
 
     A layer is constant when none of its variables is trained or random and all of its inputs are constant. Trainable
-    batch normalization is not constant: it uses the statistics of the batch.
-
-    Args:
-        model: a functional keras.Model with one image input; a first layer with a method `augment` counts as
-            augmentation.
-
-    Returns:
-        A `ModelPartition`, valid until `trainable` changes.
+    batch normalization is not constant: it uses the statistics of the batch. A first layer with a method `augment` is
+    the augmentation. The partition is valid until `trainable` changes.
     """
     if not is_functional(model) or len(model.inputs) != 1:
         return ModelPartition(None, model, None, ())

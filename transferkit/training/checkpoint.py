@@ -17,16 +17,19 @@ from transferkit.data.dataset import Data
 FORMAT_VERSION = 2
 
 
-def run_config(values: dict[str, Any], data: Data) -> dict[str, Any]:
-    """Return the values that a resumed run must have in common, with those of the data and the machine added."""
-    return {
-        **values,
+def open_checkpoint(folder: Path | None, number: int, config: dict[str, Any], data: Data) -> Checkpoint | None:
+    """Return the checkpoint of a phase, or None without a folder; data and machine are added to `config`."""
+    if folder is None:
+        return None
+    config = {
+        **config,
         "batch_size": data.batch_size,
         "classes": list(data.class_names),
         "images": {split: len(files) for split, files in data.files.items()},
         # Another number of threads adds in another order.
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
     }
+    return Checkpoint(folder, number, config)
 
 
 class Checkpoint:
@@ -34,11 +37,6 @@ class Checkpoint:
 
     The file is NumPy's .npz without pickle, written to a temporary name and renamed, so that an interruption leaves the
     state of the last complete epoch.
-
-    Args:
-        folder: folder of the phases' files.
-        number: position of the phase in the run, from 0.
-        config: see `run_config`.
     """
 
     def __init__(self, folder: str | os.PathLike[str], number: int, config: dict[str, Any]) -> None:
@@ -53,12 +51,9 @@ class Checkpoint:
             np.savez(file, record=np.array(json.dumps(record)), **arrays)
 
     def restore(self, model: keras.Model) -> tuple[dict[str, list[float]], bool]:
-        """Set `model` to the saved state; return the history and whether the phase was finished.
+        """Set `model` to the saved state, if any; return the history and whether the phase was finished.
 
-        Without a file nothing is set, and the history is empty.
-
-        Raises:
-            ValueError: when the file belongs to another run.
+        A file of another run raises a ValueError.
         """
         if not self.path.is_file():
             return {}, False

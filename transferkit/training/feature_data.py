@@ -32,10 +32,7 @@ ViewArrays = tuple[np.ndarray | FeatureArray, ...]
 class CachedFeatures:
     """The features of the training and validation images.
 
-    Attributes:
-        views: of the training images, for each view one array per tensor at the freeze boundary.
-        labels: of the training images.
-        validation: features and labels of the validation images, or None.
+    `views` has, for each view of the training images, one array per tensor at the freeze boundary.
     """
 
     views: list[ViewArrays]
@@ -62,17 +59,10 @@ def load_features(plan: Plan, data: Data, options: ExtractionOptions) -> CachedF
 def training_batches(
     views: Sequence[ViewArrays], labels: np.ndarray, *, batch_size: int, seed: int, epochs: range
 ) -> tf.data.Dataset:
-    """Return the batches (features, labels) of several epochs in one dataset.
+    """Return the batches (features, labels) of several epochs in one dataset, float32.
 
     In epoch e, image i has its view number (e + i) modulo the number of views: every epoch has a mixture of all views,
-    and after as many epochs as views each image has had each view.
-
-    Args:
-        views: float32 or float16 arrays; batches are float32.
-        labels: (n,) or (n, classes).
-        batch_size: rows per batch; the last one of an epoch may have fewer.
-        seed: of the order.
-        epochs: numbers of the epochs.
+    and after as many epochs as views each image has had each view. The last batch of an epoch may be smaller.
     """
     count = len(labels)
 

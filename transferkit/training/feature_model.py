@@ -129,9 +129,6 @@ class ModelParts:
         """Return the model to fit on "features" or on "images".
 
         On images it is the classifier itself or, in reduced precision, a model that shares its layers.
-
-        Raises:
-            ValueError: for reduced precision on images and a model that overrides train_step.
         """
         source = self.partition.trainable if trained_on == "features" else self._model
         if trained_on == "images":

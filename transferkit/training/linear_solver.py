@@ -26,16 +26,8 @@ def solve_linear_head(
 ) -> dict[str, list[float]]:
     """Set the dense layer of `trained` to the minimum of the regularized loss; return the metrics of one epoch.
 
-    The regularization is the one with the smallest validation loss; without validation images, a moderate one.
-
-    Args:
-        trained: keras.Model of one dense layer and, optionally, dropout.
-        features: its inputs.
-        objective: loss and metrics.
-        num_classes: number of classes.
-
-    Raises:
-        ValueError: when the head is not linear, or the backbone is trained too.
+    The regularization is the one with the smallest validation loss; without validation images, a moderate one. A head
+    that is not linear raises a ValueError.
     """
     dense = _linear_head(trained)
     rows = _ConcatenatedRows([view[0] for view in features.views])

@@ -22,6 +22,15 @@ _MAX_GPU_STEPS = 16
 
 
 @dataclasses.dataclass(frozen=True)
+class FitOptions:
+    """Arguments of Keras' `fit` that are passed on."""
+
+    callbacks: Sequence[keras.callbacks.Callback]
+    class_weight: dict[int, float] | None
+    verbose: int | str
+
+
+@dataclasses.dataclass(frozen=True)
 class PhaseRun:
     """What both ways of training need.
 
@@ -30,26 +39,18 @@ class PhaseRun:
         objective: its loss and metrics.
         seed: of the order of the images.
         epochs: numbers of the epochs, from 0 over all phases.
-        callbacks: Keras callbacks.
-        fit_options: further arguments of `fit`: verbose and class_weight.
+        options: callbacks, class weights and verbosity.
     """
 
     model: keras.Model
     objective: Objective
     seed: int
     epochs: range
-    callbacks: Sequence[keras.callbacks.Callback]
-    fit_options: dict[str, Any]
+    options: FitOptions
 
 
 def train_on_images(run: PhaseRun, trained: keras.Model, data: Data) -> dict[str, list[float]]:
-    """Train batch by batch; return the metrics of each epoch.
-
-    Args:
-        run: the phase.
-        trained: the model to fit: the classifier, or a `FeatureModel` of it that computes in reduced precision.
-        data: the images.
-    """
+    """Fit `trained`, the classifier or a `FeatureModel` of it, batch by batch; return the metrics of each epoch."""
     split = data.splits.get("train")
     if split is None or split.dataset is not None:
         return _fit(run, trained, data.train, None, data.validation)
@@ -119,9 +120,9 @@ def _fit(
     validation_steps: int | None = None,
 ) -> dict[str, list[float]]:
     model = run.model
-    verbose = run.fit_options["verbose"]
+    verbose = run.options.verbose
     callbacks = keras.callbacks.CallbackList(
-        [*run.callbacks, _StopTrainingBridge(trained, model)],
+        [*run.options.callbacks, _StopTrainingBridge(trained, model)],
         add_history=True,
         add_progbar=verbose != 0,
         verbose=verbose,
@@ -140,7 +141,8 @@ def _fit(
         callbacks=callbacks,
         # The batches are shuffled already, and Keras warns when it is to shuffle a dataset.
         shuffle=False,
-        **run.fit_options,
+        class_weight=run.options.class_weight,
+        verbose=verbose,
     )
     return model.history.history
 
@@ -165,11 +167,7 @@ class ReseedCallback(keras.callbacks.Callback):
     """Sets the state of every seed generator of a model (dropout, augmentation) at the start of each epoch.
 
     Keras does not save the states of seed generators, so a resumed run would generate other numbers than the unbroken
-    one. As functions of seed and epoch the states are the same.
-
-    Args:
-        model: the classifier, also where only a part of it is trained: states are numbered by their position in it.
-        seed: int >= 0.
+    one. As functions of seed, epoch and position in the classifier, the states are the same.
     """
 
     def __init__(self, model: keras.Model, seed: int) -> None:

@@ -10,7 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.files import cache_home
+from transferkit.features.store import FEATURE_DTYPES
 from transferkit.modeling.partition import ModelPartition
 from transferkit.training.precision_tuning import FLOAT32, PrecisionChoice
 
@@ -49,6 +51,11 @@ class CacheSettings:
     enabled: bool
     max_bytes: int | None
     dtype: str
+
+    def __post_init__(self) -> None:
+        check_choice("feature_dtype", self.dtype, FEATURE_DTYPES)
+        if self.max_bytes is not None:
+            check_int("max_feature_bytes", self.max_bytes, minimum=0)
 
     def limit(self) -> int:
         """Return the maximum size in bytes."""

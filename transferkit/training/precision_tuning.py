@@ -43,16 +43,10 @@ FLOAT32 = PrecisionChoice("float32", "requested")
 
 
 def select_precision(model: keras.Model, requested: str, *, batch_size: int, measure: bool) -> PrecisionChoice:
-    """Return the precision in which `model` is trained.
+    """Return the precision in which `model`, the trained part of the classifier, is trained.
 
     On a GPU it is the requested one. On a CPU it depends on the layers and the processor whether reduced precision is
-    faster, so a step is timed in both.
-
-    Args:
-        model: the trained part of the classifier.
-        requested: "float32", "bfloat16" or "float16".
-        batch_size: images per training batch.
-        measure: whether unknown times are measured; else the choice is left open.
+    faster, so a step is timed in both; without `measure`, unknown times leave the choice open.
     """
     if requested == "float32":
         return FLOAT32

@@ -21,7 +21,6 @@ from transferkit.engines.selection import ENGINES
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
 from transferkit.features.extraction import ExtractionOptions, extract_features
-from transferkit.features.store import FEATURE_DTYPES
 from transferkit.modeling.freezing import unfreeze
 from transferkit.modeling.keras_graph import find_backbone
 from transferkit.modeling.precision import check_precision, with_loss_scaling
@@ -34,20 +33,26 @@ from transferkit.training.arguments import (
     choose_verbosity,
     class_names_of,
 )
-from transferkit.training.checkpoint import Checkpoint, CheckpointCallback, run_config
+from transferkit.training.checkpoint import Checkpoint, CheckpointCallback, open_checkpoint
 from transferkit.training.feature_data import evaluation_batches, load_features, training_job
 from transferkit.training.feature_model import ModelParts
 from transferkit.training.history import History, Phase, RunHistory, make_history
 from transferkit.training.linear_solver import SOLVERS, solve_linear_head
 from transferkit.training.logits import predict_logits
 from transferkit.training.objective import objective_for
-from transferkit.training.phases import PhaseRun, ReseedCallback, jit_compile_mode, train_on_features, train_on_images
+from transferkit.training.phases import (
+    FitOptions,
+    PhaseRun,
+    ReseedCallback,
+    jit_compile_mode,
+    train_on_features,
+    train_on_images,
+)
 from transferkit.training.plan import CacheSettings, ExtractionCost, Plan, make_plan
 from transferkit.training.precision_tuning import select_precision
 
 # By measurement, see docs/performance.md: more views of the cats-and-dogs images did not improve the accuracy.
 DEFAULT_NUM_VIEWS = 1
-_EVALUATION_BATCH = 32
 Metrics = dict[str, list[float]]
 
 
@@ -120,9 +125,6 @@ class Trainer:
         self.callbacks = check_callbacks(callbacks)
         self.engine = check_choice("engine", engine, ENGINES)
         self.precision = check_precision(precision)
-        check_choice("feature_dtype", feature_dtype, FEATURE_DTYPES)
-        if max_feature_bytes is not None:
-            check_int("max_feature_bytes", max_feature_bytes, minimum=0)
         self.cache = CacheSettings(bool(cache), max_feature_bytes, feature_dtype)
         self.history = RunHistory()
         self._extraction = ExtractionOptions(seed, engine, precision, feature_dtype=feature_dtype)
@@ -167,8 +169,8 @@ class Trainer:
             ValueError: when an argument is out of range, or "lbfgs" is used without a linear head.
         """
         check_choice("solver", solver, SOLVERS)
-        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose, "solver": solver}
-        return self._run_phase("frozen", data, check_int("epochs", epochs), num_views, options)
+        options = FitOptions(check_callbacks(callbacks), class_weight, choose_verbosity(verbose))
+        return self._run_phase("frozen", data, check_int("epochs", epochs), num_views, options, solver)
 
     def fine_tune(
         self,
@@ -208,18 +210,17 @@ class Trainer:
             DataError: as in `fit`.
             ValueError: when there is no such layer, or more than one way to choose it is given.
         """
-        rate = self.learning_rate / 10
-        if learning_rate is not None:
-            rate = check_number("learning_rate", learning_rate, above=0)
+        default_rate = self.learning_rate / 10
+        rate = default_rate if learning_rate is None else check_number("learning_rate", learning_rate, above=0)
         if unfreeze_from is None and fraction is None and blocks is None:
             fraction = 1 / 3
         check_int("epochs", epochs)
         check_data(data, self.model, self._classes)
+        options = FitOptions(check_callbacks(callbacks), class_weight, choose_verbosity(verbose))
         choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
         unfreeze(find_backbone(self.model), unfreeze_from, **choice, argument="unfreeze_from")
         # A change of `trainable` takes effect only after compiling.
         self._compile(rate)
-        options = {"callbacks": callbacks, "class_weight": class_weight, "verbose": verbose, "solver": "adam"}
         return self._run_phase("fine-tuning", data, epochs, num_views, options)
 
     def plan(self, data: Data, *, num_views: int | str = "auto") -> Plan:
@@ -244,8 +245,8 @@ class Trainer:
         """Evaluate the classifier on labeled images.
 
         Args:
-            dataset: a tf.data.Dataset of (images, labels), such as `data.test`; or `Data`, for its test split, or its
-                validation split where there is no test split.
+            dataset: a tf.data.Dataset of (images, labels), such as `data.test`; or `Data`, for its test split, or the
+                validation split where there is none.
 
         Returns:
             A `Report`: `.accuracy`, `.loss`, `.confusion_matrix`, `.plot()`, `.to_dict()`.
@@ -290,8 +291,8 @@ class Trainer:
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Save the classifier as a folder for `transferkit.load`.
 
-        The folder has the model in Keras' format, without augmentation, and a JSON file with class names, image spec
-        and the history of training. It appears when it is complete.
+        The folder, which appears when it is complete, has the model in Keras' format, without augmentation, and a JSON
+        file with class names, image spec and the history of training.
 
         Args:
             folder: str or path. A new or empty folder, or a classifier saved before, which is replaced.
@@ -305,51 +306,43 @@ class Trainer:
         """
         return save_classifier(folder, self._make_predictor("save()"), self.history.to_dict(), seed=self.seed)
 
-    def _run_phase(self, name: str, data: Data, epochs: int, num_views: int | str, options: dict[str, Any]) -> History:
+    def _run_phase(
+        self, name: str, data: Data, epochs: int, num_views: int | str, options: FitOptions, solver: str = "adam"
+    ) -> History:
         objective = check_data(data, self.model, self._classes)
-        callbacks = [*self.callbacks, *check_callbacks(options["callbacks"])]
         if objective != self._objective:
             self._objective = objective
             self._compile(float(self.model.optimizer.learning_rate))
-        stepwise = options["solver"] != "lbfgs"
-        plan = self._plan(data, num_views, measure=stepwise)
+        plan = self._plan(data, num_views, measure=solver == "adam")
         self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         rate, precision = float(self.model.optimizer.learning_rate), plan.precision.precision
         first_epoch, started = self.history.epochs, time.perf_counter()
         with frozen_gc(), without_retracing_warnings():
-            if stepwise:
-                fit_options = {"class_weight": options["class_weight"], "verbose": choose_verbosity(options["verbose"])}
-                metrics = self._train(name, plan, data, epochs, (callbacks, fit_options))
+            if solver == "adam":
+                config = {"phase": name, "seed": self.seed, "learning_rate": rate, "precision": self.precision}
+                config |= {"trained_in": precision, "epochs": epochs}
+                checkpoint = open_checkpoint(self.checkpoint_dir, len(self.history), config, data)
+                metrics = self._train(plan, data, epochs, options, checkpoint)
             else:
                 metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
-        seconds = time.perf_counter() - started
-        self.history.append(Phase(name, metrics, first_epoch, seconds, rate, plan.trained_on, precision))
+        phase = Phase(name, metrics, first_epoch, time.perf_counter() - started, rate, plan.trained_on, precision)
+        self.history.append(phase)
         return make_history(self.model, metrics, first_epoch)
 
     def _train(
-        self, name: str, plan: Plan, data: Data, epochs: int, options: tuple[list[Any], dict[str, Any]]
+        self, plan: Plan, data: Data, epochs: int, options: FitOptions, checkpoint: Checkpoint | None
     ) -> Metrics:
-        callbacks, fit_options = options
-        checkpoint = None
-        metrics: Metrics = {}
-        finished = False
-        if self.checkpoint_dir is not None:
-            rate = float(self.model.optimizer.learning_rate)
-            values = {"phase": name, "seed": self.seed, "learning_rate": rate, "precision": self.precision}
-            values |= {"trained_in": plan.precision.precision, "epochs": epochs}
-            checkpoint = Checkpoint(self.checkpoint_dir, len(self.history), run_config(values, data))
-            metrics, finished = checkpoint.restore(self.model)
+        metrics, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
         if finished:
             return metrics
-        callbacks = [ReseedCallback(self.model, self.seed), *callbacks]
+        callbacks = [ReseedCallback(self.model, self.seed), *self.callbacks, *options.callbacks]
         if checkpoint is not None:
             # Last, so that it has what the other callbacks did at the end of an epoch.
             callbacks.append(CheckpointCallback(checkpoint, self.model, metrics))
-        first_epoch = self.history.epochs + len(metrics.get("loss", ()))
-        span = range(first_epoch, self.history.epochs + epochs)
-        run = PhaseRun(self.model, self._objective, self.seed, span, tuple(callbacks), fit_options)
-        parts, precision = self._model_parts(), plan.precision.precision
-        trained = parts.to_fit(plan.trained_on, precision)
+        first_epoch, last_epoch = self.history.epochs + len(metrics.get("loss", ())), self.history.epochs + epochs
+        options = dataclasses.replace(options, callbacks=tuple(callbacks))
+        run = PhaseRun(self.model, self._objective, self.seed, range(first_epoch, last_epoch), options)
+        trained = self._model_parts().to_fit(plan.trained_on, plan.precision.precision)
         if plan.trained_on == "images":
             new = train_on_images(run, trained, data)
         else:
@@ -377,7 +370,7 @@ class Trainer:
         partition = self._model_parts().partition
         if not self.cache.enabled or partition.frozen is None:
             # In the order of the split even where the dataset shuffles, so that the paths of the report are right.
-            return predict_logits(self.model, evaluation_dataset(split, batch_size=_EVALUATION_BATCH))
+            return predict_logits(self.model, evaluation_dataset(split, batch_size=32))
         features = extract_features(split, partition.frozen, self._extraction)
         return predict_logits(partition.trainable, evaluation_batches(features, split.labels))
 
