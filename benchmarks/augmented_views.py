@@ -29,7 +29,7 @@ from transferkit.data import Split
 from transferkit.engines import compile_engine
 from transferkit.features.shard import Shard, compute_shard
 from transferkit.images import ImageSpec
-from transferkit.training.feature_batches import training_batches
+from transferkit.training.feature_data import training_batches
 
 # "original", "mixed" (an augmented view for half of the images), or the index of an augmented view.
 View = int | str
@@ -124,7 +124,7 @@ def train_head(
     views: list[tuple[np.ndarray]], labels: np.ndarray, learning_rate: float, seed: int
 ) -> tuple[np.ndarray, float]:
     """Train one logit as the trainer does; return its kernel and bias."""
-    batches = training_batches(views, labels, batch_size=BATCH_SIZE, seed=seed, first_epoch=0, epochs=EPOCHS)
+    batches = training_batches(views, labels, batch_size=BATCH_SIZE, seed=seed, epochs=range(EPOCHS))
     kernel, bias = tf.Variable(tf.zeros(views[0][0].shape[1])), tf.Variable(0.0)
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build([kernel, bias])
