@@ -61,12 +61,6 @@ def build_classifier(
     return keras.Model(images, head(backbone(augmented)), name=name)
 
 
-def find_backbone(model: keras.Model) -> keras.Model:
-    """Return the nested model with the most parameters, or `model` itself if it has no nested model."""
-    nested = [layer for layer in model.layers if isinstance(layer, keras.Model) and layer.weights]
-    return max(nested, key=lambda layer: layer.count_params()) if nested else model
-
-
 def find_augmentation(model: keras.Model) -> AugmentationBlock | None:
     """Return the augmentation layer of a model, or None."""
     return next((layer for layer in model.layers if isinstance(layer, AugmentationBlock)), None)

@@ -352,6 +352,11 @@ def test_features_with_unsupported_image_spec_raises() -> None:
         create(small_network()).features(np.zeros((1, 32, 32, 3)), image_spec=ImageSpec((32, 32)))
 
 
+def test_features_with_unknown_engine_raises() -> None:
+    with pytest.raises(ValueError, match="`engine` must be one of 'auto', 'keras', 'frozen_graph', 'openvino'"):
+        create(small_network()).features(np.zeros((1, 32, 32, 3)), engine="warp-drive")
+
+
 def test_backbone_repr() -> None:
     expected = "Backbone('small', input_shape=(32, 32, 3), output_shape=(None, 4, 4, 16))"
     assert repr(create(small_network())) == expected

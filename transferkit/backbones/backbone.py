@@ -12,6 +12,7 @@ from transferkit._utils.checks import check_choice
 from transferkit.backbones.preprocessing import Preprocessing
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.data.examples import Split
+from transferkit.engines.selection import ENGINES
 from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.head import global_pooling
 from transferkit.images.spec import ImageSpec
@@ -121,8 +122,8 @@ class Backbone:
                 the input size.
             batch_size: int >= 1. Defaults to None, selected for the machine.
             engine: "auto", "keras", "frozen_graph" or "openvino". Defaults to "auto", the fastest one.
-            precision: "float32", or "bfloat16", which is faster and changes features by 1e-3 to 1e-2 of the largest.
-                Defaults to "float32".
+            precision: "float32", "float16" (on GPUs) or "bfloat16", which is faster and changes features by 1e-3 to 1e-2
+                of the largest. Defaults to "float32".
 
         Returns:
             float32 array (n, features), or (n, height, width, features) without pooling; a list of arrays for several
@@ -132,6 +133,7 @@ class Backbone:
             ImageError: for the first file that cannot be read.
             ValueError: if an argument is out of its range.
         """
+        check_choice("engine", engine, ENGINES)
         split = self._to_split(images, image_spec)
         model = self.feature_extractor(layer=layer, pooling=pooling)
         options = ExtractionOptions(engine=engine, precision=precision, batch_size=batch_size)
