@@ -122,8 +122,8 @@ class Backbone:
                 the input size.
             batch_size: int >= 1. Defaults to None, selected for the machine.
             engine: "auto", "keras", "frozen_graph" or "openvino". Defaults to "auto", the fastest one.
-            precision: "float32", "float16" (on GPUs) or "bfloat16", which is faster and changes features by 1e-3 to 1e-2
-                of the largest. Defaults to "float32".
+            precision: "float32", "float16" (GPUs only) or "bfloat16", which is faster and changes features by 1e-3 to
+                1e-2 of the largest. Defaults to "float32".
 
         Returns:
             float32 array (n, features), or (n, height, width, features) without pooling; a list of arrays for several
