@@ -13,8 +13,9 @@ import pytest
 import transferkit as tk
 from tests.training.conftest import small_classifier
 from transferkit._utils.hashing import sha256_of
-from transferkit.classifier import find_augmentation, find_backbone
+from transferkit.classifier import find_augmentation
 from transferkit.data import Data
+from transferkit.modeling.keras_graph import find_backbone
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A small network with everything that makes trouble in large ones: batch normalisation, dropout, a nested model."""
+"""A small network with the parts that cause problems in large ones: batch normalization, dropout, a nested model."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def small_classifier(augmentation: Any = None, *, num_classes: int = 2, **head: 
 
 
 @pytest.fixture(scope="session")
-def data(drawn: Path) -> Data:
-    return tk.DatasetBuilder(drawn, test=0.5, image_size=(32, 32), batch_size=16).build()
+def data(synthetic: Path) -> Data:
+    return tk.DatasetBuilder(synthetic, test=0.5, image_size=(32, 32), batch_size=16).build()
