@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 import transferkit as tk
@@ -26,6 +27,13 @@ def small_network(size: int = 32) -> keras.Model:
 def small_classifier(augmentation: Any = None, *, num_classes: int = 2, **head: Any) -> keras.Model:
     backbone = tk.BackboneFactory.create(small_network(), preprocessing="tf")
     return tk.build_classifier(backbone, tk.ClassifierHead(num_classes, **head), augmentation=augmentation)
+
+
+def multi_label_data() -> Data:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (40, 32, 32, 3), np.uint8)
+    labels = np.stack([images.mean(axis=(1, 2, 3)) > 127.5, np.arange(40) % 2 == 0], axis=1).astype("float32")
+    return tk.DatasetBuilder((images, labels), image_size=32, validation=0.25, batch_size=8).build()
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,7 @@ def test_fit_invalid_argument_raises(data: Data, options: dict[str, Any], text: 
     ("options", "text"),
     [
         ({"epochs": 0}, "`epochs` must be an integer of at least 1. Received: 0"),
+        ({"num_views": 0}, "`num_views` must be an integer of at least 1. Received: 0"),
         ({"learning_rate": -1}, "`learning_rate` must be a finite number above 0. Received: -1"),
         ({"unfreeze_from": "top"}, "`unfreeze_from` must be the name of a layer of 'small'. Received: 'top'"),
         ({"unfreeze_from": 3, "blocks": 1}, "At most one of `unfreeze_from`, `fraction` and `blocks` must be given."),

@@ -1,4 +1,4 @@
-"""An interrupted run, taken up again, ends with the weights of the unbroken one."""
+"""Checkpoints: an interrupted run, started again, ends with the weights of the unbroken one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 import transferkit as tk
 from tests.training.conftest import small_classifier
 from transferkit.data import Data
+from transferkit.training.checkpoint import Checkpoint
 
 
 class _Interruption(Exception):
@@ -39,24 +40,50 @@ def run(data: Data, folder: Path | None, *, cache: bool, interrupt: int | None =
 
 @pytest.mark.parametrize("cache", [True, False])
 @pytest.mark.parametrize("epoch", [2, 4])
-def test_a_resumed_run_ends_like_the_unbroken_one(data: Data, tmp_path: Path, cache: bool, epoch: int) -> None:
+def test_resumed_run_equals_unbroken_run(data: Data, tmp_path: Path, cache: bool, epoch: int) -> None:
     unbroken = run(data, None, cache=cache)
     with pytest.raises(_Interruption):
         run(data, tmp_path, cache=cache, interrupt=epoch)
     resumed = run(data, tmp_path, cache=cache)
     assert resumed.history.history == unbroken.history.history
-    for mine, theirs in zip(resumed.model.get_weights(), unbroken.model.get_weights()):
-        np.testing.assert_array_equal(mine, theirs)
+    for actual, expected in zip(resumed.model.get_weights(), unbroken.model.get_weights()):
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_finished_phase_is_not_trained_again(data: Data, tmp_path: Path) -> None:
+def test_finished_phase_is_not_trained_again(data: Data, tmp_path: Path) -> None:
     first = run(data, tmp_path, cache=True)
     # An interruption in the first epoch would be raised if any epoch began.
     again = run(data, tmp_path, cache=True, interrupt=0)
     assert again.history.history == first.history.history
 
 
-def test_a_folder_of_another_run_is_refused(data: Data, tmp_path: Path) -> None:
+def test_checkpoint_of_other_run_raises(data: Data, tmp_path: Path) -> None:
     tk.Trainer(small_classifier(), seed=1, checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
-    with pytest.raises(ValueError, match="must belong to this run.*seed: 1 then, 2 now.*Choose another folder"):
+    message = "must belong to this run.*seed: 1 in the file, 2 now.*Choose another folder"
+    with pytest.raises(ValueError, match=message):
         tk.Trainer(small_classifier(), seed=2, checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
+
+
+def test_checkpoint_of_other_model_raises(data: Data, tmp_path: Path) -> None:
+    tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
+    with pytest.raises(ValueError, match="must belong to this run.*whose run differs"):
+        tk.Trainer(small_classifier(hidden=(8,)), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
+
+
+def test_checkpoint_save_and_restore(tmp_path: Path) -> None:
+    model, other = small_classifier(), small_classifier()
+    for one in (model, other):
+        one.compile("adam", "binary_crossentropy")
+    checkpoint = Checkpoint(tmp_path, 3, {"seed": 1})
+    assert checkpoint.path == tmp_path / "phase-3.npz" and checkpoint.restore(model) == ({}, False)
+    images = np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype("float32")
+    model.fit(images, np.arange(8) % 2, epochs=1, verbose=0)
+    checkpoint.save(model, {"loss": [0.5]}, finished=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["phase-3.npz"]
+    assert Checkpoint(tmp_path, 3, {"seed": 1}).restore(other) == ({"loss": [0.5]}, True)
+    for actual, expected in zip(other.trainable_variables, model.trainable_variables):
+        np.testing.assert_array_equal(actual, expected)
+    for actual, expected in zip(other.optimizer.variables, model.optimizer.variables):
+        np.testing.assert_array_equal(actual, expected)
+    with pytest.raises(ValueError, match="seed: 1 in the file, 2 now"):
+        Checkpoint(tmp_path, 3, {"seed": 2}).restore(other)

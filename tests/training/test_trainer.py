@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 import transferkit as tk
-from tests.training.conftest import small_classifier, small_network
+from tests.training.conftest import multi_label_data, small_classifier, small_network
 from transferkit.data import Data
 from transferkit.features import extraction
 from transferkit.modeling.freezing import batch_norm_layers
@@ -25,13 +25,6 @@ def trained(data: Data, **options: Any) -> tk.Trainer:
     trainer.fit(data, epochs=3, verbose=0)
     trainer.fine_tune(data, epochs=2, unfreeze_from="block2_conv", verbose=0)
     return trainer
-
-
-def multi_label_data() -> Data:
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (40, 32, 32, 3), np.uint8)
-    labels = np.stack([images.mean(axis=(1, 2, 3)) > 127.5, np.arange(40) % 2 == 0], axis=1).astype("float32")
-    return tk.DatasetBuilder((images, labels), image_size=32, validation=0.25, batch_size=8).build()
 
 
 def test_fit_on_features_equals_fit_on_images(data: Data) -> None:
