@@ -147,7 +147,7 @@ def test_extraction_job_with_several_outputs(split: Split) -> None:
     np.testing.assert_allclose(np.asarray(second), compute(split, base), atol=1e-5)
 
 
-def test_extraction_job_originals_serve_with_and_without_augmentation(
+def test_extraction_job_reuses_originals_with_augmentation(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = small_network(48)

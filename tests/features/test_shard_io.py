@@ -45,7 +45,7 @@ def check(target: FeatureStore, numbers: list[int]) -> None:
 
 
 class Store(RuleBasedStateMachine):
-    """A store returns right rows or does not contain them, whatever happens to its files."""
+    """A store returns right rows or does not contain them, after any change to its files."""
 
     @initialize()
     def start(self) -> None:

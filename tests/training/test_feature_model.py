@@ -84,7 +84,7 @@ def test_model_parts_to_fit_shares_layers() -> None:
         assert {id(weight) for weight in fitted.trainable_weights} == {id(weight) for weight in model.trainable_weights}
 
 
-def test_model_parts_with_own_train_step_in_reduced_precision_raises() -> None:
+def test_model_parts_reduced_with_own_train_step_raises() -> None:
     class Own(keras.Model):
         def train_step(self, data: object) -> object:
             return super().train_step(data)

@@ -1,4 +1,4 @@
-"""The trainer: both ways of training have equal losses, and only what is trainable changes."""
+"""The trainer: both ways of training have equal losses, and only trainable layers change."""
 
 from __future__ import annotations
 
