@@ -57,8 +57,3 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("synthetic") / "sample"
     return synthetic_cats_and_dogs(folder, training=40, validation=20, size=64)
-
-
-@pytest.fixture(scope="session")
-def drawn(synthetic: Path) -> Path:
-    return synthetic

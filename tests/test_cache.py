@@ -8,7 +8,7 @@ import pytest
 
 import transferkit as tk
 
-SIZES = {"features": 5, "engines": 6, "pixels": 7, "unpacked": 8, "file_info": 9}
+SIZES = {"features": 5, "engines": 6, "images": 7, "unpacked": 8, "file_info": 9}
 
 
 @pytest.fixture
@@ -29,6 +29,14 @@ def test_info_sizes(filled: Path) -> None:
 
 def test_info_without_cache(own_home: Path) -> None:
     assert tk.cache.info().sizes == dict.fromkeys(SIZES, 0)
+
+
+def test_sizes_of_caches_that_training_fills(synthetic: Path) -> None:
+    data = tk.DatasetBuilder(synthetic, image_size=64, cache_images=True).build()
+    backbone = tk.BackboneFactory.create("MobileNetV2", input_shape=(64, 64, 3), weights=None, alpha=0.35)
+    tk.Trainer(tk.build_classifier(backbone, tk.ClassifierHead(2))).fit(data, epochs=1, verbose=0)
+    filled = {name for name, size in tk.cache.info().sizes.items() if size}
+    assert filled >= {"features", "images", "file_info"}
 
 
 def test_clear_named_caches(filled: Path) -> None:

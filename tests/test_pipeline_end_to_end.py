@@ -1,4 +1,4 @@
-"""From photographs to a classifier: the whole way, on real photographs where they are at hand."""
+"""The whole pipeline, from images to a classifier, on real photos where they are available."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import transferkit as tk
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cats_dogs.py"
-PICTURES = ["photographs.png", "augmented.png", "learning_curves.png", "fine_tuning_curves.png", "predictions.png"]
+PICTURES = ["images.png", "augmented.png", "learning_curves.png", "fine_tuning_curves.png", "predictions.png"]
 
 
 def run_example(*arguments: object, home: Path) -> str:
@@ -26,24 +26,25 @@ def run_example(*arguments: object, home: Path) -> str:
     return result.stdout
 
 
-def test_the_example_runs_to_its_end_on_a_folder(drawn: Path, tmp_path: Path) -> None:
-    options = ["--data", drawn, "--image-size", 64, "--weights", "none", "--alpha", 0.35, "--output", tmp_path / "out"]
-    said = run_example(*options, "--epochs", 2, "--fine-tune-epochs", 1, home=tmp_path / "home")
-    assert "Everything is in" in said
-    assert "as before saving" in said
+def test_example_runs_on_folder(synthetic: Path, tmp_path: Path) -> None:
+    options = ["--data", synthetic, "--image-size", 64, "--weights", "none", "--alpha", 0.35]
+    options += ["--output", tmp_path / "out", "--epochs", 2, "--fine-tune-epochs", 1]
+    output = run_example(*options, home=tmp_path / "home")
+    assert "Everything is in" in output
+    assert "as before saving" in output
     for name in PICTURES:
         assert (tmp_path / "out" / name).stat().st_size > 5000
     assert json.loads((tmp_path / "out/classifier/transferkit.json").read_text())["class_names"] == ["cats", "dogs"]
 
 
-def test_the_example_says_what_is_wrong_with_weights_that_it_was_told_to_take(drawn: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLE), "--data", str(drawn), "--weights", str(tmp_path / "none.h5")]
+def test_example_with_missing_weights_reports_reason(synthetic: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLE), "--data", str(synthetic), "--weights", str(tmp_path / "none.h5")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 1
     assert "there is no file" in result.stderr
 
 
-def test_ten_frozen_epochs_on_real_photographs(photos: Path, mobilenet_weights: Path) -> None:
+def test_frozen_phase_on_real_photos_reaches_accuracy(photos: Path, mobilenet_weights: Path) -> None:
     data = tk.DatasetBuilder(photos, image_size=(160, 160)).build()
     backbone = tk.BackboneFactory.create(
         "MobileNetV2", input_shape=(160, 160, 3), alpha=0.35, weights=mobilenet_weights
@@ -53,18 +54,18 @@ def test_ten_frozen_epochs_on_real_photographs(photos: Path, mobilenet_weights: 
     assert trainer.evaluate(data.validation).accuracy >= 0.94
 
 
-def test_no_held_out_file_is_ever_trained_on(drawn: Path) -> None:
-    data = tk.DatasetBuilder(drawn, test=0.5, image_size=(32, 32), batch_size=7).build()
+def test_training_batches_have_training_images_only(synthetic: Path) -> None:
+    data = tk.DatasetBuilder(synthetic, test=0.5, image_size=(32, 32), batch_size=7).build()
     names = {split: set(files) for split, files in data.files.items()}
     assert not names["train"] & (names["validation"] | names["test"]) and not names["validation"] & names["test"]
     assert all("/train/" in name for name in names["train"])
-    # The images themselves, across epochs: what a batch holds is what the training files hold, each once an epoch.
+    # Compare the images themselves over epochs: each training file appears once per epoch.
     from transferkit.images import load_image
 
-    def pictures(paths: set[str]) -> set[bytes]:
+    def decoded(paths: set[str]) -> set[bytes]:
         return {load_image(path, data.image_spec).astype("float32").tobytes() for path in paths}
 
-    allowed = pictures(names["train"])
+    allowed = decoded(names["train"])
     for _ in range(3):
         seen = [image.tobytes() for images, _ in data.train for image in np.asarray(images)]
         assert len(seen) == len(names["train"]) and set(seen) == allowed
@@ -85,13 +86,13 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdige
 """
 
 
-@pytest.mark.parametrize("way", ["cache", "images"])
-def test_two_processes_with_one_seed_end_with_the_same_bytes(drawn: Path, tmp_path: Path, way: str) -> None:
-    copy = shutil.copytree(drawn, tmp_path / "a copy elsewhere")
+@pytest.mark.parametrize("trained_on", ["cache", "images"])
+def test_two_processes_with_one_seed_train_equal_weights(synthetic: Path, tmp_path: Path, trained_on: str) -> None:
+    copy = shutil.copytree(synthetic, tmp_path / "a copy elsewhere")
     digests = []
-    for number, folder in enumerate((drawn, copy)):
+    for number, folder in enumerate((synthetic, copy)):
         environment = {**os.environ, "TRANSFERKIT_HOME": str(tmp_path / f"home{number}")}
-        command = [sys.executable, "-c", _TRAIN, str(folder), way]
+        command = [sys.executable, "-c", _TRAIN, str(folder), trained_on]
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         digests.append(result.stdout.split()[-1])
     assert digests[0] == digests[1]

@@ -11,18 +11,18 @@ from transferkit._utils.checks import check_choice
 from transferkit._utils.files import cache_home
 from transferkit.features.eviction import cache_limit_bytes, folder_size, remove_folder, remove_trash
 
-_FOLDERS = ("features", "engines", "pixels", "unpacked")
+_FOLDERS = ("features", "engines", "images", "unpacked")
 _CACHES = (*_FOLDERS, "file_info")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class CacheInfo:
     """Sizes of the caches.
 
     Attributes:
         folder: str, the cache folder.
         sizes: dict from the name of a cache to its size in bytes: "features" (extracted features), "engines" (compiled
-            engines), "pixels" (decoded images), "unpacked" (archives) and "file_info" (metadata of image files).
+            engines), "images" (decoded images), "unpacked" (archives) and "file_info" (metadata of image files).
         limit: int, the size limit of the features in bytes.
     """
 
@@ -30,7 +30,7 @@ class CacheInfo:
     sizes: dict[str, int]
     limit: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in self.sizes.items())
         return f"{self.folder}: {sizes} (limit of the features: {self.limit / 1e9:,.1f} GB)"
 
@@ -41,7 +41,7 @@ def info() -> CacheInfo:
     Example:
 
     >>> info().sizes.keys()
-    dict_keys(['features', 'engines', 'pixels', 'unpacked', 'file_info'])
+    dict_keys(['features', 'engines', 'images', 'unpacked', 'file_info'])
     """
     sizes = {name: folder_size(cache_home() / name) for name in _FOLDERS}
     return CacheInfo(
@@ -57,7 +57,7 @@ def clear(*names: str) -> None:
     Running processes continue with the files that they have open.
 
     Args:
-        *names: "features", "engines", "pixels", "unpacked" or "file_info". Defaults to all.
+        *names: "features", "engines", "images", "unpacked" or "file_info". Defaults to all.
 
     Raises:
         ValueError: if there is no such cache.

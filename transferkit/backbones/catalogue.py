@@ -97,5 +97,9 @@ class Catalogue(list[BackboneSpec]):
     def __str__(self) -> str:
         return text_table([_HEADER, *self._cells()], "".join(align for _, _, align, _ in _COLUMNS))
 
+    def __repr__(self) -> str:
+        names = [row.name for row in self[:3]] + ["..."] * (len(self) > 3)
+        return f"Catalogue of {len(self)} backbones: {', '.join(names)}"
+
     def _repr_html_(self) -> str:
         return html_table(self._cells(), _HEADER)

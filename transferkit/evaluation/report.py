@@ -200,9 +200,14 @@ class Report:
         fits = self.probabilities.shape == shape and self.labels.shape in ((shape[0],), shape)
         if not fits or not len(self.labels):
             raise ValueError(
-                f"`probabilities` must be (images, classes), with a label for each image. Received: probabilities "
-                f"{self.probabilities.shape}, labels {self.labels.shape}, {shape[1]} classes."
+                "`probabilities` must be (images, classes), with one of `labels` per image and one of `class_names` "
+                f"per class. Received: probabilities {self.probabilities.shape}, labels {self.labels.shape}, "
+                f"{shape[1]} class names."
             )
+        allowed = range(2 if self.multi_label else shape[1])
+        if not np.isin(self.labels, allowed).all():
+            wrong = self.labels[~np.isin(self.labels, allowed)][0]
+            raise ValueError(f"`labels` must be in [0, {len(allowed) - 1}]. Received: {wrong}.")
         if self.paths is not None and len(self.paths) != shape[0]:
             received = f"{len(self.paths)} for {shape[0]} images"
             raise ValueError(f"`paths` must contain one path per image. Received: {received}.")
