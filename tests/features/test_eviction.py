@@ -134,7 +134,7 @@ def test_cache_clear_removes_stores(own_home: Path) -> None:
     (own_home / "files-9.sqlite").write_bytes(b"123")
     assert tk.cache.info().sizes["features"] > 800
     tk.cache.clear("features", "file_info")
-    assert tk.cache.info().sizes == {"features": 0, "engines": 5, "pixels": 0, "unpacked": 0, "file_info": 0}
+    assert tk.cache.info().sizes == {"features": 0, "engines": 5, "images": 0, "unpacked": 0, "file_info": 0}
     tk.cache.clear()
     assert list(own_home.iterdir()) == []
     with pytest.raises(ValueError, match=r"`names` must be one of 'features', .*Did you mean 'features'"):

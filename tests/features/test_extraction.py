@@ -147,9 +147,7 @@ def test_extraction_job_with_several_outputs(split: Split) -> None:
     np.testing.assert_allclose(np.asarray(second), compute(split, base), atol=1e-5)
 
 
-def test_extraction_job_reuses_originals_with_augmentation(
-    split: Split, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_extraction_job_reuses_originals_with_augmentation(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_network(48)
     first, _ = extract_views(split, model, (None, 0), tk.AugmentationBlock(rotation=0.2))
     monkeypatch.setattr("transferkit.features.extraction.compute_shard", None)
