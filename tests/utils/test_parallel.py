@@ -67,7 +67,7 @@ def test_ordered_map_closed_early_cancels_the_rest(monkeypatch: pytest.MonkeyPat
     assert next(results) == 0
     started = time.monotonic()
     results.close()
-    assert time.monotonic() - started < 0.2
+    assert time.monotonic() - started < 0.5
     time.sleep(0.1)
     assert len(done) < 50
 
