@@ -163,3 +163,20 @@ def test_predictor_engines_are_those_of_the_package() -> None:
     from transferkit import prediction
 
     assert prediction.ENGINES == engines.ENGINES
+
+
+def test_predict_image_error_without_reason_keeps_order(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transferkit import prediction
+    from transferkit.errors import ImageError
+
+    load = prediction.load_images
+
+    def load_or_fail(sources: list[Any], spec: ImageSpec) -> list[Any]:
+        return [
+            ImageError("damaged", "") if isinstance(source, bytes) else load([source], spec)[0] for source in sources
+        ]
+
+    monkeypatch.setattr(prediction, "load_images", load_or_fail)
+    dark, damaged, bright = predictor.predict([*gray(10), b"damaged", *gray(250)])
+    assert (dark.label, bright.label) == ("dark", "bright")
+    assert damaged.error is not None and damaged.probability_array is None

@@ -180,8 +180,8 @@ class Predictor:
         predictions = []
         for source, image in zip(sources, loaded):
             path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
-            error = image.reason if isinstance(image, ImageError) else None
-            predictions.append(Prediction(path, error, self.class_names, None if error else next(rows)))
+            error, probabilities = (image.reason, None) if isinstance(image, ImageError) else (None, next(rows))
+            predictions.append(Prediction(path, error, self.class_names, probabilities))
         return predictions
 
     def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:

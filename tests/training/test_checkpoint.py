@@ -87,3 +87,17 @@ def test_checkpoint_save_and_restore(tmp_path: Path) -> None:
         np.testing.assert_array_equal(actual, expected)
     with pytest.raises(ValueError, match="seed: 1 in the file, 2 now"):
         Checkpoint(tmp_path, 3, {"seed": 2}).restore(other)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"no archive"])
+def test_damaged_checkpoint_raises_and_changes_nothing(data: Data, tmp_path: Path, content: bytes) -> None:
+    trainer = tk.Trainer(small_classifier(), checkpoint_dir=tmp_path)
+    weights = trainer.model.get_weights()
+    (tmp_path / "phase-0.npz").write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"must have complete checkpoints\. Received: .*phase-0\.npz.*Delete this file"
+    ):
+        trainer.fit(data, epochs=1, verbose=0)
+    for before, after in zip(weights, trainer.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert (tmp_path / "phase-0.npz").read_bytes() == content

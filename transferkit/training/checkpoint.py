@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Checkpoint:
     def restore(self, model: keras.Model) -> tuple[dict[str, list[float]], bool]:
         """Set `model` to the saved state, if any; return the history and whether the phase was finished.
 
-        A file of another run raises a ValueError.
+        A file of another run or a damaged one raises a ValueError.
         """
         if not self.path.is_file():
             return {}, False
@@ -61,14 +62,24 @@ class Checkpoint:
         if not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
         state = _state(model)
-        with np.load(self.path, allow_pickle=False) as saved:
-            record = json.loads(str(saved["record"]))
-            values = [saved[f"value_{index}"] for index in range(len(saved.files) - 1)]
+        record, values = self._read()
         shapes = [value.shape for value in values] == [tuple(variable.shape) for variable in state]
         self._check(record.get("run_config", {}), shapes)
         for variable, value in zip(state, values):
             variable.assign(value)
         return record["history"], record["finished"]
+
+    def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
+        try:
+            with np.load(self.path, allow_pickle=False) as saved:
+                record = json.loads(str(saved["record"]))
+                values = [saved[f"value_{index}"] for index in range(len(saved.files) - 1)]
+                return {"history": record["history"], "finished": record["finished"], **record}, values
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"`checkpoint_dir` must have complete checkpoints. Received: {str(self.path)!r}, which cannot be read "
+                f"({error}). Delete this file to start its phase again."
+            ) from error
 
     def _check(self, saved: dict[str, Any], same_shapes: bool) -> None:
         current = self._run_config

@@ -53,6 +53,9 @@ def train_on_images(run: PhaseRun, trained: keras.Model, data: Data) -> dict[str
     """Fit `trained`, the classifier or a `FeatureModel` of it, batch by batch; return the metrics of each epoch."""
     split = data.splits.get("train")
     if split is None or split.dataset is not None:
+        if isinstance(trained, FeatureModel):
+            # The number of batches of a user's dataset is unknown, so each call takes one.
+            _compile(run, trained, (1, 1, 1))
         return _fit(run, trained, data.train, None, data.validation)
     steps = -(-len(split) // data.batch_size)
     # On a CPU several steps per call save no time, and progress would be shown less often.

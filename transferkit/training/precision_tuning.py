@@ -57,7 +57,7 @@ def select_precision(model: keras.Model, requested: str, *, batch_size: int, mea
     if any(None in tensor.shape[1:] for tensor in model.inputs):
         return PrecisionChoice("float32", "a model without a fixed input size cannot be measured")
     file, key = cache_home() / "engines" / "training-precision.json", _key(model, batch_size)
-    times = read_json(file).get(key)
+    times = _stored_times(read_json(file).get(key))
     if times is None and not measure:
         return PrecisionChoice(f"float32 or {requested}", "measured when training starts")
     if times is None:
@@ -105,6 +105,13 @@ def _step(model: keras.Model, precision: str) -> Callable[..., Any]:
         return tape.gradient(loss, weights)
 
     return tf.function(step, autograph=False)
+
+
+def _stored_times(value: Any) -> dict[str, float | None] | None:
+    """Return `value` where it has the form of measured times, else None, so that a damaged file is replaced."""
+    if isinstance(value, dict) and all(seconds is None or type(seconds) is float for seconds in value.values()):
+        return value
+    return None
 
 
 def _faster(times: dict[str, float | None], requested: str) -> PrecisionChoice:

@@ -30,6 +30,7 @@ from transferkit.training.arguments import (
     TrainedClasses,
     check_callbacks,
     check_data,
+    check_num_views,
     choose_verbosity,
     class_names_of,
 )
@@ -51,8 +52,6 @@ from transferkit.training.phases import (
 from transferkit.training.plan import CacheSettings, ExtractionCost, Plan, make_plan
 from transferkit.training.precision_tuning import select_precision
 
-# By measurement, see docs/performance.md: more views of the cats-and-dogs images did not improve the accuracy.
-DEFAULT_NUM_VIEWS = 1
 Metrics = dict[str, list[float]]
 
 
@@ -215,6 +214,7 @@ class Trainer:
         if unfreeze_from is None and fraction is None and blocks is None:
             fraction = 1 / 3
         check_int("epochs", epochs)
+        num_views = check_num_views(num_views)
         check_data(data, self.model, self._classes)
         options = FitOptions(check_callbacks(callbacks), class_weight, choose_verbosity(verbose))
         choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
@@ -314,7 +314,6 @@ class Trainer:
             self._objective = objective
             self._compile(float(self.model.optimizer.learning_rate))
         plan = self._plan(data, num_views, measure=solver == "adam")
-        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         rate, precision = float(self.model.optimizer.learning_rate), plan.precision.precision
         first_epoch, started = self.history.epochs, time.perf_counter()
         with frozen_gc(), without_retracing_warnings():
@@ -333,6 +332,8 @@ class Trainer:
         self, plan: Plan, data: Data, epochs: int, options: FitOptions, checkpoint: Checkpoint | None
     ) -> Metrics:
         metrics, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
+        # Before training: an interruption keeps the weights trained so far.
+        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         if finished:
             return metrics
         callbacks = [ReseedCallback(self.model, self.seed), *self.callbacks, *options.callbacks]
@@ -353,11 +354,12 @@ class Trainer:
         if plan.trained_on == "images":
             raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
         features = load_features(plan, data, self._extraction)
-        return solve_linear_head(plan.partition.trainable, features, self._objective, data.num_classes)
+        metrics = solve_linear_head(plan.partition.trainable, features, self._objective, data.num_classes)
+        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
+        return metrics
 
     def _plan(self, data: Data, num_views: int | str, *, measure: bool) -> Plan:
-        count = DEFAULT_NUM_VIEWS if num_views == "auto" else check_int("num_views", num_views)
-        plan = make_plan(self.model, data, self._model_parts().partition, self.cache, count)
+        plan = make_plan(self.model, data, self._model_parts().partition, self.cache, check_num_views(num_views))
         if self.precision == "float32":
             return plan
         part = plan.partition.trainable if plan.trained_on == "features" else self.model
