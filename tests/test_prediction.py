@@ -12,6 +12,7 @@ import pytest
 
 import transferkit as tk
 from transferkit import engines
+from transferkit import prediction as prediction_module
 from transferkit.images import ImageSpec, read_image
 from transferkit.prediction import Prediction, Predictor, to_probabilities
 
@@ -66,6 +67,18 @@ def test_predict_unreadable_file_has_error(predictor: Predictor, synthetic: Path
     assert predictions[1].label is None and predictions[1].probabilities == {} and predictions[1].top(3) == []
     assert predictions[0].probability_array.tobytes() == predictions[3].probability_array.tobytes()
     assert predictor.predict(str(bad)).error == "it is an HTML page"
+
+
+def test_predict_error_without_reason_keeps_order(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = prediction_module.load_images
+
+    def without_second(sources: list[np.ndarray], spec: ImageSpec) -> list[Any]:
+        images = original(sources, spec)
+        return [images[0], tk.ImageError("b.jpg", ""), *images[2:]]
+
+    monkeypatch.setattr(prediction_module, "load_images", without_second)
+    predictions = predictor.predict(gray(10, 250, 250))
+    assert [one.label for one in predictions] == ["dark", None, "bright"]
 
 
 def test_predict_nothing_is_empty(predictor: Predictor) -> None:
@@ -160,9 +173,7 @@ def test_predictor_unknown_engine_raises(predictor: Predictor) -> None:
 
 def test_predictor_engines_are_those_of_the_package() -> None:
     # Listed twice, so that creating a Predictor does not import the engines.
-    from transferkit import prediction
-
-    assert prediction.ENGINES == engines.ENGINES
+    assert prediction_module.ENGINES == engines.ENGINES
 
 
 def test_predict_image_error_without_reason_keeps_order(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,20 @@ def test_checkpoint_of_other_model_raises(data: Data, tmp_path: Path) -> None:
         tk.Trainer(small_classifier(hidden=(8,)), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
 
 
+@pytest.mark.parametrize("content", [b"", b"text", None], ids=["empty", "text", "cut"])
+def test_checkpoint_damaged_raises(data: Data, tmp_path: Path, content: bytes | None) -> None:
+    tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
+    file = tmp_path / "phase-0.npz"
+    complete = file.read_bytes()
+    file.write_bytes(complete[: len(complete) // 2] if content is None else content)
+    message = r"must have complete checkpoints. Received: .*phase-0.npz.*Delete this file to start its phase again"
+    with pytest.raises(ValueError, match=message):
+        tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
+    file.unlink()
+    tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
+    assert len(file.read_bytes()) == len(complete)
+
+
 def test_checkpoint_save_and_restore(tmp_path: Path) -> None:
     model, other = small_classifier(), small_classifier()
     for one in (model, other):
