@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,12 @@ def test_local_imports_are_few_and_of_heavy_packages() -> None:
     assert len({(path, module) for path, module in local}) <= MAX_LOCAL_IMPORTS, local
     allowed = ("tensorflow", "openvino", "transferkit.images.tf_decoder", "transferkit.engines")
     assert all(module.startswith(allowed) for _, module in local), local
+
+
+def test_picture_of_documentation_shows_layers() -> None:
+    picture = (PACKAGE.parent / "docs" / "images" / "layers.svg").read_text(encoding="utf-8")
+    rows = re.findall(r'font-weight="bold"[^>]*>([^<]*)<', picture)
+    assert [row.split(", ") for row in rows] == [list(names) for names in reversed(LAYERS)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
