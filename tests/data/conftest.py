@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from transferkit.data import file_info
 
 
 def write_jpeg(path: Path, seed: int) -> None:
@@ -25,3 +28,10 @@ def folder(tmp_path: Path) -> Path:
     for number in range(8):
         write_jpeg(root / "dogs" / f"dog.{number}.jpg", 100 + number)
     return root
+
+
+@pytest.fixture
+def minute_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is a minute ahead, so that the files of a test count as unchanged for a while."""
+    clock = time.time_ns
+    monkeypatch.setattr(file_info.time, "time_ns", lambda: clock() + 60 * 10**9)

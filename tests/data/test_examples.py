@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,19 +27,13 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def aged(folder: Path) -> Path:
-    """Make all files old enough to be remembered."""
-    for path in folder.rglob("*.jpg"):
-        os.utime(path, (time.time() - 60, time.time() - 60))
-    return folder
-
-
 def split_of_paths(paths: list[str]) -> Split:
     return Split("train", np.zeros(len(paths), np.int32), ImageSpec((16, 16)), paths=tuple(paths))
 
 
+@pytest.mark.usefixtures("minute_later")
 def test_content_hashes_read_only_replaced_files(folder: Path, read: list[str]) -> None:
-    data = tk.DatasetBuilder(aged(folder), image_size=16).build()
+    data = tk.DatasetBuilder(folder, image_size=16).build()
     split = data.splits["train"]
     before = split.content_hashes()
     assert before == content_hashes(split.paths) and read == []
@@ -56,8 +49,9 @@ def test_content_hashes_read_recent_files(folder: Path, read: list[str]) -> None
     assert len(read) == len(split.paths)
 
 
+@pytest.mark.usefixtures("minute_later")
 def test_content_hashes_of_relative_paths(folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    split = tk.DatasetBuilder(aged(folder), image_size=16).build().splits["train"]
+    split = tk.DatasetBuilder(folder, image_size=16).build().splits["train"]
     monkeypatch.chdir(folder)
     relative = [os.path.relpath(path, folder) for path in split.paths]
     assert split_of_paths(relative).content_hashes() == split.content_hashes()
@@ -66,6 +60,7 @@ def test_content_hashes_of_relative_paths(folder: Path, read: list[str], monkeyp
         split_of_paths([*relative, "none.jpg"]).content_hashes()
 
 
+@pytest.mark.usefixtures("minute_later")
 def test_content_hashes_of_many_files(tmp_path: Path, read: list[str]) -> None:
     pixels = np.zeros((16, 16, 3), np.uint8)
     from PIL import Image
@@ -73,7 +68,6 @@ def test_content_hashes_of_many_files(tmp_path: Path, read: list[str]) -> None:
     for number in range(1203):
         pixels[0, 0] = number % 256, number // 256, 0
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
-        os.utime(tmp_path / f"{number}.png", (time.time() - 60, time.time() - 60))
     paths = [str(tmp_path / f"{number}.png") for number in (*range(1202, -1, -1), 7, 7)]
     file_info.inspect_files(paths, ImageSpec((16, 16)), progress=False)
     assert split_of_paths(paths).content_hashes() == content_hashes(paths)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
+from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.images.image_corpus import encode
-from transferkit.data.file_info import inspect_files
+from transferkit.data.file_info import FileInfo, hash_files, inspect_files
 from transferkit.images.spec import ImageSpec
 
 
@@ -19,3 +23,73 @@ def test_inspect_files_returns_metadata(folder):
     flat = folder / "cats" / "flat.png"
     flat.write_bytes(encode(np.full((40, 40, 3), 90, np.uint8), "PNG"))
     assert inspect_files([str(flat)], ImageSpec((16, 16)))[0].perceptual_hash is None
+
+
+SPEC = ImageSpec((16, 16))
+
+
+@pytest.fixture
+def two_images(tmp_path: Path, minute_later: None) -> list[Path]:
+    """A red and a blue image, whose files have equal sizes and modification times."""
+    paths = []
+    for name, color in (("red", (200, 30, 30)), ("blue", (30, 30, 200))):
+        path = tmp_path / f"{name}.bmp"
+        path.write_bytes(encode(np.full((20, 20, 3), color, np.uint8), "BMP"))
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+        paths.append(path)
+    assert paths[0].stat().st_size == paths[1].stat().st_size
+    return paths
+
+
+def inspect(paths: list[Path]) -> list[FileInfo]:
+    return inspect_files([str(path) for path in paths], SPEC, progress=False)
+
+
+def test_files_renamed_into_each_other_are_read_again(two_images: list[Path]) -> None:
+    red, blue = two_images
+    before = inspect(two_images)
+    red.rename(red.with_suffix(".old"))
+    blue.rename(red)
+    red.with_suffix(".old").rename(blue)
+    assert [info.digest for info in inspect(two_images)] == [before[1].digest, before[0].digest]
+    assert hash_files([str(red)]) == [before[1].digest]
+
+
+def test_folders_renamed_into_each_other_are_read_again(two_images: list[Path], tmp_path: Path) -> None:
+    places = []
+    for path, folder in zip(two_images, ("a", "b"), strict=True):
+        (tmp_path / folder).mkdir()
+        places.append(path.rename(tmp_path / folder / "image.bmp"))
+    before = inspect(places)
+    (tmp_path / "a").rename(tmp_path / "c")
+    (tmp_path / "b").rename(tmp_path / "a")
+    (tmp_path / "c").rename(tmp_path / "b")
+    assert [info.digest for info in inspect(places)] == [before[1].digest, before[0].digest]
+
+
+def test_copy_in_place_with_old_time_is_read_again(two_images: list[Path]) -> None:
+    red, blue = two_images
+    before = inspect(two_images)
+    with open(red, "r+b") as file:
+        file.write(blue.read_bytes())
+    os.utime(red, (1_600_000_000, 1_600_000_000))
+    assert inspect(two_images)[0].digest == before[1].digest
+
+
+@pytest.mark.parametrize("change", ["digest = zeroblob(32)", "height = -5", "format = x'00ff'", "error = 'gone'"])
+def test_changed_rows_of_database_are_not_believed(two_images: list[Path], own_home: Path, change: str) -> None:
+    before = inspect(two_images)
+    with sqlite3.connect(next(own_home.glob("files-*.sqlite"))) as database:
+        assert database.execute(f"UPDATE files SET {change}").rowcount == 2
+    assert inspect(two_images) == before
+
+
+def test_locked_database_is_bypassed(two_images: list[Path], own_home: Path) -> None:
+    before = inspect(two_images)
+    holder = sqlite3.connect(next(own_home.glob("files-*.sqlite")))
+    holder.execute("BEGIN EXCLUSIVE")
+    started = time.monotonic()
+    assert inspect(two_images) == before
+    # Twice the time that one access waits, for loading and for saving.
+    assert time.monotonic() - started < 10
+    holder.close()

@@ -94,12 +94,6 @@ def test_scan_of_missing_folder_raises(tmp_path):
         scan(tmp_path / "nowhere")
 
 
-def make_old(folder):
-    """Files changed a moment ago are not remembered, as they may change again within the clock's tick."""
-    for path in folder.rglob("*.jpg"):
-        os.utime(path, ns=(10**18, 10**18))
-
-
 @pytest.fixture
 def inspected(monkeypatch):
     """The names of the files that are really read."""
@@ -114,9 +108,8 @@ def inspected(monkeypatch):
     return seen
 
 
-def test_scan_again_reads_only_changed_files(folder, inspected):
+def test_scan_again_reads_only_changed_files(folder, inspected, minute_later):
     (folder / "cats" / "broken.jpg").write_bytes(encode(sample_image(), "JPEG")[:300])
-    make_old(folder)
     first = scan(folder)
     assert len(inspected) == 21
     inspected.clear()
@@ -134,8 +127,7 @@ def test_scan_does_not_remember_recent_files(folder, inspected):
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database", b"SQLite format 3\0" + b"\xff" * 5000])
-def test_scan_replaces_damaged_database(folder, own_home, damage):
-    make_old(folder)
+def test_scan_replaces_damaged_database(folder, own_home, minute_later, damage):
     first = scan(folder)
     (database,) = own_home.glob("files-*.sqlite")
     database.write_bytes(damage)

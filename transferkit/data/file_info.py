@@ -18,8 +18,8 @@ from transferkit.images.memory_cache import MemoryImageCache, file_version
 from transferkit.images.perceptual_hash import difference_hash
 from transferkit.images.spec import ImageSpec
 
-# A file changed twice within a tick of the clock keeps its modification time, so younger files are not remembered.
-_MTIME_SETTLED_NS = 2 * 10**9
+# A file changed twice within a tick of the clock keeps its times, so younger files are not remembered.
+_SETTLED_NS = 2 * 10**9
 _CHUNK = 32
 # The metadata of 100,000 files takes more memory than their hashes, so hashes are looked up in parts.
 _HASH_BATCH = 10_000
@@ -119,8 +119,9 @@ def _file_version(path: str) -> file_info_db.Version:
         # A record changes with the file that contains it.
         status = os.stat(path.rsplit("@", 1)[0] if ".tfrecord@" in path and not os.path.exists(path) else path)
     except (OSError, ValueError):
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
+        return -1, -1, -1, -1
+    # An inode may need all 64 bits, and SQLite has signed integers.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & (2**63 - 1)
 
 
 def _load(paths: Sequence[str], versions: Sequence[file_info_db.Version]) -> list[FileInfo | None]:
@@ -147,7 +148,7 @@ def _save(
         for index in indices:
             info, version = infos[index], versions[index]
             # A file that cannot be read today (permissions, a network share) may be readable tomorrow.
-            if info is not None and info.digest and 0 <= version[1] < started - _MTIME_SETTLED_NS:
+            if info is not None and info.digest and 0 <= max(version[1:3]) < started - _SETTLED_NS:
                 looks = None if info.perceptual_hash is None else info.perceptual_hash.to_bytes(8, "big")
                 yield paths[index], version, (info.digest, info.error, info.format, info.height, info.width, looks)
 

@@ -1,4 +1,4 @@
-"""The SQLite database of file metadata: a cache by path, size and modification time that may be lost at any time."""
+"""The SQLite database of file metadata: a cache by path and state of the file that may be lost at any time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from transferkit._utils.files import cache_home
+from transferkit._utils.hashing import content_hash
 
 # Changes whenever another version could judge a file otherwise, or with the columns.
-_VERSION = 4
+_VERSION = 5
 # SQLite supports at least 999 values per query.
 _SQL_BATCH = 500
-_COLUMNS = "size, mtime, digest, error, format, height, width, perceptual_hash"
-# Size in bytes and modification time in nanoseconds.
-Version = tuple[int, int]
+# Decoding a few hundred images again takes as long as waiting for another process to release the database.
+_LOCK_SECONDS = 0.5
+_COLUMNS = "size, mtime, ctime, inode, digest, error, format, height, width, perceptual_hash, checksum"
+# Size in bytes, times of modification and of change in nanoseconds, inode. A copy in place keeps the first two, two
+# files that are renamed into each other the first three.
+Version = tuple[int, int, int, int]
 # Digest, error, format, height, width, perceptual hash.
 Row = tuple[Any, ...]
 
@@ -35,7 +39,8 @@ def load_rows(paths: Sequence[str], versions: Sequence[Version]) -> list[Row | N
                 rows = {row[0]: row[1:] for row in database.execute(query, names)}
                 for name, version in zip(names, versions[start : start + _SQL_BATCH]):
                     row = rows.get(name)
-                    found.append(None if row is None or row[:2] != version else row[2:])
+                    valid = row is not None and row[:4] == version and row[-1] == _checksum(name, row[:-1])
+                    found.append(row[4:-1] if row is not None and valid else None)
         except sqlite3.Error:
             return [None] * len(paths)
     return found
@@ -45,11 +50,17 @@ def save_rows(rows: Iterable[tuple[str, Version, Row]]) -> None:
     """Store rows by path; nothing happens where there can be no database."""
     with _connect() as database:
         if database is not None:
-            values = ((os.fsencode(path), *version, *row) for path, version, row in rows)
+            named = ((os.fsencode(path), (*version, *row)) for path, version, row in rows)
+            values = ((name, *row, _checksum(name, row)) for name, row in named)
             with contextlib.suppress(sqlite3.Error), database:
                 database.executemany(
-                    f"INSERT OR REPLACE INTO files (path, {_COLUMNS}) VALUES ({', '.join('?' * 9)})", values
+                    f"INSERT OR REPLACE INTO files (path, {_COLUMNS}) VALUES ({', '.join('?' * 12)})", values
                 )
+
+
+def _checksum(name: bytes, row: Row) -> bytes:
+    # Damage of the file or a change by another program must not change what a file is taken for.
+    return content_hash(name, repr(row).encode("utf-8", "surrogatepass"))[:8]
 
 
 @contextlib.contextmanager
@@ -58,10 +69,11 @@ def _connect() -> Iterator[sqlite3.Connection | None]:
     connection = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=30)
+        connection = sqlite3.connect(path, timeout=_LOCK_SECONDS)
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, digest BLOB, "
-            "error TEXT, format TEXT, height INTEGER, width INTEGER, perceptual_hash BLOB) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, mtime INTEGER, ctime "
+            "INTEGER, inode INTEGER, digest BLOB, error TEXT, format TEXT, height INTEGER, width INTEGER, "
+            "perceptual_hash BLOB, checksum BLOB) WITHOUT ROWID"
         )
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):

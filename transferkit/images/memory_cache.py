@@ -48,4 +48,4 @@ def file_version(source: Any, spec: ImageSpec) -> Hashable | None:
         status = os.stat(source)
     except (OSError, ValueError):
         return None
-    return os.fspath(source), status.st_size, status.st_mtime_ns, status.st_ino, spec
+    return os.fspath(source), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, spec
