@@ -18,6 +18,8 @@ _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
 _DECODABLE_FRAMES = (0xC0, 0xC1, 0xC2)
 _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_AVIF_BRANDS = {b"avif", b"avis"}
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,7 @@ class ImageHeader:
     """Properties of an image known before decoding.
 
     Attributes:
-        format: "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "ico", "ppm" or "" for unknown.
+        format: "jpeg", "png", "gif", "bmp", "webp", "tiff", "avif", "heif", "ico", "ppm" or "" for unknown.
         width: int. Stored width in pixels; 0 where only a decoder can determine it.
         height: int. Stored height in pixels; 0 where only a decoder can determine it.
         tf_decodable: whether TensorFlow's decoder returns the right pixels, apart from the orientation.
@@ -68,17 +70,18 @@ def read_header(data: bytes) -> ImageHeader:
     >>> read_header(b"<html></html>").format
     ''
     """
-    if data[:3] == b"\xff\xd8\xff":
-        return _jpeg(data)
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return _png(data)
-    format_name = _sniff_format(data)
-    if format_name == "gif":
-        return _gif(data)
+    format_name = sniff_format(data)
+    if format_name in ("jpeg", "png", "gif"):
+        return {"jpeg": _jpeg, "png": _png, "gif": _gif}[format_name](data)
     return ImageHeader(format_name, *(_webp_size(data) if format_name == "webp" else (0, 0)))
 
 
-def _sniff_format(data: bytes) -> str:
+def sniff_format(data: bytes) -> str:
+    """Return the format of the first bytes of a file, as in `ImageHeader`."""
+    if data[:3] == b"\xff\xd8\xff":
+        return "jpeg"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "png"
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return "gif"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -87,13 +90,20 @@ def _sniff_format(data: bytes) -> str:
         return "tiff"
     if data[:2] == b"BM":
         return "bmp"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"avif", b"avis"):
-        return "avif"
+    if data[4:8] == b"ftyp":
+        brands = iso_media_brands(data)
+        return "avif" if brands & _AVIF_BRANDS else "heif" if brands & _HEIF_BRANDS else ""
     if data[:4] == b"\0\0\1\0":
         return "ico"
     if data[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"):
         return "ppm"
     return ""
+
+
+def iso_media_brands(data: bytes) -> set[bytes]:
+    """Return the brands of an ISO media file, such as a HEIC image or an MP4 video."""
+    end = min(int.from_bytes(data[:4], "big"), len(data), 256)
+    return {data[8:12], *(data[start : start + 4] for start in range(16, end, 4))}
 
 
 def _jpeg(data: bytes) -> ImageHeader:

@@ -19,6 +19,7 @@ from transferkit.images.memory_cache import MemoryImageCache, file_version
 from transferkit.images.orientation import apply_exif_orientation
 from transferkit.images.pillow_decoder import decode_jpeg_or_png, decode_with_pillow
 from transferkit.images.spec import ImageSpec
+from transferkit.images.unsupported import undecodable_reason
 
 # Half of Pillow's limit for decompression bombs: this many pixels are decoded, composited and resized within 1 GB.
 MAX_PIXELS = 89_478_485
@@ -241,6 +242,8 @@ def _open_image(source: Any, spec: ImageSpec) -> _EncodedImage | LoadedImage:
 def _checked_header(data: bytes, name: str, max_pixels: int) -> ImageHeader:
     """Return the header, or raise an ImageError when the image must not reach a decoder."""
     header = read_header(data)
+    if header.format in ("", "tiff", "avif", "heif") and (reason := undecodable_reason(name, data)):
+        raise ImageError(name, reason)
     pixels = header.width * header.height
     # The decoder of WebP holds several copies of the canvas.
     max_pixels = max_pixels // 2 if header.format == "webp" else max_pixels

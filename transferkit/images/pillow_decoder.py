@@ -10,6 +10,7 @@ import numpy as np
 from PIL import IcoImagePlugin, Image, ImageOps
 
 from transferkit.errors import ImageError
+from transferkit.images.unsupported import describe_contents
 
 # Pixels converted at once: a large image with alpha or 16 bits would otherwise take many times its own memory.
 _PIXELS_PER_STRIP = 4_000_000
@@ -42,7 +43,7 @@ def decode_with_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     except ImageError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise ImageError(name, f"it is {_describe_content(data)}") from error
+        raise ImageError(name, describe_contents(data)) from error
     except Image.DecompressionBombError as error:
         raise ImageError(name, f"it claims more than {max_pixels:,} pixels") from error
     except Exception as error:
@@ -114,18 +115,3 @@ def _gray_converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
         return gray[..., None]
 
     return convert
-
-
-def _describe_content(data: bytes) -> str:
-    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype", b"<html")):
-        return "an HTML page"
-    if start.startswith((b"<?xml", b"<svg")):
-        return "an SVG or XML file"
-    if start.startswith(b"%pdf"):
-        return "a PDF"
-    if data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-        return "a HEIC image; convert it to JPEG"
-    if start.startswith(b"pk\x03\x04"):
-        return "a ZIP archive"
-    return "not an image of a known format"
