@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,19 @@ from typing import Any
 # The umask can be read only by setting it, which other threads would notice: it is read once, at import.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
+_SYSTEM_NAME = re.compile(
+    r"(?i)\.|(thumbs\.db|ehthumbs\.db|desktop\.ini|icon\r|__macosx|__pycache__|\$recycle\.bin|recycler|recycled|"
+    r"system volume information|lost\+found|found\.\d{3}|@eadir|[#@]recycle|@tmp|#snapshot|lost\.dir)$"
+)
+
+
+def is_system_name(name: str) -> bool:
+    """Return whether a file or folder of this name belongs to an operating system, network storage or program.
+
+    >>> is_system_name(".DS_Store"), is_system_name("__MACOSX"), is_system_name("cats")
+    (True, True, False)
+    """
+    return _SYSTEM_NAME.match(name) is not None
 
 
 def cache_home() -> Path:

@@ -1,8 +1,21 @@
-"""Text for people: shortened, so that a repr never floods a notebook."""
+"""Text for people: shortened, so that a repr never floods a notebook, and without control characters of files."""
 
 from __future__ import annotations
 
+import re
+
 MAX_REPR = 2000
+# Control characters, separators of lines, overrides of the writing direction, and halves of characters.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: object) -> str:
+    """Return `str(text)` on one line for a terminal or a log: characters that could control it are escaped.
+
+    >>> print(printable("\\x1b[2Jred\\n"))
+    \\x1b[2Jred\\n
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(text))
 
 
 def shorten(text: str, limit: int = MAX_REPR) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import tarfile
 import zipfile
@@ -10,10 +11,23 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from transferkit._utils.checks import check_int
-from transferkit._utils.files import atomic_folder
+from transferkit._utils.files import atomic_folder, is_system_name
 from transferkit.errors import DataError
 
 _CHUNK = 1 << 20
+_HEAD_BYTES = 512
+# Offset, first bytes and kind.
+_SIGNATURES = (
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"PK\x05\x06", "zip"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ\x00", "xz"),
+    (257, b"ustar", "tar"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"Rar!\x1a\x07", "rar"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+)
 _CORRUPT = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))})
 
@@ -64,6 +78,47 @@ def unpack(
             raise
         raise DataError(f"{str(source)!r} must be a valid archive. Received: {error}. Download it again.") from error
     return target
+
+
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Return whether the contents of a file are those of an archive, whatever its name."""
+    return _kind(Path(path)) is not None
+
+
+def content_root(folder: str | os.PathLike[str]) -> Path:
+    """Return the folder inside an unpacked archive that holds its contents.
+
+    Many archives have a single folder at the top, next to files of an operating system or a README. A single folder
+    without subfolders is a class, not such a folder.
+    """
+    root = Path(folder)
+    while len(inside := _subfolders(root)) == 1 and _subfolders(inside[0]) and not _has_images(root):
+        root = inside[0]
+    return root
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return [entry for entry in folder.iterdir() if entry.is_dir() and not is_system_name(entry.name)]
+
+
+def _has_images(folder: Path) -> bool:
+    names = [entry.name for entry in folder.iterdir() if not is_system_name(entry.name)]
+    return any((mimetypes.guess_type(name)[0] or "").startswith("image/") for name in names)
+
+
+def _kind(path: Path) -> str | None:
+    """Return the kind of an archive by its first bytes, or None for any other file."""
+    try:
+        if not path.is_file():
+            return None
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, ValueError):
+        return None
+    for offset, signature, kind in _SIGNATURES:
+        if head[offset:].startswith(signature):
+            return kind
+    return None
 
 
 class _UnsafeArchive(Exception):
