@@ -29,6 +29,7 @@ _PUBLIC = {
     "Predictor": "prediction",
     "Report": "evaluation",
     "Trainer": "training",
+    "StorageError": "errors",
     "WeightsError": "errors",
     "build_classifier": "classifier",
     "cache": "cache",
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
         DownloadError,
         ImageError,
         MissingExtraError,
+        StorageError,
         WeightsError,
     )
     from transferkit.evaluation import Report

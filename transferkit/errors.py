@@ -33,6 +33,10 @@ class DownloadError(OSError):
     """A download failed; no incomplete or wrong file was stored."""
 
 
+class StorageError(OSError):
+    """A file could not be written, as on a full disk; nothing incomplete remains, and earlier files are unchanged."""
+
+
 class ArtifactError(ValueError):
     """A folder is not a valid saved classifier."""
 

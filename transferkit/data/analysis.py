@@ -29,14 +29,18 @@ def analyze_files(indexes: Mapping[str, ImageIndex], file_info: Mapping[str, Fil
     """
     paths = sorted({path for index in indexes.values() for path in index.paths})
     infos = [file_info[path] for path in paths]
-    labels = {path: label for index in indexes.values() for path, label in zip(index.paths, index.labels)}
+    labels: dict[bytes, set[str | tuple[str, ...]]] = defaultdict(set)
+    for index in indexes.values():
+        for path, label in zip(index.paths, index.labels):
+            labels[file_info[path].digest].add(label)
     split_of = {path: name for name, index in indexes.items() for path in index.paths}
     duplicates = exact_duplicates(paths, [info.digest for info in infos])
+    unique = [(path,) for path in sorted(set(paths) - {path for group in duplicates for path in group})]
     near = near_duplicate_groups(paths, infos)
     return {
         "counts": {name: _count_labels(index) for name, index in indexes.items()},
         "duplicates": duplicates,
-        "label_conflicts": [group for group in duplicates if len({labels[path] for path in group}) > 1],
+        "label_conflicts": [group for group in [*duplicates, *unique] if len(labels[file_info[group[0]].digest]) > 1],
         "near_duplicates": near,
         "near_duplicate_leaks": [group for group in near if len({split_of[path] for path in group}) > 1],
         "extension_mismatches": [(p, why) for p, info in zip(paths, infos) if (why := _extension_mismatch(p, info))],

@@ -7,12 +7,12 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from transferkit.data.cells import SPLITS
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import ImageIndex, concat
 from transferkit.data.splitting import merge_groups, sample_hash, stratified_split, stratum_labels
 from transferkit.errors import DataError
 
-SPLITS = ("train", "validation", "test")
 # A duplicate goes to the split that is kept from training.
 _PRECEDENCE = ("test", "validation", "train")
 
@@ -72,8 +72,8 @@ def assign_splits(
         sampled = {name: sizes[name] for name in ("test", "validation") if name in sizes and pools[name] == pool}
         if sampled:
             index = indexes[pool]
-            groups = split_groups(index, file_info)
-            parts = stratified_split(index.sample_ids, index.labels, sampled, seed=seed, groups=groups)
+            groups, keys = split_groups(index, file_info), index.split_keys()
+            parts = stratified_split(keys, index.labels, sampled, seed=seed, groups=groups)
             assigned[pool] = index.take(parts.pop("remainder"))
             assigned.update({split: index.take(members) for split, members in parts.items()})
     for split, index in assigned.items():

@@ -114,6 +114,7 @@ class DatasetBuilder:
         self.max_skipped_fraction = check_fraction("max_skipped_fraction", max_skipped_fraction)
         self.cache_images = bool(cache_images)
         self.progress = bool(progress)
+        self._check_sizes()
         self._check_source()
 
     def build(self) -> Data:
@@ -157,7 +158,7 @@ class DatasetBuilder:
         assigned = assign_splits(source.indexes, self._split_sizes(), source.file_info, self.seed)
         pool = concat([assigned[name] for name in ("train", "validation") if name in assigned])
         groups = split_groups(pool, source.file_info)
-        for fold in k_fold(pool.sample_ids, pool.labels, count, seed=self.seed, groups=groups):
+        for fold in k_fold(pool.split_keys(), pool.labels, count, seed=self.seed, groups=groups):
             excluded = set(fold)
             train = pool.take([index for index in range(len(pool)) if index not in excluded])
             yield self._from_indexes({**assigned, "train": train, "validation": pool.take(fold)}, source)
@@ -167,6 +168,14 @@ class DatasetBuilder:
         is_path = isinstance(self.source, (str, os.PathLike))
         source = repr(os.fspath(self.source)) if is_path else type(self.source).__name__
         return f"DatasetBuilder({source}, image_size={size}, batch_size={self.batch_size}, seed={self.seed})"
+
+    def _check_sizes(self) -> None:
+        fractions = [size for size in self._split_sizes().values() if size < 1]
+        if self.validation is not None and not self._given_splits() and sum(fractions) >= 1:
+            raise ValueError(
+                "`validation` and `test` must leave images for training, with fractions whose sum is below 1. "
+                f"Received: validation={self.validation!r} and test={self.test!r}. Give smaller fractions."
+            )
 
     def _check_source(self) -> None:
         """Refuse options that arrays and datasets cannot honor."""

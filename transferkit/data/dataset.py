@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from transferkit import plots
 from transferkit._utils.checks import check_choice, check_int
-from transferkit._utils.text import shorten
+from transferkit._utils.text import printable, shorten
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import SplitDataset, epoch_order, evaluation_dataset, training_dataset
 from transferkit.data.report import DataReport
@@ -162,6 +162,6 @@ class Data:
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.image_size))
-        names = ", ".join(self.class_names[:5]) + (", ..." if self.num_classes > 5 else "")
+        names = ", ".join(map(printable, self.class_names[:5])) + (", ..." if self.num_classes > 5 else "")
         head = f"Data: {self.num_classes} classes ({names}), images {size}, batches of {self.batch_size}"
         return shorten(f"{head}\n{self.report!r}".rstrip())

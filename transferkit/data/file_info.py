@@ -12,11 +12,12 @@ from transferkit._utils.parallel import ordered_map
 from transferkit._utils.progress import track
 from transferkit.data import file_info_db
 from transferkit.errors import ImageError
-from transferkit.images.files import read_bytes
+from transferkit.images.files import read_bytes, read_prefix
 from transferkit.images.loading import LoadedImage, content_hashes, load_with_metadata
 from transferkit.images.memory_cache import MemoryImageCache, file_version
 from transferkit.images.perceptual_hash import difference_hash
 from transferkit.images.spec import ImageSpec
+from transferkit.images.unsupported import undecodable_reason
 
 # A file changed twice within a tick of the clock keeps its times, so younger files are not remembered.
 _SETTLED_NS = 2 * 10**9
@@ -137,6 +138,15 @@ def _from_row(row: file_info_db.Row, num_bytes: int) -> FileInfo | None:
     return FileInfo(digest, error, format_name, height, width, looks, num_bytes)
 
 
+def _is_final(path: str, info: FileInfo) -> bool:
+    """Return whether an unchanged file will be judged the same in the next run."""
+    if info.error is None:
+        return True
+    # A file that cannot be read today (permissions, a network share) may be readable tomorrow, and one of a format that
+    # needs another package after its installation.
+    return bool(info.digest) and undecodable_reason(path, read_prefix(path, 512)) is None
+
+
 def _save(
     paths: Sequence[str],
     versions: Sequence[file_info_db.Version],
@@ -147,8 +157,7 @@ def _save(
     def rows() -> Iterator[tuple[str, file_info_db.Version, file_info_db.Row]]:
         for index in indices:
             info, version = infos[index], versions[index]
-            # A file that cannot be read today (permissions, a network share) may be readable tomorrow.
-            if info is not None and info.digest and 0 <= max(version[1:3]) < started - _SETTLED_NS:
+            if info is not None and _is_final(paths[index], info) and 0 <= max(version[1:3]) < started - _SETTLED_NS:
                 looks = None if info.perceptual_hash is None else info.perceptual_hash.to_bytes(8, "big")
                 yield paths[index], version, (info.digest, info.error, info.format, info.height, info.width, looks)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 
+from transferkit.data.cells import sorted_names, to_name
 from transferkit.data.index import ImageIndex
 from transferkit.errors import DataError
 
@@ -19,8 +20,9 @@ def check_class_names(class_names: Any) -> tuple[str, ...] | None:
     """
     if class_names is None:
         return None
-    names = () if isinstance(class_names, (str, bytes)) else tuple(map(str, class_names))
-    if not names or len(set(names)) < len(names):
+    ordered = isinstance(class_names, Iterable) and not isinstance(class_names, (str, bytes, Set, Mapping))
+    names = tuple(to_name(str(name)) for name in class_names) if ordered else ()
+    if not names or not all(names) or len(set(names)) < len(names):
         raise ValueError(
             f"`class_names` must be a list of different names, or None. Received: {class_names!r}. Give, for example, "
             'class_names=["cats", "dogs"].'
@@ -29,17 +31,18 @@ def check_class_names(class_names: Any) -> tuple[str, ...] | None:
 
 
 def resolve_class_names(indexes: Mapping[str, ImageIndex], given: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the class names in the order of the labels: as given, or sorted.
+    """Return the class names in the order of the labels: as given, or sorted; numbers of a table as numbers.
 
     Raises:
         DataError: when they do not match the labels of the images.
     """
-    found = sorted({name for index in indexes.values() for name in index.class_names()})
+    numeric = all(index.from_table for index in indexes.values())
+    found = sorted_names({name for index in indexes.values() for name in index.class_names()}, numeric=numeric)
     names = tuple(found if given is None else given)
     unknown = sorted(set(found) - set(names))
     if unknown:
         raise DataError(f"`class_names` must name all classes. Received: {list(names)}, without {unknown[:5]}.")
-    trained = set(indexes["train"].class_names())
+    trained = indexes["train"].class_names()
     missing = [name for name in names if name not in trained]
     if missing:
         raise DataError(

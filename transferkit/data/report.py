@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import Any
 
-from transferkit._utils.text import shorten
+from transferkit._utils.text import printable, shorten
 from transferkit.data import html
 
 _MAX_ROWS, _MAX_CLASSES = 5, 20
@@ -80,7 +80,7 @@ class DataReport:
                 f"sizes: {width['smallest']:g} x {height['smallest']:g} to {width['largest']:g} x {height['largest']:g}"
                 f" pixels, median {width['median']:g} x {height['median']:g}"
             )
-        lines += self.notes
+        lines += map(printable, self.notes)
         for field in ("skipped", "reassigned", "extension_mismatches", "tiny_images", "ignored"):
             lines += _format_rows(field, [f"{path!r}: {reason}" for path, reason in getattr(self, field)])
         for field in ("label_conflicts", "near_duplicate_leaks", "duplicates", "near_duplicates"):
@@ -93,7 +93,7 @@ class DataReport:
 
 def _format_counts(split: str, classes: dict[str, int]) -> str:
     shown = list(classes.items())[:_MAX_CLASSES]
-    listed = ", ".join(f"{count:,} {name or 'not in a class folder'}" for name, count in shown)
+    listed = ", ".join(f"{count:,} {printable(name or 'not in a class folder')}" for name, count in shown)
     more = f", and {len(classes) - _MAX_CLASSES} more classes" if len(classes) > _MAX_CLASSES else ""
     return f"{split}: {sum(classes.values()):,} images ({listed}{more})"
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from transferkit.data.analysis import analyze_files
 from transferkit.data.assignment import drop_unreadable
 from transferkit.data.file_info import inspect_files
-from transferkit.data.index import ImageIndex, list_images, split_dirs
+from transferkit.data.folders import list_images, split_dirs
+from transferkit.data.index import ImageIndex
 from transferkit.data.report import DataReport
 from transferkit.images.spec import ImageSpec
 

@@ -117,12 +117,14 @@ def _groups_by_class(
         group = None if groups is None else groups[index]
         members[index if group is None else group].append(index)
     strata = stratum_labels(labels)
-    by_class: dict[str, list[tuple[bytes, list[int]]]] = defaultdict(list)
+    by_class: dict[str, list[tuple[bytes, str, list[int]]]] = defaultdict(list)
     for indices in members.values():
         counts = Counter(strata[index] for index in indices)
         label = min(counts, key=lambda name: (-counts[name], name))
-        by_class[label].append((sample_hash(seed, sample_ids[indices[0]]), indices))
-    return {label: [indices for _, indices in sorted(by_class[label])] for label in sorted(by_class)}
+        # Examples of a table can have one sample id; then the group, which follows from the contents, decides.
+        group = (None if groups is None else groups[indices[0]]) or ""
+        by_class[label].append((sample_hash(seed, sample_ids[indices[0]]), group, indices))
+    return {label: [indices for _, _, indices in sorted(by_class[label])] for label in sorted(by_class)}
 
 
 def _with_midpoints(groups: Sequence[list[int]]) -> list[tuple[float, list[int]]]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from transferkit._utils.tables import text_table
+from transferkit._utils.text import printable
 from transferkit.plots import evaluation_figure
 
 _NUM_BINS = 10
@@ -185,6 +186,7 @@ class Report:
         summary += f"{self.balanced_accuracy:.4f}, ROC AUC {self.roc_auc:.4f}"
         rows = [["class", "precision", "recall", "f1", "images"]]
         for name, row in self.per_class.items():
+            name = printable(name)
             name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
             metrics = [f"{row[metric]:.4f}" for metric in ("precision", "recall", "f1")]
             rows.append([name, *metrics, f"{row['support']:,}"])

@@ -1,0 +1,240 @@
+"""Reads tables of images and labels: CSV files with any usual delimiter, Parquet files, DataFrames and lists."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from transferkit.data.cells import is_missing
+from transferkit.errors import DataError, ImageError, MissingExtraError
+from transferkit.images.files import read_bytes
+
+# Column -> accepted names, in the order of preference; in names of files "-" and " " count as "_".
+_COLUMNS = {
+    "path": (
+        *("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_file"),
+        *("image_name", "img", "img_path", "image_id", "id"),
+    ),
+    "label": ("label", "labels", "class", "class_name", "classname", "category", "target", "tag", "tags"),
+    "split": ("split",),
+    "group": ("group",),
+}
+_OPTIONAL = ("split", "group")
+_DELIMITERS = (",", ";", "\t", "|")
+_TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
+_PARQUET_SUFFIXES = (".parquet", ".pq")
+_SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+_ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Columns of a table.
+
+    Attributes:
+        name: of the table in errors.
+        root: folder of its relative paths.
+        columns: "path" and "label", and where present "split" and "group", to their cells.
+        lines: number of each row, as a spreadsheet or an editor shows it.
+    """
+
+    name: str
+    root: str
+    columns: dict[str, list[Any]]
+    lines: Sequence[int]
+
+    def place(self, row: int, column: str) -> str:
+        """Return where a cell is, for errors."""
+        return f"the column {column!r} in row {self.lines[row]} of {self.name}"
+
+
+def is_table(source: Any) -> bool:
+    """Return whether `source` is the path of a table, or has columns like a DataFrame."""
+    if isinstance(source, (str, os.PathLike)):
+        return os.fspath(source).casefold().endswith((*_TEXT_SUFFIXES, *_PARQUET_SUFFIXES, *_SPREADSHEET_SUFFIXES))
+    return hasattr(source, "columns") and hasattr(source, "__getitem__")
+
+
+def read_table(source: Any, name: str) -> Table:
+    """Return the columns of a CSV, TSV or Parquet file or of a DataFrame.
+
+    Args:
+        source: path or DataFrame.
+        name: the argument, for errors.
+
+    Raises:
+        DataError: when it cannot be read, or a needed column or cell is missing.
+        MissingExtraError: for a Parquet file without the packages that read it.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return _from_frame(source, f"`{name}`", os.getcwd())
+    path = os.fspath(source)
+    if path.casefold().endswith(_SPREADSHEET_SUFFIXES):
+        raise DataError(
+            f"`{name}` must be a CSV or Parquet file or a DataFrame. Received: the spreadsheet {path!r}. Save it as "
+            "CSV, or give pandas.read_excel(path)."
+        )
+    root = os.path.dirname(os.path.abspath(path))
+    if path.casefold().endswith(_PARQUET_SUFFIXES):
+        return _from_frame(_read_parquet(path, name), repr(os.path.basename(path)), root)
+    return _read_text(path, name, root)
+
+
+def table_of_lists(paths: Sequence[Any], labels: Sequence[Any], name: str) -> Table:
+    """Return paths and labels that are given as lists, as a table.
+
+    Raises:
+        DataError: when they differ in length or are empty.
+    """
+    if len(paths) != len(labels) or len(paths) == 0:
+        raise DataError(
+            f"`{name}` must have as many labels as paths, and at least one. "
+            f"Received: {len(paths)} paths and {len(labels)} labels."
+        )
+    columns = {"path": list(paths), "label": list(labels)}
+    return _checked(Table(f"the lists of `{name}`", os.getcwd(), columns, range(1, len(paths) + 1)))
+
+
+def _read_parquet(path: str, name: str) -> Any:
+    try:
+        import pandas
+
+        return pandas.read_parquet(path)
+    except ImportError as error:
+        raise MissingExtraError("Reading Parquet files", "pandas and pyarrow", "tables") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"`{name}` must be a readable Parquet file. Received: {path!r} ({error}).") from error
+
+
+def _from_frame(frame: Any, name: str, root: str) -> Table:
+    if hasattr(frame, "to_pandas"):
+        frame = frame.to_pandas()
+    columns = [str(column) for column in frame.columns]
+    chosen = {key: list(frame[frame.columns[at]]) for key, at in _choose_columns(columns, name).items()}
+    return _checked(Table(name, root, chosen, range(1, len(chosen["path"]) + 1)))
+
+
+def _read_text(path: str, name: str, root: str) -> Table:
+    text = _decode(path, name)
+    shown = repr(os.path.basename(path))
+    start = 0
+    # Spreadsheets name the delimiter in a line of its own.
+    if text[:4].casefold() == "sep=" and "\n" in text:
+        start, text = 1, text.split("\n", 1)[1]
+    reader = csv.reader(
+        text.splitlines(keepends=True), delimiter=_find_delimiter(text), strict=True, skipinitialspace=True
+    )
+    rows: list[tuple[int, list[str]]] = []
+    line = 0
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                rows.append((start + line + 1, row))
+            line = reader.line_num
+    except csv.Error as error:
+        raise DataError(
+            f"`{name}` must be a table with complete rows. Received: {shown}, whose row {start + line + 1} has an "
+            f"error ({error}). Check its quotation marks."
+        ) from error
+    header = [cell.strip() for cell in rows[0][1]] if rows else []
+    chosen = _choose_columns(header, shown)
+    body = rows[1:]
+    _check_widths(body, len(header), shown)
+    columns = {key: [row[at] if at < len(row) else "" for _, row in body] for key, at in chosen.items()}
+    return _checked(Table(shown, root, columns, [number for number, _ in body]))
+
+
+def _decode(path: str, name: str) -> str:
+    try:
+        _, content = read_bytes(path)
+    except ImageError as error:
+        raise DataError(f"`{name}` must be a readable table. Received: {path!r}: {error.reason}.") from error
+    encoding = next((found for mark, found in _ENCODINGS.items() if content.startswith(mark)), "utf-8")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise DataError(
+            f"`{name}` must be a table in UTF-8. Received: {path!r}, with other bytes in row {line}. Save it as "
+            '"CSV UTF-8", or read it with pandas.read_csv(path, encoding=...).'
+        ) from error
+
+
+def _find_delimiter(text: str) -> str:
+    """Return the delimiter that gives the header the columns that are needed."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+
+    def known(delimiter: str) -> int:
+        cells = {_normalized(cell) for cell in next(csv.reader([header], delimiter=delimiter))}
+        return sum(any(name in cells for name in _COLUMNS[column]) for column in ("path", "label"))
+
+    return max(_DELIMITERS, key=known)
+
+
+def _normalized(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _choose_columns(header: Sequence[str], table: str) -> dict[str, int]:
+    """Return column -> its position in the header."""
+    names = [_normalized(name) for name in header]
+    chosen = {}
+    for column, accepted in _COLUMNS.items():
+        name = next((name for name in accepted if name in names), None)
+        if name is None and column not in _OPTIONAL:
+            raise DataError(
+                f"`source` must have a column {column!r} with rows. Received: {table} with the columns "
+                f"{list(header)[:20]}. Name it {' or '.join(map(repr, accepted))}."
+            )
+        if names.count(name or "") > 1:
+            raise DataError(
+                f"`source` must have one column {column!r}. Received: {table} with the columns {list(header)[:20]}. "
+                "Rename or remove one of them."
+            )
+        if name is not None:
+            chosen[column] = names.index(name)
+    return chosen
+
+
+def _check_widths(rows: Sequence[tuple[int, list[str]]], width: int, table: str) -> None:
+    for number, row in rows:
+        if len(row) > width and any(cell.strip() for cell in row[width:]):
+            raise DataError(
+                f"Every row of {table} must have {width} cells, like its header. Received: {len(row)} in row {number} "
+                f"({row[:6]}). Quote cells that have the delimiter in them."
+            )
+
+
+def _checked(table: Table) -> Table:
+    """Return the table; every row must have a path and a label, without a line break in a cell."""
+    if not len(table.columns["path"]):
+        raise DataError(f"`source` must have rows. Received: {table.name} with a header only.")
+    for column, cells in table.columns.items():
+        for row, cell in enumerate(cells):
+            if column not in _OPTIONAL and is_missing(cell):
+                raise DataError(
+                    f"Every row must have a path and a label. Received: {cell!r} as {table.place(row, column)}. "
+                    "Fill it, or remove the row."
+                )
+            if isinstance(cell, str) and "\n" in cell:
+                raise DataError(
+                    f"A cell must be one line. Received: {cell[:40]!r} as {table.place(row, column)}. Check the "
+                    "quotation marks around it."
+                )
+    return table
+
+
+def repeated_rows(table: Table) -> list[int]:
+    """Return the rows that are equal to an earlier one."""
+    seen: Counter[str] = Counter()
+    repeated = []
+    for row, cells in enumerate(zip(*table.columns.values())):
+        key = repr(cells)
+        if seen[key]:
+            repeated.append(row)
+        seen[key] += 1
+    return repeated
