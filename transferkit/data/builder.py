@@ -213,6 +213,7 @@ class DatasetBuilder:
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
         paths = [path for index in indexes.values() for path in index.paths]
+        listed = len(paths) + sum(len(index.skipped) for index in indexes.values())
         cache = MemoryImageCache()
         file_info = dict(zip(paths, inspect_files(paths, self.image_spec, cache=cache, progress=self.progress)))
         ignored = [row for index in indexes.values() for row in index.ignored]
@@ -220,7 +221,7 @@ class DatasetBuilder:
         for name, index in indexes.items():
             indexes[name], unreadable = drop_unreadable(index, file_info)
             skipped += unreadable
-        self._check_skipped(len(paths), skipped)
+        self._check_skipped(listed, skipped)
         indexes, reassigned = resolve_leaks(indexes, file_info)
         notes_and_rows = {"skipped": skipped, "ignored": ignored, "reassigned": reassigned, "notes": notes}
         return _IndexedSource(indexes, file_info, notes_and_rows, cache)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -126,7 +128,7 @@ def _read_text(path: str, name: str, root: str) -> Table:
     if text[:4].casefold() == "sep=" and "\n" in text:
         start, text = 1, text.split("\n", 1)[1]
     reader = csv.reader(
-        text.splitlines(keepends=True), delimiter=_find_delimiter(text), strict=True, skipinitialspace=True
+        io.StringIO(text, newline=""), delimiter=_find_delimiter(text), strict=True, skipinitialspace=True
     )
     rows: list[tuple[int, list[str]]] = []
     line = 0
@@ -166,7 +168,7 @@ def _decode(path: str, name: str) -> str:
 
 def _find_delimiter(text: str) -> str:
     """Return the delimiter that gives the header the columns that are needed."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
+    header = next((line for line in text.split("\n") if line.strip()), "")
 
     def known(delimiter: str) -> int:
         cells = {_normalized(cell) for cell in next(csv.reader([header], delimiter=delimiter))}
@@ -220,7 +222,7 @@ def _checked(table: Table) -> Table:
                     f"Every row must have a path and a label. Received: {cell!r} as {table.place(row, column)}. "
                     "Fill it, or remove the row."
                 )
-            if isinstance(cell, str) and "\n" in cell:
+            if isinstance(cell, str) and re.search(r"[\r\n]", cell):
                 raise DataError(
                     f"A cell must be one line. Received: {cell[:40]!r} as {table.place(row, column)}. Check the "
                     "quotation marks around it."
