@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from transferkit._utils.text import printable
+from transferkit.errors import DownloadError, StorageError
 
 # The umask can be read only by setting it, which other threads would notice: it is read once, at import.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
+# Far above the size of any file of measurements.
+_MAX_JSON_BYTES = 16 << 20
 _SYSTEM_NAME = re.compile(
     r"(?i)\.|(thumbs\.db|ehthumbs\.db|desktop\.ini|icon\r|__macosx|__pycache__|\$recycle\.bin|recycler|recycled|"
     r"system volume information|lost\+found|found\.\d{3}|@eadir|[#@]recycle|@tmp|#snapshot|lost\.dir)$"
@@ -53,41 +60,115 @@ def cache_home() -> Path:
 def atomic_write(target: str | os.PathLike[str], suffix: str = "") -> Iterator[Path]:
     """Yield a temporary path in the folder of `target`; rename it to `target` on success, delete it on failure.
 
-    `suffix` is the extension of the temporary name, for writers that depend on it.
+    `suffix` is the extension of the temporary name, for writers that depend on it. A link is followed. Raise a
+    StorageError when the file cannot be written.
     """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=suffix or ".partial", dir=target.parent)
-    os.close(handle)
+    target = _without_link(target)
+    with storage_errors(target):
+        _check_kind(target, stat.S_ISREG, "a file")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_hidden_prefix(target), suffix=suffix or ".partial", dir=target.parent)
+        os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        # mkstemp creates files for their owner only.
-        temporary.chmod(0o666 & ~_UMASK)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        with storage_errors(target, temporary):
+            yield temporary
+            # mkstemp creates files for their owner only.
+            temporary.chmod(0o666 & ~_UMASK)
+            _sync(temporary)
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder; it replaces `target` on success and is deleted on failure.
+    """Yield a temporary folder; its contents replace `target` on success and are deleted on failure.
 
-    An existing folder is kept until the new one is complete, and restored if the exchange fails.
+    An existing folder is kept until the new one is complete, and restored if the exchange fails. An empty one is
+    filled, because a mount point or the current folder cannot be exchanged. A link is followed. Raise a StorageError
+    when the folder cannot be written.
     """
-    target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:60]}.", dir=target.parent))
+    target = _without_link(target)
+    with storage_errors(target):
+        _check_kind(target, stat.S_ISDIR, "a folder")
+        is_empty = target.is_dir() and not any(target.iterdir())
+        parent = target if is_empty else target.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_hidden_prefix(target), dir=parent))
+    try:
+        with storage_errors(target, temporary):
+            yield temporary
+            temporary.chmod(0o777 & ~_UMASK)
+            for path in temporary.rglob("*"):
+                if path.is_file():
+                    _sync(path)
+            (_fill if is_empty else _exchange)(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def storage_errors(target: Path, written: Path | None = None) -> Iterator[None]:
+    """Raise a StorageError for any OSError while `target` is written: place, reason, bytes in `written`, free bytes."""
+    try:
+        yield
+    except (StorageError, DownloadError):
+        raise
+    except OSError as error:
+        size = "" if written is None else f" after {folder_size(written):,} bytes"
+        raise StorageError(
+            error.errno or errno.EIO,
+            f"{str(target)!r} must be writable. Received: {printable(error.strerror or error)}{size}"
+            f"{_free_space(target)}. {_remedy(error, target)}.",
+        ) from error
+    except ValueError as error:
+        if "\0" not in str(target):
+            raise
+        raise StorageError(errno.EINVAL, f"{str(target)!r} must be a path. Received: a NUL character in it.") from error
+
+
+def folder_size(path: Path) -> int:
+    """Return the size in bytes of a file or of all files in a folder, which other processes may change meanwhile."""
+    size = 0
+    with contextlib.suppress(OSError):
+        if not path.is_dir():
+            return path.stat().st_size
+    for parent, _, names in os.walk(path):
+        for name in names:
+            with contextlib.suppress(OSError):
+                size += os.stat(os.path.join(parent, name)).st_size
+    return size
+
+
+def _without_link(target: str | os.PathLike[str]) -> Path:
+    # Renaming onto a link would replace the link.
+    return Path(os.path.realpath(target) if "\0" not in os.fspath(target) and os.path.islink(target) else target)
+
+
+def _check_kind(target: Path, has_kind: Callable[[int], bool], kind: str) -> None:
+    """Raise an OSError when `target` exists and is not a file or folder that can be replaced, or cannot exist."""
+    with contextlib.suppress(FileNotFoundError):
+        if not has_kind(os.stat(target).st_mode):
+            raise OSError(errno.EEXIST, f"something that is not {kind}")
+
+
+def _hidden_prefix(target: Path) -> str:
+    # A letter may have four bytes, and a name at most 255.
+    return f".{target.name[:40]}."
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _exchange(temporary: Path, target: Path) -> None:
+    if target.exists() and _holds_current_folder(target):
+        # Renamed and deleted, it would leave this process without a folder.
+        raise OSError(errno.EBUSY, "the current folder")
     old = temporary.with_name(temporary.name + ".old")
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_UMASK)
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                with open(path, "rb+") as file:
-                    os.fsync(file.fileno())
         if target.exists():
             os.replace(target, old)
         try:
@@ -97,20 +178,58 @@ def atomic_folder(target: str | os.PathLike[str]) -> Iterator[Path]:
                 os.replace(old, target)
             raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _holds_current_folder(folder: Path) -> bool:
+    try:
+        return Path.cwd().is_relative_to(folder.resolve())
+    except FileNotFoundError:
+        return False
+
+
+def _fill(temporary: Path, target: Path) -> None:
+    moved = []
+    try:
+        for path in sorted(temporary.iterdir()):
+            moved.append(target / path.name)
+            os.replace(path, moved[-1])
+    except OSError:
+        for path in moved:
+            os.replace(path, temporary / path.name)
+        raise
+
+
+def _free_space(target: Path) -> str:
+    for folder in target.absolute().parents:
+        with contextlib.suppress(OSError):
+            return f", with {shutil.disk_usage(folder).free:,} bytes free"
+    return ""
+
+
+def _remedy(error: OSError, target: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None)):
+        in_cache = target.is_relative_to(cache_home())
+        return "Free disk space, or " + ("set TRANSFERKIT_HOME to another disk" if in_cache else "choose another disk")
+    if error.errno == errno.ENAMETOOLONG:
+        return "Choose a shorter name"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "Choose a folder that you may write to"
+    return "Choose another path"
 
 
 @contextlib.contextmanager
 def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]:
     """Hold an exclusive lock on `path`, a lock file, against other processes; a TimeoutError after `timeout` seconds.
 
-    The operating system releases the lock when its holder dies.
+    The operating system releases the lock when its holder dies. Raise a StorageError when the file cannot be created.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = open(path, "a+b")  # noqa: SIM115 - closed below
     deadline = time.monotonic() + timeout
-    with open(path, "a+b") as file:
+    with opened as file:
         while not _try_lock(file.fileno()):
             if time.monotonic() > deadline:
                 raise TimeoutError(
@@ -124,12 +243,21 @@ def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]
             _unlock(file.fileno())
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; raise a ValueError for any other text, also for one nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, or an empty dict when it is missing, unreadable or not an object."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
+    """Return the object in a JSON file, or an empty dict when it is missing, unreadable, too large or not an object."""
+    with contextlib.suppress(OSError, ValueError):
+        # A pipe or a device would block or never end.
+        if path.is_file() and path.stat().st_size <= _MAX_JSON_BYTES:
+            found = parse_json(path.read_bytes())
+            return found if isinstance(found, dict) else {}
     return {}
 
 

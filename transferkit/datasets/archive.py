@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import mimetypes
 import os
-import tarfile
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from transferkit._utils.checks import check_int
 from transferkit._utils.files import atomic_folder, is_system_name
+from transferkit.datasets.archive_formats import (
+    DamagedArchive,
+    Member,
+    UnsafeArchive,
+    describe_contents,
+    kind_of_archive,
+    read_members,
+)
 from transferkit.errors import DataError
 
-_CHUNK = 1 << 20
-_HEAD_BYTES = 512
-# Offset, first bytes and kind.
-_SIGNATURES = (
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"PK\x05\x06", "zip"),
-    (0, b"\x1f\x8b", "gzip"),
-    (0, b"BZh", "bzip2"),
-    (0, b"\xfd7zXZ\x00", "xz"),
-    (257, b"ustar", "tar"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
-    (0, b"Rar!\x1a\x07", "rar"),
-    (0, b"\x28\xb5\x2f\xfd", "zstd"),
-)
-_CORRUPT = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))})
+# What file systems allow: bytes of one name and of a whole path.
+_MAX_NAME_BYTES, _MAX_PATH_BYTES, _MAX_DEPTH = 255, 4096, 100
+# Below this size, even the most compressible contents do no harm.
+_MIN_BOMB_BYTES = 100 * 10**6
 
 
 def unpack(
@@ -38,51 +33,53 @@ def unpack(
     *,
     max_files: int = 1_000_000,
     max_bytes: int = 100 * 10**9,
+    max_ratio: int = 200,
 ) -> Path:
     """Unpack a .zip, .tar, .tar.gz, .tar.bz2 or .tar.xz archive into a new folder, completely or not at all.
 
-    An archive with a path outside the folder, a link, a device, an encrypted file or a name that is not valid on every
-    operating system is refused.
+    The kind of the archive is that of its contents, whatever its name. An archive with a path outside the folder, a
+    link, a device, an encrypted file or a name that is not valid on every operating system is refused.
 
     Args:
         archive: path of the archive.
         folder: path of the new or empty folder.
         max_files: int >= 1. Largest number of files and folders. Defaults to 1,000,000.
         max_bytes: int >= 1. Largest total size of the unpacked files. Defaults to 100 GB.
+        max_ratio: int >= 1. Largest ratio of the unpacked size, beyond 100 MB, to the size of the archive. Defaults to
+            200, which photographs and drawings are far from.
 
     Returns:
         The path of the folder.
 
     Raises:
         DataError: if the archive is corrupt, refused or too large; then nothing is unpacked.
+        StorageError: if the files cannot be written, as on a full disk; then nothing is unpacked.
 
     Example:
 
     >>> tk.datasets.unpack("photos.zip", "photos")  # doctest: +SKIP
     """
-    check_int("max_files", max_files)
-    check_int("max_bytes", max_bytes)
+    limits = _Limits(*map(check_int, ("max_files", "max_bytes", "max_ratio"), (max_files, max_bytes, max_ratio)))
     source, target = Path(archive), Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"`folder` must be new or empty. Received: {str(target)!r}. Choose another folder.")
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise DataError(f"`archive` must be a file. Received: {str(source)!r}. Check the path.")
     try:
+        size = source.stat().st_size
         with atomic_folder(target) as staging:
-            _write_members(_members(source), staging, max_files, max_bytes)
-    except _UnsafeArchive as error:
+            _write_members(read_members(source, max_files), staging, size, limits)
+    except UnsafeArchive as error:
         raise DataError(f"{str(source)!r} must be a safe archive. Received: {error}. Nothing was unpacked.") from None
-    except _CORRUPT as error:
-        # gzip, bz2 and lzma report corrupt data as an OSError without a number; the file system sets one.
-        if getattr(error, "errno", None) is not None:
-            raise
-        raise DataError(f"{str(source)!r} must be a valid archive. Received: {error}. Download it again.") from error
+    except DamagedArchive as error:
+        received = describe_contents(source) or f"{error}. Download it again"
+        raise DataError(f"{str(source)!r} must be a valid archive. Received: {received}.") from error
     return target
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
     """Return whether the contents of a file are those of an archive, whatever its name."""
-    return _kind(Path(path)) is not None
+    return kind_of_archive(Path(path)) is not None
 
 
 def content_root(folder: str | os.PathLike[str]) -> Path:
@@ -106,84 +103,76 @@ def _has_images(folder: Path) -> bool:
     return any((mimetypes.guess_type(name)[0] or "").startswith("image/") for name in names)
 
 
-def _kind(path: Path) -> str | None:
-    """Return the kind of an archive by its first bytes, or None for any other file."""
-    try:
-        if not path.is_file():
-            return None
-        with open(path, "rb") as file:
-            head = file.read(_HEAD_BYTES)
-    except (OSError, ValueError):
-        return None
-    for offset, signature, kind in _SIGNATURES:
-        if head[offset:].startswith(signature):
-            return kind
-    return None
+@dataclasses.dataclass(frozen=True)
+class _Limits:
+    max_files: int
+    max_bytes: int
+    max_ratio: int
+
+    def check(self, written: int, archive_size: int) -> None:
+        """Raise an UnsafeArchive when `written` bytes are more than an archive of this size may have."""
+        if written > self.max_bytes:
+            raise UnsafeArchive(f"it unpacks to more than {self.max_bytes:,} bytes")
+        if written > max(_MIN_BOMB_BYTES, self.max_ratio * archive_size):
+            raise UnsafeArchive(f"it unpacks to more than {self.max_ratio:,} times its size (max_ratio)")
 
 
-class _UnsafeArchive(Exception):
-    """A member of an archive must not be unpacked."""
-
-
-def _members(source: Path) -> Iterator[tuple[str, bool, Any]]:
-    """Yield the name of every member, whether it is a folder, and a function that opens it."""
-    if zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            for info in archive.infolist():
-                # The upper 16 bits are the Unix mode, if any, with the type of the file.
-                kind = (info.external_attr >> 16) & 0o170000
-                if kind not in (0, 0o100000, 0o040000):
-                    raise _UnsafeArchive(f"{info.filename!r} is a link or a device")
-                if info.flag_bits & 1:
-                    raise _UnsafeArchive(f"{info.filename!r} is encrypted")
-                yield info.filename, info.filename.endswith("/"), lambda info=info: archive.open(info)
-        return
-    with tarfile.open(source) as archive:
-        for member in archive:
-            if not (member.isfile() or member.isdir()):
-                raise _UnsafeArchive(f"{member.name!r} is a link or a device")
-            yield member.name, member.isdir(), lambda member=member: archive.extractfile(member)
-
-
-def _write_members(members: Iterator[tuple[str, bool, Any]], folder: Path, max_files: int, max_bytes: int) -> None:
+def _write_members(members: Iterable[Member], folder: Path, archive_size: int, limits: _Limits) -> None:
     written = 0
-    seen: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for number, (name, is_folder, open_member) in enumerate(members):
-        if number >= max_files:
-            raise _UnsafeArchive(f"it contains more than {max_files:,} files")
-        parts = _safe_parts(name)
-        _check_clash(seen, parts, is_folder or not parts)
+    seen: dict[str, str] = {}
+    for member in members:
+        parts = _safe_parts(member.name)
+        if not parts and not member.is_folder:
+            raise UnsafeArchive("a file has no name")
+        _add_name(seen, parts, member.is_folder)
+        if len(seen) > limits.max_files:
+            raise UnsafeArchive(f"it contains more than {limits.max_files:,} files")
         path = folder.joinpath(*parts)
-        (path if is_folder else path.parent).mkdir(parents=True, exist_ok=True)
-        if is_folder or not parts:
+        (path if member.is_folder else path.parent).mkdir(parents=True, exist_ok=True)
+        if member.is_folder:
             continue
-        with open_member() as member, open(path, "xb") as file:
-            while chunk := member.read(_CHUNK):
+        with open(path, "xb") as file:
+            for chunk in member.chunks:
                 written += len(chunk)
                 # The sizes in the table of an archive can be wrong, so the unpacked bytes are counted.
-                if written > max_bytes:
-                    raise _UnsafeArchive(f"it unpacks to more than {max_bytes:,} bytes")
+                limits.check(written, archive_size)
                 file.write(chunk)
 
 
 def _safe_parts(name: str) -> tuple[str, ...]:
+    """Return the parts of the name of a member; raise an UnsafeArchive for one that must not be written."""
+    shown = f"{name[:200]!r}"
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if size > _MAX_PATH_BYTES:
+        raise UnsafeArchive(f"the name {shown} is too long: {size:,} bytes")
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name:
-        raise _UnsafeArchive(f"{name!r} is outside the folder, or would be on another operating system")
+    is_drive = len(name) > 1 and name[0].isalpha() and name[1] == ":"
+    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or is_drive:
+        raise UnsafeArchive(f"{shown} is outside the folder, or would be on another operating system")
+    if len(path.parts) > _MAX_DEPTH:
+        raise UnsafeArchive(f"the name {shown} is too long: {len(path.parts):,} folders in each other")
     for part in path.parts:
-        if part.split(".")[0].rstrip(" ").casefold() in _RESERVED or part != part.rstrip(". ") or len(part) > 255:
-            raise _UnsafeArchive(f"{name!r} is not a valid name on every operating system")
+        if len(part.encode("utf-8", "surrogateescape")) > _MAX_NAME_BYTES:
+            raise UnsafeArchive(f"the name {shown} is too long: more than {_MAX_NAME_BYTES} bytes in one part")
+        if part.split(".")[0].rstrip(" ").casefold() in _RESERVED or part != part.rstrip(". "):
+            raise UnsafeArchive(f"{shown} is not a valid name on every operating system")
     return path.parts
 
 
-def _check_clash(seen: dict[tuple[str, ...], tuple[str, ...]], parts: tuple[str, ...], is_folder: bool) -> None:
-    """Refuse two names that are one file on a case-insensitive file system."""
-    normalized = tuple(part.casefold() for part in parts)
-    for depth in range(1, len(parts) + 1):
-        other = seen.setdefault(normalized[:depth], parts[:depth])
-        if other != parts[:depth]:
-            raise _UnsafeArchive(f"{'/'.join(other)!r} and {'/'.join(parts[:depth])!r} differ only in case")
-    if not is_folder:
-        if (*normalized, "") in seen:
-            raise _UnsafeArchive(f"{'/'.join(parts)!r} occurs twice")
-        seen[(*normalized, "")] = parts
+def _add_name(seen: dict[str, str], parts: tuple[str, ...], is_folder: bool) -> None:
+    """Record a name and its folders; refuse two names that are one file on a case-insensitive file system."""
+    for depth in range(len(parts), 0, -1):
+        is_folder = is_folder or depth < len(parts)
+        name = "/".join(parts[:depth]) + ("/" if is_folder else "")
+        key = name.rstrip("/").casefold()
+        other = seen.get(key)
+        if other is None:
+            seen[key] = name
+            continue
+        if other != name:
+            why = "differ only in case" if other.casefold() == name.casefold() else "are a file and a folder"
+            raise UnsafeArchive(f"{other.rstrip('/')!r} and {name.rstrip('/')!r} {why}")
+        if not is_folder:
+            raise UnsafeArchive(f"{name!r} occurs twice")
+        # The folders of a known folder are known.
+        return
