@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from transferkit._utils.files import is_system_name
 from transferkit.data.cells import SPLITS, split_name, to_name
 from transferkit.data.index import EXTENSIONS, ImageIndex
 from transferkit.errors import DataError
@@ -16,11 +16,6 @@ from transferkit.images.header import read_header
 from transferkit.images.unsupported import undecodable_reason
 
 _MAX_DEPTH = 64
-# Files and folders of operating systems, network storage and programs, which are never images of the user.
-_SYSTEM_NAME = re.compile(
-    r"(?i)\.|(thumbs\.db|ehthumbs\.db|desktop\.ini|icon\r|__macosx|__pycache__|\$recycle\.bin|recycler|recycled|"
-    r"system volume information|lost\+found|found\.\d{3}|@eadir|[#@]recycle|@tmp|#snapshot|lost\.dir)$"
-)
 Rows = list[tuple[str, str]]
 
 
@@ -107,14 +102,14 @@ def other_entries(folder: str | os.PathLike[str], splits: Iterable[Path]) -> Row
     """Return (path, reason) of files and folders next to the folders of the splits."""
     names = {path.name for path in splits}
     with os.scandir(folder) as entries:
-        left_out = sorted(entry.path for entry in entries if entry.name not in names and not _is_hidden(entry.name))
+        left_out = sorted(entry.path for entry in entries if entry.name not in names and not is_system_name(entry.name))
     return [(path, "it is next to the folders of the splits, not in one of them") for path in left_out]
 
 
 def _subfolders(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.path for entry in entries if not _is_hidden(entry.name) and _is_folder(entry))
+            return sorted(entry.path for entry in entries if not is_system_name(entry.name) and _is_folder(entry))
     except OSError:
         return []
 
@@ -132,7 +127,7 @@ def _walk(folder: str, ancestors: frozenset[str], skipped: Rows, ignored: Rows) 
         skipped.append((folder, f"it cannot be listed ({error.strerror})"))
         return
     for entry in entries:
-        if _is_hidden(entry.name):
+        if is_system_name(entry.name):
             continue
         if _is_folder(entry):
             found = 0
@@ -160,10 +155,6 @@ def _examine(entry: os.DirEntry[str], skipped: Rows, ignored: Rows) -> Iterator[
         yield entry.path
     else:
         ignored.append((entry.path, "neither its name nor its contents are those of an image"))
-
-
-def _is_hidden(name: str) -> bool:
-    return _SYSTEM_NAME.match(name) is not None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -15,11 +15,10 @@ from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
 from transferkit.data.tfrecord import index_tfrecord
-from transferkit.datasets.archive import unpack
+from transferkit.datasets.archive import content_root, is_archive, unpack
 from transferkit.datasets.download import download
 from transferkit.errors import DataError
 
-_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 Found = tuple[dict[str, ImageIndex], list[str]]
 
 
@@ -52,7 +51,7 @@ def _index_path(path: str, name: str) -> Found:
     if path.startswith(("http://", "https://")):
         path = os.fspath(download(path))
     notes = []
-    if path.casefold().endswith(_ARCHIVES) and os.path.isfile(path):
+    if os.path.isfile(path) and is_archive(path):
         notes.append(f"unpacked {os.path.basename(path)!r}")
         path = _unpacked(path)
     inside = split_dirs(path, name)
@@ -69,10 +68,7 @@ def _unpacked(archive: str) -> str:
     folder = cache_home() / "unpacked" / sha256_of(archive)[:32]
     if not folder.is_dir():
         unpack(archive, folder)
-    # Many archives have a single folder at the top.
-    while len(inside := [entry for entry in folder.iterdir() if entry.name != "__MACOSX"]) == 1 and inside[0].is_dir():
-        folder = inside[0]
-    return os.fspath(folder)
+    return os.fspath(content_root(folder))
 
 
 def _by_split(index: ImageIndex) -> dict[str, ImageIndex]:
