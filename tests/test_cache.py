@@ -8,7 +8,7 @@ import pytest
 
 import transferkit as tk
 
-SIZES = {"features": 5, "engines": 6, "images": 7, "unpacked": 8, "file_info": 9}
+SIZES = {"features": 5, "engines": 6, "images": 7, "unpacked": 8, "downloads": 4, "file_info": 9}
 
 
 @pytest.fixture
@@ -17,7 +17,6 @@ def filled(own_home: Path) -> Path:
         path = own_home / ("files-1.sqlite" if name == "file_info" else f"{name}/entry/data.bin")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
-    (own_home / "downloads").mkdir()
     return own_home
 
 
@@ -46,8 +45,9 @@ def test_clear_named_caches(filled: Path) -> None:
 
 def test_clear_all_caches_keeps_downloads(filled: Path) -> None:
     tk.cache.clear()
+    assert tk.cache.info().sizes == {**dict.fromkeys(SIZES, 0), "downloads": 4}
+    tk.cache.clear("downloads")
     assert tk.cache.info().sizes == dict.fromkeys(SIZES, 0)
-    assert (filled / "downloads").is_dir()
 
 
 def test_clear_unknown_name_raises(filled: Path) -> None:

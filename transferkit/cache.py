@@ -1,4 +1,4 @@
-"""Inspects and clears the on-disk cache. Downloads and datasets are not part of it."""
+"""Inspects and clears the on-disk cache. Downloads are deleted only by name, datasets never."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+from transferkit._utils.cache_limit import LIMITED, cache_limit_bytes, remove_entry, remove_trash
 from transferkit._utils.checks import check_choice
-from transferkit._utils.files import cache_home
-from transferkit.features.eviction import cache_limit_bytes, folder_size, remove_folder, remove_trash
+from transferkit._utils.files import cache_home, folder_size
 
-_FOLDERS = ("features", "engines", "images", "unpacked")
-_CACHES = (*_FOLDERS, "file_info")
+_CACHES = (*LIMITED, "file_info")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -22,8 +21,10 @@ class CacheInfo:
     Attributes:
         folder: str, the cache folder.
         sizes: dict from the name of a cache to its size in bytes: "features" (extracted features), "engines" (compiled
-            engines), "images" (decoded images), "unpacked" (archives) and "file_info" (metadata of image files).
-        limit: int, the size limit of the features in bytes.
+            engines), "images" (decoded images), "unpacked" (archives), "downloads" and "file_info" (metadata of image
+            files).
+        limit: int, the size limit in bytes of all of them but "file_info" together. The least recently used entries
+            are deleted when it is exceeded.
     """
 
     folder: str
@@ -32,7 +33,7 @@ class CacheInfo:
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in self.sizes.items())
-        return f"{self.folder}: {sizes} (limit of the features: {self.limit / 1e9:,.1f} GB)"
+        return f"{self.folder}: {sizes} (limit: {self.limit / 1e9:,.1f} GB)"
 
 
 def info() -> CacheInfo:
@@ -41,23 +42,24 @@ def info() -> CacheInfo:
     Example:
 
     >>> info().sizes.keys()
-    dict_keys(['features', 'engines', 'images', 'unpacked', 'file_info'])
+    dict_keys(['features', 'engines', 'images', 'unpacked', 'downloads', 'file_info'])
     """
-    sizes = {name: folder_size(cache_home() / name) for name in _FOLDERS}
+    sizes = {name: folder_size(cache_home() / name) for name in LIMITED}
     return CacheInfo(
         str(cache_home()),
-        {**sizes, "file_info": sum(map(_size, _databases()))},
+        {**sizes, "file_info": sum(map(folder_size, _databases()))},
         cache_limit_bytes(),
     )
 
 
 def clear(*names: str) -> None:
-    """Delete the given caches, or all of them; they are created again when needed.
+    """Delete the given caches, or all but the downloads; they are created again when needed.
 
     Running processes continue with the files that they have open.
 
     Args:
-        *names: "features", "engines", "images", "unpacked" or "file_info". Defaults to all.
+        *names: "features", "engines", "images", "unpacked", "downloads" or "file_info". Defaults to all but
+            "downloads".
 
     Raises:
         ValueError: if there is no such cache.
@@ -66,12 +68,13 @@ def clear(*names: str) -> None:
 
     >>> clear("features", "engines")
     """
-    for name in [check_choice("names", name, _CACHES) for name in names] or _CACHES:
+    chosen = [check_choice("names", name, _CACHES) for name in names]
+    for name in chosen or [name for name in _CACHES if name != "downloads"]:
         if name == "file_info":
             for path in _databases():
                 with contextlib.suppress(OSError):
                     path.unlink()
-        elif not remove_folder(cache_home() / name):
+        elif not remove_entry(cache_home() / name):
             # Open files can prevent renaming the folder; then as many of its files as possible are deleted.
             shutil.rmtree(cache_home() / name, ignore_errors=True)
     remove_trash(cache_home())
@@ -79,10 +82,3 @@ def clear(*names: str) -> None:
 
 def _databases() -> list[Path]:
     return sorted(cache_home().glob("files-*.sqlite*"))
-
-
-def _size(path: Path) -> int:
-    # Another process may delete the file at any time.
-    with contextlib.suppress(OSError):
-        return path.stat().st_size
-    return 0

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from transferkit._utils.cache_limit import LIMIT_VARIABLE
 from transferkit.features import shard_io
-from transferkit.features.eviction import LIMIT_VARIABLE, cache_limit_bytes, evict, folder_size, remove_folder, root
+from transferkit.features.eviction import evict, root
 from transferkit.features.store import FeatureStore
 
 
@@ -109,24 +110,6 @@ def test_hold_updates_time_of_last_use() -> None:
     assert folder.stat().st_mtime > time.time() - 100
 
 
-def test_cache_limit_bytes_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LIMIT_VARIABLE, raising=False)
-    assert cache_limit_bytes() == 20 * 10**9
-    for text, limit in (("", 20 * 10**9), ("5e9", 5 * 10**9), ("0", 0)):
-        monkeypatch.setenv(LIMIT_VARIABLE, text)
-        assert cache_limit_bytes() == limit
-
-
-def test_folder_size_and_remove_folder(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    (folder / "inner").mkdir(parents=True)
-    (folder / "one").write_bytes(bytes(10))
-    (folder / "inner" / "two").write_bytes(bytes(5))
-    assert folder_size(folder) == 15 and folder_size(tmp_path / "none") == 0
-    assert remove_folder(folder) and remove_folder(folder)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_cache_clear_removes_stores(own_home: Path) -> None:
     filled("some", 0)
     (own_home / "engines").mkdir()
@@ -134,7 +117,8 @@ def test_cache_clear_removes_stores(own_home: Path) -> None:
     (own_home / "files-9.sqlite").write_bytes(b"123")
     assert tk.cache.info().sizes["features"] > 800
     tk.cache.clear("features", "file_info")
-    assert tk.cache.info().sizes == {"features": 0, "engines": 5, "images": 0, "unpacked": 0, "file_info": 0}
+    empty = dict.fromkeys(("features", "images", "unpacked", "downloads", "file_info"), 0)
+    assert tk.cache.info().sizes == {**empty, "engines": 5}
     tk.cache.clear()
     assert list(own_home.iterdir()) == []
     with pytest.raises(ValueError, match=r"`names` must be one of 'features', .*Did you mean 'features'"):

@@ -20,6 +20,7 @@ from transferkit.datasets.archive_formats import (
 )
 from transferkit.errors import DataError
 
+_EXTENSIONS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".7z", ".rar")
 _RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{n}{i}" for n in ("com", "lpt") for i in range(1, 10))})
 # What file systems allow: bytes of one name and of a whole path.
 _MAX_NAME_BYTES, _MAX_PATH_BYTES, _MAX_DEPTH = 255, 4096, 100
@@ -59,27 +60,51 @@ def unpack(
 
     >>> tk.datasets.unpack("photos.zip", "photos")  # doctest: +SKIP
     """
-    limits = _Limits(*map(check_int, ("max_files", "max_bytes", "max_ratio"), (max_files, max_bytes, max_ratio)))
-    source, target = Path(archive), Path(folder)
+    limits = Limits(*map(check_int, ("max_files", "max_bytes", "max_ratio"), (max_files, max_bytes, max_ratio)))
+    target = Path(folder)
     if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
         raise DataError(f"`folder` must be new or empty. Received: {str(target)!r}. Choose another folder.")
-    if not os.path.isfile(source):
-        raise DataError(f"`archive` must be a file. Received: {str(source)!r}. Check the path.")
+    if not os.path.isfile(archive):
+        raise DataError(f"`archive` must be a file. Received: {os.fspath(archive)!r}. Check the path.")
+    extract(Path(archive), target, limits)
+    return target
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What the contents of an archive may have; see `unpack`."""
+
+    max_files: int = 1_000_000
+    max_bytes: int = 100 * 10**9
+    max_ratio: int = 200
+
+    def check(self, written: int, archive_size: int) -> None:
+        """Raise an UnsafeArchive when `written` bytes are more than an archive of this size may have."""
+        if written > self.max_bytes:
+            raise UnsafeArchive(f"it unpacks to more than {self.max_bytes:,} bytes")
+        if written > max(_MIN_BOMB_BYTES, self.max_ratio * archive_size):
+            hint = "give unpack() a larger `max_ratio` if you trust it"
+            raise UnsafeArchive(f"it unpacks to more than {self.max_ratio:,} times its size; {hint}")
+
+
+def extract(source: Path, target: Path, limits: Limits = Limits()) -> None:
+    """Unpack an archive into `target`, which it replaces; errors as of `unpack`."""
     try:
         size = source.stat().st_size
         with atomic_folder(target) as staging:
-            _write_members(read_members(source, max_files), staging, size, limits)
+            _write_members(read_members(source, limits.max_files), staging, size, limits)
     except UnsafeArchive as error:
         raise DataError(f"{str(source)!r} must be a safe archive. Received: {error}. Nothing was unpacked.") from None
     except DamagedArchive as error:
         received = describe_contents(source) or f"{error}. Download it again"
         raise DataError(f"{str(source)!r} must be a valid archive. Received: {received}.") from error
-    return target
 
 
 def is_archive(path: str | os.PathLike[str]) -> bool:
-    """Return whether the contents of a file are those of an archive, whatever its name."""
-    return kind_of_archive(Path(path)) is not None
+    """Return whether a file is an archive by its contents, whatever its name, or should be one by its name."""
+    return os.path.isfile(path) and (
+        os.fspath(path).casefold().endswith(_EXTENSIONS) or kind_of_archive(Path(path)) is not None
+    )
 
 
 def content_root(folder: str | os.PathLike[str]) -> Path:
@@ -103,21 +128,7 @@ def _has_images(folder: Path) -> bool:
     return any((mimetypes.guess_type(name)[0] or "").startswith("image/") for name in names)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Limits:
-    max_files: int
-    max_bytes: int
-    max_ratio: int
-
-    def check(self, written: int, archive_size: int) -> None:
-        """Raise an UnsafeArchive when `written` bytes are more than an archive of this size may have."""
-        if written > self.max_bytes:
-            raise UnsafeArchive(f"it unpacks to more than {self.max_bytes:,} bytes")
-        if written > max(_MIN_BOMB_BYTES, self.max_ratio * archive_size):
-            raise UnsafeArchive(f"it unpacks to more than {self.max_ratio:,} times its size (max_ratio)")
-
-
-def _write_members(members: Iterable[Member], folder: Path, archive_size: int, limits: _Limits) -> None:
+def _write_members(members: Iterable[Member], folder: Path, archive_size: int, limits: Limits) -> None:
     written = 0
     seen: dict[str, str] = {}
     for member in members:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit._utils.cache_limit import evict, mark_used
 from transferkit._utils.files import atomic_write, cache_home
 from transferkit._utils.hashing import HASH_BYTES, content_hash
 from transferkit._utils.openvino import import_openvino
@@ -30,20 +31,23 @@ def convert(function: Any, key: str, batch_size: int, precision: str) -> OpenVin
     """
     model = _translate(function.graph)
     compiled = import_openvino().Core().compile_model(model, "CPU", _options(batch_size, precision))
+    file = _cache_file(key)
     # Without a writable cache the model is converted again next time.
-    with contextlib.suppress(OSError), atomic_write(_cache_file(key)) as path:
+    with contextlib.suppress(OSError), atomic_write(file) as path:
         exported = compiled.export_model()
         # OpenVINO 2025.0 returns bytes, later versions a stream.
         content = exported if isinstance(exported, bytes) else exported.getvalue()
-        with open(path, "wb") as file:
-            file.write(content_hash(content))
-            file.write(content)
+        with open(path, "wb") as stream:
+            stream.write(content_hash(content))
+            stream.write(content)
+    evict(keep={file})
     return OpenVino(compiled, batch_size, precision)
 
 
 def load_compiled(key: str, batch_size: int, precision: str) -> OpenVino | None:
     """Return the model cached under `key`, or None when it is missing or damaged."""
     try:
+        mark_used(_cache_file(key))
         with open(_cache_file(key), "rb") as file:
             digest, content = file.read(HASH_BYTES), file.read()
         if digest != content_hash(content):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import platform
 import time
@@ -41,10 +42,11 @@ def hardware_id() -> tuple[Any, ...]:
 
 def load_timings(key: str) -> dict[str, Timing]:
     """Return engine name -> measured timing under `key`."""
-    with contextlib.suppress(TypeError, ValueError, AttributeError):
-        return {
-            name: Timing(*map(float, values)) for name, values in read_json(cache_home() / _FILE).get(key, {}).items()
-        }
+    with contextlib.suppress(TypeError, ValueError, AttributeError, OverflowError):
+        found = read_json(cache_home() / _FILE).get(key, {}).items()
+        timings = {name: Timing(*map(float, values)) for name, values in found}
+        # Also false for NaN, with which no engine would be the fastest.
+        return timings if all(0 <= value < math.inf for timing in timings.values() for value in timing) else {}
     return {}
 
 

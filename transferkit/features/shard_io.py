@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from transferkit._utils.files import atomic_write
+from transferkit._utils.files import atomic_write, parse_json
 
 try:
     import resource
@@ -29,7 +29,7 @@ except ImportError:  # Windows, which has no such limit
 
 KEY_BYTES = 32
 _CHUNK = 4 << 20
-# How long a verified checksum is trusted while size, modification time and inode of the file are unchanged.
+# How long a verified checksum is trusted while the version of the file is unchanged.
 _TRUSTED_SECONDS = 7 * 24 * 3600
 # A writer takes seconds from the first file of a shard to its keys; older files belong to a killed one.
 _STALE_SECONDS = 3600
@@ -41,7 +41,7 @@ class ShardArray:
     Attributes:
         shape: (n, ...).
         dtype: of the values.
-        file_version: size, modification time and inode of the file.
+        file_version: size, times of modification and of change, and inode of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,7 +49,7 @@ class ShardArray:
         _allow_more_files(self._file.fileno())
         self._lock = threading.Lock()
         status = os.fstat(self._file.fileno())
-        self.file_version = [status.st_size, status.st_mtime_ns, status.st_ino]
+        self.file_version = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
         self.shape, fortran, self.dtype = _read_header(self._file)
         self._start = self._file.tell()
         self._row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
@@ -114,11 +114,11 @@ def write_shard(folder: Path, keys: Sequence[bytes], arrays: Sequence[np.ndarray
 def open_shard(path: Path) -> tuple[list[bytes], tuple[ShardArray, ...]]:
     """Return the keys and the verified rows of a shard, given its file of keys.
 
-    Raises FileNotFoundError when it was deleted; ValueError, KeyError or TypeError when it is damaged; OSError when it
-    cannot be read now.
+    Raises FileNotFoundError when it was deleted; ValueError, LookupError, TypeError or OverflowError when it is
+    damaged; OSError when it cannot be read now.
     """
     header, _, body = path.read_bytes().partition(b"\n")
-    described = json.loads(header)
+    described = parse_json(header)
     if zlib.crc32(body) != described["keys"] or len(body) % KEY_BYTES:
         raise ValueError("the checksum of its keys differs")
     keys = [body[start : start + KEY_BYTES] for start in range(0, len(body), KEY_BYTES)]
@@ -196,7 +196,7 @@ def _last_verified(path: Path) -> list[list[int]] | None:
     note = path.with_suffix(".checked")
     try:
         fresh = time.time() - note.stat().st_mtime < _TRUSTED_SECONDS
-        return json.loads(note.read_bytes()) if fresh else None
+        return parse_json(note.read_bytes()) if fresh else None
     except (OSError, ValueError):
         return None
 

@@ -6,6 +6,7 @@ an image and, for augmented views, of the augmentation, no matter which process 
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from transferkit.features.eviction import hold, root
+from transferkit._utils.cache_limit import cache_limit_bytes, hold
+from transferkit._utils.text import printable
+from transferkit.errors import StorageError
+from transferkit.features.eviction import root
 from transferkit.features.shard_io import ShardArray, open_shard, remove_shard, write_shard
 
 _LOG = logging.getLogger("transferkit")
@@ -103,6 +107,8 @@ class FeatureStore:
     """
 
     def __init__(self, store_id: str) -> None:
+        # A bad limit is refused before features are computed.
+        cache_limit_bytes()
         self.folder = root() / store_id
         self._parts: list[Sequence[ShardArray | np.ndarray]] = []
         self._starts = [0]
@@ -129,17 +135,17 @@ class FeatureStore:
         """Write one shard with the rows of `keys`, one array per output; keep it in memory if it cannot be written.
 
         Raises:
-            OSError: when it cannot be written and exceeds the memory limit. Shards written before are kept.
+            StorageError: when it cannot be written and exceeds the memory limit. Shards written before are kept.
         """
         for _ in range(_WRITE_ATTEMPTS):
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 path = write_shard(self.folder, keys, arrays)
                 self._append(*open_shard(path))
-            except FileNotFoundError:
-                # Another process cleared the folder meanwhile.
-                continue
             except OSError as error:
+                if error.errno == errno.ENOENT:
+                    # Another process cleared the folder meanwhile.
+                    continue
                 self._keep_in_memory(keys, arrays, error)
             else:
                 self._seen.add(path.name)
@@ -160,9 +166,9 @@ class FeatureStore:
             # Another process is removing the shard, or was killed while it did.
             remove_shard(path)
         except OSError as error:
-            _LOG.warning("Cached features in %s cannot be read (%s) and are not used", path, error)
-        except (ValueError, KeyError, TypeError) as error:
-            _LOG.warning("Cached features in %s are damaged (%s); computing them again", path, error)
+            _LOG.warning("Cached features in %s cannot be read (%s) and are not used", *map(printable, (path, error)))
+        except (ValueError, LookupError, TypeError, OverflowError) as error:
+            _LOG.warning("Cached features in %s are damaged (%s); computing them again", *map(printable, (path, error)))
             remove_shard(path)
 
     def _append(self, keys: Sequence[bytes], outputs: Sequence[ShardArray | np.ndarray]) -> None:
@@ -173,16 +179,17 @@ class FeatureStore:
             self._positions.setdefault(key, row)
 
     def _keep_in_memory(self, keys: Sequence[bytes], arrays: Sequence[np.ndarray], error: OSError) -> None:
-        reason = error.strerror or str(error)
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        reason = cause.strerror or str(cause)
         if not self._memory_bytes:
             _LOG.warning(
                 "Features cannot be stored in %s (%s); they are kept in memory for this run", self.folder, reason
             )
         self._memory_bytes += sum(array.nbytes for array in arrays)
         if self._memory_bytes > _MAX_MEMORY_BYTES:
-            raise OSError(
-                error.errno,
-                f"{self.folder} must be writable. Received: {reason}. Stored features are kept: free disk space, "
-                "set TRANSFERKIT_HOME to another disk, or use cache=False.",
+            raise StorageError(
+                error.errno or errno.EIO,
+                f"{str(self.folder)!r} must be writable. Received: {reason}. Stored features are kept: free disk "
+                "space, set TRANSFERKIT_HOME to another disk, or use cache=False.",
             ) from error
         self._append(keys, [np.array(array) for array in arrays])
