@@ -12,7 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
+
+from tests.images.profiles import DISPLAY_P3, in_srgb, matrix_profile, to_srgb
+from transferkit.images.codecs import avif_is_decodable, heif_image_class
 
 Made = bytes | Callable[[Path], None]
 
@@ -98,6 +101,76 @@ def gray() -> np.ndarray:
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def with_png_chunk(png: bytes, kind: bytes, body: bytes) -> bytes:
+    """Return a PNG file with one more chunk after its header."""
+    return png[:33] + png_chunk(kind, body) + png[33:]
+
+
+def gray_tiff(values: np.ndarray, *, white_is_zero: bool = False, samples: int = 1) -> bytes:
+    """Return an uncompressed TIFF of unsigned integers or floats."""
+    height, width = values.shape[:2]
+    bits, kind = 8 * values.dtype.itemsize, 3 if values.dtype.kind == "f" else 1
+    pixels = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    photometric = 2 if samples == 3 else 0 if white_is_zero else 1
+    tags = [(256, width), (257, height), (258, bits), (259, 1), (262, photometric), (273, 0), (277, samples)]
+    tags += [(278, height), (279, len(pixels)), (339, kind)]
+    start = 8 + 2 + 12 * len(tags) + 4
+    # Three samples have three numbers of bits and kinds, which are stored after the directory.
+    lists = b"".join(struct.pack("<3H", *3 * [number]) for number in (bits, kind)) if samples == 3 else b""
+    entries = b""
+    for tag, value in tags:
+        if samples == 3 and tag in (258, 339):
+            entries += struct.pack("<HHII", tag, 3, 3, start + (0 if tag == 258 else 6))
+        else:
+            entries += struct.pack("<HHII", tag, 4, 1, start + len(lists) if tag == 273 else value)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + lists + pixels
+
+
+def bmp_without_alpha() -> bytes:
+    """Return a BMP whose header has an alpha channel, which the program that wrote it left 0."""
+    show = sample_image()
+    pixels = np.dstack([show[::-1, :, ::-1], np.zeros(show.shape[:2], np.uint8)]).tobytes()
+    head = struct.pack("<IiiHHIIiiII", 108, 64, 48, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+    head += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(48)
+    return b"BM" + struct.pack("<IHHI", 14 + len(head) + len(pixels), 0, 0, 14 + len(head)) + head + pixels
+
+
+def cmyk_without_adobe_marker() -> bytes:
+    """Return a CMYK JPEG in which 0 is no ink, without the marker of files that store 255 minus the ink."""
+    ink = 255 - np.asarray(Image.fromarray(sample_image()).convert("CMYK"))
+    data = encode(Image.fromarray(ink, "CMYK"), "JPEG", quality=98)
+    marker = data.index(b"\xff\xee\0\x0eAdobe")
+    return data[:marker] + data[marker + 16 :]
+
+
+def rotated_by_raw_profile() -> bytes:
+    """Return a PNG whose orientation is in a text, as ImageMagick writes it."""
+    block = b"Exif\0\0" + exif(6).tobytes()[6:]
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Raw profile type exif", f"\nexif\n{len(block):8}\n{block.hex()}\n", zip=True)
+    return encode(stored_as(6), "PNG", pnginfo=text)
+
+
+def heic() -> bytes:
+    """Return a HEIC file, or only its first bytes where no encoder is installed."""
+    if heif_image_class() is None:
+        return b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)
+    import pillow_heif
+
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(sample_image())).save(file, quality=95)
+    return file.getvalue()
+
+
+def ramp(low: float, high: float) -> np.ndarray:
+    """Return gray values float32 (48, 64) that rise from left to right."""
+    return np.tile(np.linspace(low, high, 64, dtype=np.float32), (48, 1))
+
+
+def as_rgb(gray_levels: np.ndarray) -> np.ndarray:
+    return np.repeat(np.rint(gray_levels).astype(np.uint8)[..., None], 3, axis=-1)
 
 
 def png_claiming(width: int, height: int, rows: bytes = b"") -> bytes:
@@ -230,9 +303,101 @@ def image_corpus() -> dict[str, CorpusFile]:
         "unreadable file": ("a.png", unreadable, None, "permissions"),
         "missing file": ("a.jpg", lambda path: None, None, "no such file"),
     }
+    rows |= rows_of_colors() | rows_of_values() | rows_of_other_types()
     for number in range(1, 9):
         rows[f"JPEG of orientation {number}"] = ("a.jpg", not_upright("JPEG", number, quality=98), show, "", 2)
         rows[f"PNG of orientation {number}"] = ("a.png", not_upright("PNG", number), show)
         rows[f"WebP of orientation {number}"] = ("a.webp", not_upright("WEBP", number, lossless=True), show)
         rows[f"TIFF of orientation {number}"] = ("a.tif", not_upright("TIFF", number), show)
     return {name: CorpusFile(*row) for name, row in rows.items()}
+
+
+def rows_of_colors() -> dict[str, tuple]:
+    """Return files whose colors are not those of sRGB, and alpha channels that are not used."""
+    show = sample_image()
+    srgb, wide, linear = matrix_profile(None), matrix_profile(2.2, DISPLAY_P3), matrix_profile(1.0, gray=True)
+    narrow = in_srgb(show, 2.2, DISPLAY_P3)
+    lighter = np.rint(255 * to_srgb(show / 255)).astype(np.uint8)
+    png, unused = encode(show, "PNG"), np.dstack([show, np.zeros(show.shape[:2], np.uint8)])
+    text = PngImagePlugin.PngInfo()
+    text.add_text("workflow", "node " * 400_000, zip=True)
+    rgb, gray_levels = Image.fromarray(show), Image.fromarray(show[..., 0].copy())
+    return {
+        "JPEG with an sRGB profile": ("a.jpg", encode(rgb, "JPEG", quality=98, icc_profile=srgb), show, "", 2),
+        "JPEG with an ICC profile": ("a.jpg", encode(rgb, "JPEG", quality=98, icc_profile=wide), narrow, "", 2),
+        "gray JPEG with an ICC profile": (
+            "a.jpg",
+            encode(gray_levels, "JPEG", quality=98, icc_profile=linear),
+            np.repeat(lighter[..., :1], 3, axis=-1),
+            "",
+            2,
+        ),
+        "PNG with an ICC profile": ("a.png", encode(rgb, "PNG", icc_profile=wide), narrow, "", 1),
+        "WebP with an ICC profile": (
+            "a.webp",
+            encode(rgb, "WEBP", lossless=True, icc_profile=wide),
+            narrow,
+            "",
+            1,
+        ),
+        "TIFF with an ICC profile": ("a.tif", encode(rgb, "TIFF", icc_profile=wide), narrow, "", 1),
+        "PNG with a gamma of 1.0": (
+            "a.png",
+            with_png_chunk(png, b"gAMA", struct.pack(">I", 100_000)),
+            lighter,
+            "",
+            0.1,
+        ),
+        "CMYK JPEG without an Adobe marker": ("a.jpg", cmyk_without_adobe_marker(), show, "", 3),
+        "PNG with alpha 0 everywhere": ("a.png", encode(unused, "PNG"), show),
+        "BMP with alpha 0 everywhere": ("a.bmp", bmp_without_alpha(), show),
+        "PNG with a long text": ("a.png", encode(Image.fromarray(unused), "PNG", pnginfo=text), show),
+        "PNG with its orientation in a text": ("a.png", rotated_by_raw_profile(), show),
+    }
+
+
+def rows_of_values() -> dict[str, tuple]:
+    """Return files whose gray values are not of 8 bits."""
+    unit, other = ramp(0, 1), ramp(-0.4, 3)
+    spoiled, shown = unit.copy(), as_rgb(255 * unit)
+    spoiled[5, 7:9], shown_spoiled = (np.nan, 1.3), shown.copy()
+    shown_spoiled[5, 7:9] = [[0], [255]]
+    deep = np.asarray(sample_image()[..., 0], np.uint16) * 257
+    return {
+        "float TIFF of values in [0, 1]": ("a.tif", gray_tiff(unit), shown),
+        "float TIFF of values in [0, 255]": ("a.tif", gray_tiff(255 * unit), shown),
+        "float TIFF of other values": ("a.tif", gray_tiff(other), as_rgb(255 * (other + 0.4) / 3.4), "", 0.1),
+        "float TIFF with NaN or outliers": ("a.tif", gray_tiff(spoiled), shown_spoiled),
+        "float TIFF without a finite value": ("a.tif", gray_tiff(unit * np.nan), None, "no finite value"),
+        "16-bit TIFF in which white is 0": ("a.tif", gray_tiff(65535 - deep, white_is_zero=True), gray()),
+        "TIFF of float colors": (
+            "a.tif",
+            gray_tiff(np.dstack([unit] * 3), samples=3),
+            None,
+            "3 x 32-bit float values",
+        ),
+    }
+
+
+def rows_of_other_types() -> dict[str, tuple]:
+    """Return files of formats that need another decoder, and files of too many parts."""
+    show = sample_image()
+    jpeg, png = encode(show, "JPEG"), encode(show, "PNG")
+    can_heic, can_avif = heif_image_class() is not None, avif_is_decodable()
+    avif = encode(show, "AVIF", quality=95) if can_avif else b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + bytes(99)
+    gif = encode(Image.fromarray(show).quantize(32), "GIF")
+    return {
+        "HEIC": ("a.heic", heic(), show if can_heic else None, "transferkit[heif]", 4),
+        "AVIF": ("a.avif", avif, show if can_avif else None, "install pillow", 4),
+        "camera raw file": ("a.nef", encode(show, "TIFF"), None, "camera raw"),
+        "video called .jpg": ("a.jpg", b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(99), None, "a video"),
+        "JPEG of many segments": ("a.jpg", jpeg[:2] + b"\xff\xfe\0\2" * 10_001 + jpeg[2:], None, "10,000 segments"),
+        "PNG of many chunks": (
+            "a.png",
+            png[:33] + png_chunk(b"abCd", b"") * 100_001 + png[33:],
+            None,
+            "100,000 chunks",
+        ),
+        "GIF of many blocks": ("a.gif", gif[:109] + b"!\xfe" + b"\1x" * 1_200_001 + b"\0" + gif[109:], None, "blocks"),
+        "text PPM of 13 MB": ("a.ppm", b"P3 2000 2000 255\n" + b"255 " * 3_250_000, None, "decimal text"),
+    }

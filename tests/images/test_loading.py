@@ -10,10 +10,11 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.images.image_corpus import encode, exif, sample_image
+from tests.images.profiles import DISPLAY_P3, matrix_profile
 from transferkit._utils import parallel
 from transferkit.errors import ImageError
-from transferkit.images import content_hashes, image_dataset
-from transferkit.images.loading import image_batches, load_image, load_images
+from transferkit.images import content_hashes, image_dataset, read_image
+from transferkit.images.loading import image_batches, load_image, load_images, load_with_metadata
 from transferkit.images.spec import INTERPOLATIONS, ImageSpec
 
 SPEC = ImageSpec((24, 32))
@@ -97,3 +98,40 @@ def test_content_hashes_follow_contents(files, tmp_path):
     assert all(len(key) == 32 for key in keys) and keys[0] == keys[-1] and len(set(keys)) == len(files)
     with pytest.raises(ImageError, match="no such file"):
         content_hashes(["/nowhere.jpg"])
+
+
+def test_large_jpeg_is_decoded_at_reduced_size(monkeypatch):
+    image = Image.fromarray(sample_image()).resize((1600, 1200))
+    data, progressive = encode(image, "JPEG"), encode(image, "JPEG", progressive=True)
+    profiled = encode(image, "JPEG", icc_profile=matrix_profile(2.2, DISPLAY_P3))
+    expected = load_images([data, progressive, profiled], SPEC)
+    # 1.92 megapixels, of which 1/64 is decoded.
+    monkeypatch.setenv("TRANSFERKIT_MAX_PIXELS", "700_000")
+    with pytest.raises(
+        ImageError, match="1600 x 1200 pixels, more than 700,000; raise `max_pixels` or .TRANSFERKIT_MAX"
+    ):
+        read_image(data)
+    assert read_image(data, max_pixels=2_000_000).shape == (1200, 1600, 3)
+    loaded = load_with_metadata([data, profiled], SPEC)
+    for one, other in zip(loaded, [expected[0], expected[2]]):
+        assert np.array_equal(one.image, other) and one.size == (1200, 1600)
+    with pytest.raises(ImageError, match="more than 700,000"):
+        load_image(data, ImageSpec((24, 32), full_decode=True))
+    with pytest.raises(ImageError, match="more than 700,000"):
+        # The coefficients of all pixels are held in memory.
+        load_image(progressive, SPEC)
+    monkeypatch.setenv("TRANSFERKIT_MAX_PIXELS", "1400000")
+    assert np.array_equal(load_image(progressive, SPEC), expected[1])
+    monkeypatch.setenv("TRANSFERKIT_MAX_PIXELS", "400000")
+    with pytest.raises(ImageError, match="more than 400,000"):
+        load_image(data, SPEC)
+    monkeypatch.setenv("TRANSFERKIT_MAX_PIXELS", "many")
+    with pytest.raises(ValueError, match=r"\$TRANSFERKIT_MAX_PIXELS must be a number of pixels.*Received: 'many'"):
+        load_image(data, SPEC)
+
+
+def test_reduced_jpeg_with_profile_has_upright_size():
+    image = Image.fromarray(sample_image()).resize((1600, 1200))
+    data = encode(image, "JPEG", icc_profile=matrix_profile(2.2, DISPLAY_P3), exif=exif(6))
+    (loaded,) = load_with_metadata([data], SPEC)
+    assert loaded.size == (1600, 1200) and loaded.format == "jpeg"

@@ -7,19 +7,17 @@ receives only plain JPEG and PNG files. Pillow decodes the rest.
 from __future__ import annotations
 
 import dataclasses
-import re
 import struct
 from typing import NamedTuple
 
-_ORIENTATION = 0x0112
-# Used only where EXIF has no orientation.
-_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=\"|>)([0-9])")
-# Start-of-frame markers of baseline, extended and progressive Huffman JPEGs; common decoders support no others.
-_DECODABLE_FRAMES = (0xC0, 0xC1, 0xC2)
-_PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_AVIF_BRANDS = {b"avif", b"avis"}
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+from transferkit.images.color_profile import changes_colors
+from transferkit.images.formats import sniff_format
+from transferkit.images.jpeg import MAX_SEGMENTS, read_segments
+from transferkit.images.png import MAX_CHUNKS, needs_pillow, png_chunks
+
+TRUNCATED = "it is truncated"
+# Real files of 256 MB have fewer blocks; a loop over many more would take seconds.
+_MAX_BLOCKS = 1_200_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +29,7 @@ class ImageHeader:
         width: int. Stored width in pixels; 0 where only a decoder can determine it.
         height: int. Stored height in pixels; 0 where only a decoder can determine it.
         tf_decodable: whether TensorFlow's decoder returns the right pixels, apart from the orientation.
-        has_end_marker: False when the end of the image that the format requires is missing.
+        problem: str. Why the file must not reach a decoder, such as a missing end marker; "" if there is no reason.
         num_scans: number of scans of a progressive JPEG.
         orientation: EXIF orientation of a `tf_decodable` file, 1 (upright) to 8.
     """
@@ -40,7 +38,7 @@ class ImageHeader:
     width: int = 0
     height: int = 0
     tf_decodable: bool = False
-    has_end_marker: bool = True
+    problem: str = ""
     num_scans: int = 1
     orientation: int = 1
 
@@ -76,112 +74,35 @@ def read_header(data: bytes) -> ImageHeader:
     return ImageHeader(format_name, *(_webp_size(data) if format_name == "webp" else (0, 0)))
 
 
-def sniff_format(data: bytes) -> str:
-    """Return the format of the first bytes of a file, as in `ImageHeader`."""
-    if data[:3] == b"\xff\xd8\xff":
-        return "jpeg"
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
-        return "png"
-    if data[:6] in (b"GIF87a", b"GIF89a"):
-        return "gif"
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "webp"
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "tiff"
-    if data[:2] == b"BM":
-        return "bmp"
-    if data[4:8] == b"ftyp":
-        brands = iso_media_brands(data)
-        return "avif" if brands & _AVIF_BRANDS else "heif" if brands & _HEIF_BRANDS else ""
-    if data[:4] == b"\0\0\1\0":
-        return "ico"
-    if data[:2] in (b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"):
-        return "ppm"
-    return ""
-
-
-def iso_media_brands(data: bytes) -> set[bytes]:
-    """Return the brands of an ISO media file, such as a HEIC image or an MP4 video."""
-    end = min(int.from_bytes(data[:4], "big"), len(data), 256)
-    return {data[8:12], *(data[start : start + 4] for start in range(16, end, 4))}
-
-
 def _jpeg(data: bytes) -> ImageHeader:
-    width = height = components = 0
-    decodable, adobe, num_scans = True, None, 1
-    exif: list[int | None] = []
-    xmp: int | None = None
-    offset = 2
-    while offset + 4 <= len(data):
-        if data[offset] != 0xFF:
-            decodable = False
-            break
-        marker = data[offset + 1]
-        if marker == 0xFF:
-            offset += 1
-            continue
-        if marker in (0xDA, 0xD9):
-            break
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            offset += 2
-            continue
-        length = int.from_bytes(data[offset + 2 : offset + 4], "big")
-        body = data[offset + 4 : offset + 2 + length]
-        if marker in _FRAMES and len(body) >= 6:
-            precision, height, width, components = struct.unpack(">BHHB", body[:6])
-            decodable = decodable and marker in _DECODABLE_FRAMES and precision == 8
-            # In the coded data every 0xFF is followed by 0, so that counting finds only markers.
-            num_scans = data.count(b"\xff\xda", offset) if marker in _PROGRESSIVE else 1
-        elif marker == 0xE1 and body[:6] == b"Exif\0\0":
-            exif.append(_exif_orientation(body[6:]))
-        elif marker == 0xE1 and (found := _XMP_ORIENTATION.search(body)):
-            xmp = int(found[1])
-        elif marker == 0xEE and body[:5] == b"Adobe" and len(body) >= 12:
-            adobe = body[11]
-        offset += 2 + max(2, length)
+    found = read_segments(data)
+    if found is None:
+        return ImageHeader("jpeg", problem=f"it has more than {MAX_SEGMENTS:,} segments")
+    size, orientation, adobe = (found.width, found.height), found.orientation, found.adobe_transform
     # Adobe files without a color transform hold RGB in three components, inverted CMYK in four.
-    orientation = next((value for value in [*exif, xmp] if value is not None), 1)
-    decodable = decodable and width > 0 and height > 0 and 1 <= orientation <= 8 and len(exif) <= 1
-    decodable = decodable and (components == 1 or (components == 3 and adobe in (None, 1)))
+    has_plain_colors = found.components == 1 or (found.components == 3 and adobe in (None, 1))
+    decodable = found.has_common_coding and has_plain_colors and min(size) > 0
+    decodable = decodable and 1 <= orientation <= 8 and len(found.exif_orientations) <= 1
+    decodable = decodable and not changes_colors(found.profile, "L" if found.components == 1 else "RGB")
     # Cameras append data after the end marker, so it need not be last.
-    has_end = data.rfind(b"\xff\xd9") > offset
-    return ImageHeader("jpeg", width, height, decodable, has_end, num_scans, orientation if decodable else 1)
-
-
-def _exif_orientation(tiff: bytes) -> int | None:
-    """Return the orientation in an EXIF block: None where it has none, 0 where the block is invalid."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if order is None or len(tiff) < 8:
-        return 0
-    offset = struct.unpack(order + "I", tiff[4:8])[0]
-    if offset + 2 > len(tiff):
-        return 0
-    for entry in range(struct.unpack(order + "H", tiff[offset : offset + 2])[0]):
-        field = tiff[offset + 2 + 12 * entry : offset + 14 + 12 * entry]
-        if len(field) < 12:
-            return 0
-        tag, kind = struct.unpack(order + "HH", field[:4])
-        if tag == _ORIENTATION:
-            return struct.unpack(order + "H", field[8:10])[0] if kind == 3 else 0
-    return None
+    problem = "" if data.rfind(b"\xff\xd9") > found.end else TRUNCATED
+    return ImageHeader("jpeg", *size, decodable, problem, found.num_scans, orientation if decodable else 1)
 
 
 def _png(data: bytes) -> ImageHeader:
     if len(data) < 33 or data[12:16] != b"IHDR":
-        return ImageHeader("png", has_end_marker=False)
+        return ImageHeader("png", problem=TRUNCATED)
     width, height, depth, color = struct.unpack(">IIBB", data[16:26])
     decodable = depth == 8 and color in (0, 2)
-    offset, has_end = 8, False
-    while offset + 8 <= len(data):
-        length, kind = struct.unpack(">I4s", data[offset : offset + 8])
-        # TensorFlow ignores transparency, orientation and animation.
-        decodable = decodable and kind not in (b"tRNS", b"eXIf", b"acTL")
-        decodable = decodable and not (kind == b"iTXt" and b"Orientation" in data[offset + 8 : offset + 8 + length])
+    mode = "L" if color == 0 else "RGB"
+    for number, (kind, start, end) in enumerate(png_chunks(data)):
+        if number >= MAX_CHUNKS:
+            return ImageHeader("png", width, height, problem=f"it has more than {MAX_CHUNKS:,} chunks")
         if kind == b"IEND":
-            has_end = True
-            break
-        offset += 12 + length
-    return ImageHeader("png", width, height, decodable, has_end)
+            return ImageHeader("png", width, height, decodable)
+        if kind != b"IDAT":
+            decodable = decodable and not needs_pillow(kind, data[start:end], mode)
+    return ImageHeader("png", width, height, decodable, TRUNCATED)
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -200,20 +121,25 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 def _gif(data: bytes) -> ImageHeader:
     """Return the header of a GIF; its end marker is that of the first frame, which Pillow does not check."""
     if len(data) < 13:
-        return ImageHeader("gif", has_end_marker=False)
+        return ImageHeader("gif", problem=TRUNCATED)
     width, height, flags = struct.unpack("<HHB", data[6:11])
     offset = 13 + _color_table_bytes(flags)
+    blocks = 0
     while offset < len(data) and data[offset] in (0x21, 0x2C):
         is_frame = data[offset] == 0x2C
         offset += 2
         if is_frame:
             offset += 9 + (_color_table_bytes(data[offset + 7]) if offset + 7 < len(data) else 0)
-        while offset < len(data) and data[offset]:
+        while offset < len(data) and data[offset] and blocks <= _MAX_BLOCKS:
             offset += 1 + data[offset]
+            blocks += 1
         offset += 1
+        blocks += 1
+        if blocks > _MAX_BLOCKS:
+            return ImageHeader("gif", width, height, problem=f"it has more than {_MAX_BLOCKS:,} blocks")
         if is_frame:
-            return ImageHeader("gif", width, height, has_end_marker=offset <= len(data))
-    return ImageHeader("gif", width, height, has_end_marker=False)
+            return ImageHeader("gif", width, height, problem="" if offset <= len(data) else TRUNCATED)
+    return ImageHeader("gif", width, height, problem=TRUNCATED)
 
 
 def _color_table_bytes(flags: int) -> int:

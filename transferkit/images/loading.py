@@ -9,22 +9,20 @@ from typing import Any
 
 import numpy as np
 
+from transferkit._utils.checks import check_int
 from transferkit._utils.hashing import content_hash
 from transferkit._utils.parallel import ordered_map
 from transferkit.errors import ImageError
 from transferkit.images import numpy_decoder
 from transferkit.images.files import read_bytes
 from transferkit.images.header import DecodeVariant, ImageHeader, read_header
+from transferkit.images.limits import check_decodable, max_pixels_allowed
 from transferkit.images.memory_cache import MemoryImageCache, file_version
 from transferkit.images.orientation import apply_exif_orientation
 from transferkit.images.pillow_decoder import decode_jpeg_or_png, decode_with_pillow
 from transferkit.images.spec import ImageSpec
 from transferkit.images.unsupported import undecodable_reason
 
-# Half of Pillow's limit for decompression bombs: this many pixels are decoded, composited and resized within 1 GB.
-MAX_PIXELS = 89_478_485
-# Pixels times scans of a progressive JPEG: a small file can demand thousands of passes over a large image.
-_MAX_SCANNED_PIXELS = 2_000_000_000
 # Images per call of a decoder: large enough to hide Python, small enough to be shared among threads.
 _CHUNK = 16
 
@@ -65,21 +63,23 @@ class _EncodedImage:
         return DecodeVariant(self.header.format, self.scale_denominator, self.header.orientation != 1)
 
 
-def read_image(path_or_bytes: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read an image at its full size: upright, alpha composited on white, 16 bits scaled to 8.
+def read_image(path_or_bytes: Any, *, max_pixels: int | None = None) -> np.ndarray:
+    """Read an image at its full size: upright, in sRGB, alpha composited on white, 16 bits and floats scaled to 8 bits.
 
-    JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, ICO and PPM are detected by their contents; of animations the first frame is
-    read.
+    JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, ICO and PPM are detected by their contents, as is HEIC with the extra `heif`;
+    of animations the first frame is read.
 
     Args:
         path_or_bytes: str, path or bytes. A file or its contents.
-        max_pixels: int >= 1. Larger images are refused before they are decoded. Defaults to 89,478,485.
+        max_pixels: int >= 1. Larger images are refused before they are decoded. Defaults to None,
+            $TRANSFERKIT_MAX_PIXELS or 89,478,485.
 
     Returns:
         uint8 array (height, width, 3), RGB.
 
     Raises:
         ImageError: (a ValueError) when the image cannot be read; the message has the file and the reason.
+        ValueError: when `max_pixels` is out of range.
 
     Example:
 
@@ -88,8 +88,10 @@ def read_image(path_or_bytes: Any, *, max_pixels: int = MAX_PIXELS) -> np.ndarra
     ...
     transferkit.errors.ImageError: Cannot read image '<bytes>': it is an HTML page
     """
+    max_pixels = max_pixels_allowed() if max_pixels is None else check_int("max_pixels", max_pixels)
     name, data = read_bytes(path_or_bytes)
-    header = _checked_header(data, name, max_pixels)
+    header = _checked_header(data, name)
+    check_decodable(name, header, 1, max_pixels)
     if not header.tf_decodable:
         return decode_with_pillow(data, name, max_pixels)
     encoded = _EncodedImage(name, data, header, 1)
@@ -232,28 +234,28 @@ def _open_image(source: Any, spec: ImageSpec) -> _EncodedImage | LoadedImage:
             raise ImageError("<array>", f"an array must have the shape (height, width, 3), not {source.shape}")
         return _resize(source, spec, "", b"")
     name, data = read_bytes(source)
-    header = _checked_header(data, name, MAX_PIXELS)
-    if not header.tf_decodable:
-        return _resize(decode_with_pillow(data, name, MAX_PIXELS), spec, header.format, data)
+    header = _checked_header(data, name)
     scale = spec.jpeg_scale_denominator(min(header.width, header.height)) if header.format == "jpeg" else 1
-    return _EncodedImage(name, data, header, scale)
+    max_pixels = max_pixels_allowed()
+    check_decodable(name, header, scale, max_pixels)
+    if header.tf_decodable:
+        return _EncodedImage(name, data, header, scale)
+    decoded = decode_with_pillow(data, name, max_pixels, scale)
+    loaded = _resize(decoded, spec, header.format, data)
+    return loaded if scale == 1 else dataclasses.replace(loaded, size=_full_size(header, decoded, scale))
 
 
-def _checked_header(data: bytes, name: str, max_pixels: int) -> ImageHeader:
-    """Return the header, or raise an ImageError when the image must not reach a decoder."""
+def _full_size(header: ImageHeader, decoded: np.ndarray, scale: int) -> tuple[int, int]:
+    """Return the upright (height, width) of a file that was decoded at one over `scale` of its size."""
+    is_upright = decoded.shape[:2] == (-(-header.height // scale), -(-header.width // scale))
+    return (header.height, header.width) if is_upright else (header.width, header.height)
+
+
+def _checked_header(data: bytes, name: str) -> ImageHeader:
+    """Return the header, or raise an ImageError for a type that cannot be decoded."""
     header = read_header(data)
     if header.format in ("", "tiff", "avif", "heif") and (reason := undecodable_reason(name, data)):
         raise ImageError(name, reason)
-    pixels = header.width * header.height
-    # The decoder of WebP holds several copies of the canvas.
-    max_pixels = max_pixels // 2 if header.format == "webp" else max_pixels
-    size = f"{header.width} x {header.height} pixels"
-    if pixels > max_pixels:
-        raise ImageError(name, f"it claims {size}, more than {max_pixels:,}")
-    if header.num_scans * pixels > _MAX_SCANNED_PIXELS:
-        raise ImageError(name, f"its {size} are coded in {header.num_scans:,} scans, too many")
-    if not header.has_end_marker:
-        raise ImageError(name, "it is truncated")
     return header
 
 

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import struct
 
 import numpy as np
 from PIL import IcoImagePlugin, Image, ImageOps
 
 from transferkit.errors import ImageError
+from transferkit.images.codecs import heif_image_class
+from transferkit.images.formats import sniff_format
+from transferkit.images.png import without_texts
+from transferkit.images.rgb import to_rgb
 from transferkit.images.unsupported import describe_contents
 
-# Pixels converted at once: a large image with alpha or 16 bits would otherwise take many times its own memory.
-_PIXELS_PER_STRIP = 4_000_000
-# Limit in bytes for formats that store pixels as decimal text.
-_MAX_TEXT_BYTES = 32 << 20
-_HIGH_BIT_DEPTH_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+# Limit in bytes for formats that store pixels as decimal text, which takes a second per 4 MB.
+_MAX_TEXT_BYTES = 12 << 20
 # EPS and other formats that run an interpreter are excluded, even if a file claims to be one.
 _FORMATS = ["JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "AVIF", "ICO", "PPM"]
 
 
-def decode_with_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
-    """Return the first frame as uint8 RGB (height, width, 3): upright, alpha on white, 16 bits scaled to 8.
+def decode_with_pillow(data: bytes, name: str, max_pixels: int, scale_denominator: int = 1) -> np.ndarray:
+    """Return the first frame as uint8 RGB (height, width, 3): upright, in sRGB, alpha on white, scaled to 8 bits.
+
+    A JPEG file is decoded at 1, 1/2, 1/4 or 1/8 of its size.
 
     Raises:
         ImageError: when the image cannot be decoded or has more than `max_pixels` pixels.
     """
     if data[:2] in (b"P1", b"P2", b"P3") and len(data) > _MAX_TEXT_BYTES:
-        raise ImageError(name, f"its {len(data):,} bytes of decimal text take too long to decode")
+        raise ImageError(name, f"its {len(data):,} bytes of decimal text take too long to decode; convert it to PNG")
     try:
-        # Pillow registers few formats until init(), and some builds lack some of them.
-        Image.init()
-        formats = [name for name in _FORMATS if name in Image.OPEN]
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with _open(without_texts(data) if data[:4] == b"\x89PNG" else data) as image:
+            _reduce(image, scale_denominator)
             _check_size(image, name, max_pixels)
             image.load()
             # Invalid metadata does not make an image unreadable.
@@ -51,6 +52,20 @@ def decode_with_pillow(data: bytes, name: str, max_pixels: int) -> np.ndarray:
         raise ImageError(name, f"it is truncated or corrupt ({str(error) or type(error).__name__})") from error
 
 
+def decode_image(image: Image.Image) -> np.ndarray:
+    """Return what `decode_with_pillow` returns for the file of an open image, which is not changed.
+
+    Raises:
+        ImageError: when the image cannot be decoded.
+    """
+    try:
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:
+        name = getattr(image, "filename", "") or "<image>"
+        raise ImageError(name, f"it is truncated or corrupt ({str(error) or type(error).__name__})") from error
+
+
 def decode_jpeg_or_png(data: bytes, name: str, scale_denominator: int) -> np.ndarray:
     """Return a plain JPEG or PNG as uint8 RGB, equal to TensorFlow's decoder at 1, 1/2, 1/4 or 1/8 of its size.
 
@@ -58,27 +73,32 @@ def decode_jpeg_or_png(data: bytes, name: str, scale_denominator: int) -> np.nda
         ImageError: when the file is truncated or corrupt.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG", "PNG"]) as image:
-            if scale_denominator > 1:
-                width, height = (max(1, side // scale_denominator) for side in image.size)
-                image.draft("RGB", (width, height))
+        with _open(without_texts(data) if data[:4] == b"\x89PNG" else data) as image:
+            _reduce(image, scale_denominator)
             return np.array(image.convert("RGB"))
     except Exception as error:
         raise ImageError(name, "it is truncated or corrupt") from error
 
 
-def to_rgb(image: Image.Image) -> np.ndarray:
-    """Return uint8 (height, width, 3) of a loaded image of any mode: alpha on white, 16 bits scaled to 8."""
-    width, height = image.size
-    if image.mode == "RGB" and not image.has_transparency_data and width * height <= _PIXELS_PER_STRIP:
-        return np.array(image)
-    convert = _gray_converter(image) if image.mode in _HIGH_BIT_DEPTH_MODES else _convert_rgb
-    pixels = np.empty((height, width, 3), np.uint8)
-    rows = max(1, _PIXELS_PER_STRIP // width)
-    for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        pixels[top:bottom] = convert(image.crop((0, top, width, bottom)))
-    return pixels
+def _open(data: bytes) -> Image.Image:
+    """Open an image like `Image.open`, whose limit of pixels does not know that a JPEG file can be reduced."""
+    if sniff_format(data) == "heif" and (heif := heif_image_class()) is not None:
+        return heif(io.BytesIO(data))
+    # Pillow registers few formats until init(), and some builds lack some of them.
+    Image.init()
+    for name in _FORMATS:
+        factory, accepts = Image.OPEN.get(name, (None, None))
+        # An accepting function returns text where the build lacks the decoder.
+        if factory is not None and (accepts is None or accepts(data[:16]) is True):
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return factory(io.BytesIO(data), "")
+    raise Image.UnidentifiedImageError("no format matches")
+
+
+def _reduce(image: Image.Image, scale_denominator: int) -> None:
+    if scale_denominator > 1:
+        width, height = (max(1, side // scale_denominator) for side in image.size)
+        image.draft("RGB", (width, height))
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
@@ -89,29 +109,3 @@ def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
     for width, height in sizes:
         if width * height > max_pixels:
             raise ImageError(name, f"it claims {width} x {height} pixels, more than {max_pixels:,}")
-
-
-def _convert_rgb(image: Image.Image) -> np.ndarray:
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return np.asarray(image.convert("RGB"))
-
-
-def _gray_converter(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
-    """Scale gray values of 16 bits, 32 bits or floats to 8 bits; Pillow would clip them."""
-    largest = float(np.ravel(image.getextrema())[-1]) if image.mode in ("I", "F") else 65535.0
-    if image.mode == "F":
-        top = 1.0 if largest <= 1 else 255.0 if largest <= 255 else max(65535.0, largest)
-    else:
-        top = max(65535.0, largest)
-    transparent = image.info.get("transparency")
-
-    def convert(strip: Image.Image) -> np.ndarray:
-        values = np.asarray(strip)
-        gray = np.rint(np.clip(np.nan_to_num(values.astype(np.float32)) / top, 0, 1) * 255).astype(np.uint8)
-        if isinstance(transparent, int):
-            gray[values == transparent] = 255
-        return gray[..., None]
-
-    return convert

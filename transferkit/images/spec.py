@@ -10,7 +10,7 @@ from transferkit._utils.checks import check_choice, check_image_size
 RESIZES = ("stretch", "crop", "pad")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "area", "lanczos3", "lanczos5", "gaussian", "mitchellcubic")
 # Changes whenever the same file would give other pixels than before, which invalidates cached images and features.
-_VERSION = 2
+_VERSION = 3
 
 
 class ResizeGeometry(NamedTuple):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from transferkit.images.codecs import avif_is_decodable, heif_image_class
-from transferkit.images.header import iso_media_brands, sniff_format
+from transferkit.images.formats import iso_media_brands, sniff_format
 from transferkit.images.tiff import tiff_tags
 
 _REASONS = {
@@ -62,6 +63,7 @@ _SIGNATURES = {
     b"FLV\x01": "video",
 }
 _REDUCED_IMAGE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
+_BITS_PER_SAMPLE, _SAMPLES_PER_PIXEL, _SAMPLE_FORMAT = 258, 277, 339
 
 
 def undecodable_reason(name: str, prefix: bytes) -> str | None:
@@ -91,6 +93,9 @@ def undecodable_reason(name: str, prefix: bytes) -> str | None:
 
 def describe_contents(data: bytes) -> str:
     """Return what a file is that no decoder recognizes."""
+    found = sniff_format(data)
+    if found:
+        return _describe_tiff(data) if found == "tiff" else f"it is a {found.upper()} file that is truncated or corrupt"
     start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "it is an HTML page"
@@ -120,12 +125,23 @@ def _is_text_page(prefix: bytes) -> bool:
 
 
 def _is_raw_tiff(data: bytes) -> bool:
-    tags: dict[int, int] = {}
-    try:
-        for tag, _, value in tiff_tags(data):
-            tags[tag] = value
-    except ValueError:
-        # A prefix may end within the directory.
-        pass
+    tags = _tags(data)
     reduced = tags.get(_REDUCED_IMAGE, 0) & 1 and _SUB_DIRECTORIES in tags
     return data[8:10] == b"CR" or _DNG_VERSION in tags or bool(reduced)
+
+
+def _describe_tiff(data: bytes) -> str:
+    tags = _tags(data)
+    samples, bits = tags.get(_SAMPLES_PER_PIXEL, 1), tags.get(_BITS_PER_SAMPLE, 1)
+    kind = {2: "signed integer", 3: "float"}.get(tags.get(_SAMPLE_FORMAT, 1), "unsigned integer")
+    values = f"{samples} x {bits}-bit {kind} values per pixel"
+    return f"it is a TIFF file of {values}, which Pillow cannot decode; convert it to 8 bits"
+
+
+def _tags(data: bytes) -> dict[int, int]:
+    tags: dict[int, int] = {}
+    # A prefix may end within the directory.
+    with contextlib.suppress(ValueError):
+        for tag, _, value in tiff_tags(data):
+            tags[tag] = value
+    return tags
