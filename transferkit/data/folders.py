@@ -143,7 +143,7 @@ def _walk(folder: str, ancestors: frozenset[str], skipped: Rows, ignored: Rows) 
 
 
 def _examine(entry: os.DirEntry[str], skipped: Rows, ignored: Rows) -> Iterator[str]:
-    """Yield the path of a file whose contents are an image, without an extension that says so."""
+    """Yield the path of a file whose contents are an image, without an extension that shows so."""
     if entry.is_symlink() and not os.path.exists(entry.path):
         skipped.append((entry.path, "it is a link to a file or folder that does not exist"))
         return

@@ -124,7 +124,7 @@ def _read_text(path: str, name: str, root: str) -> Table:
     text = _decode(path, name)
     shown = repr(os.path.basename(path))
     start = 0
-    # Spreadsheets name the delimiter in a line of its own.
+    # Spreadsheets name the delimiter in the first line.
     if text[:4].casefold() == "sep=" and "\n" in text:
         start, text = 1, text.split("\n", 1)[1]
     reader = csv.reader(
