@@ -286,7 +286,7 @@ def test_build_refuses_bad_sources(folder, tmp_path):
         ((["a.jpg"], ["x", "y"]), "1 paths and 2 labels"),
         (pd.DataFrame({"path": ["a.jpg"]}), "must have a column 'label'"),
         ((np.zeros((2, 9, 9, 3), np.uint8), np.array([0, 1])), r"Give image_size=\(9, 9\)"),
-        ((np.random.rand(2, *SIZE, 3), np.array([0, 1])), "Undo the scaling"),
+        ((np.random.rand(2, *SIZE, 3), np.array([0, 1])), r"Multiply images in \[0, 1\] by 255"),
     ]
     for source, message in pairs:
         with pytest.raises(DataError, match=message):

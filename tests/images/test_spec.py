@@ -21,5 +21,5 @@ def test_image_spec_round_trip_and_bad_values():
         ImageSpec((160, 160), crop_fraction=0)
     with pytest.raises(ValueError, match="Did you mean 'bilinear'"):
         ImageSpec((160, 160), interpolation="bilinar")
-    with pytest.raises(ImageError, match=r"\(height, width, 3\), not \(4, 4\)"):
-        load_image(np.zeros((4, 4)), SPEC)
+    with pytest.raises(ImageError, match=r"\(height, width, 3\), not \(4, 4, 2\)"):
+        load_image(np.zeros((4, 4, 2)), SPEC)

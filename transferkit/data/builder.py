@@ -30,6 +30,7 @@ from transferkit.data.labels import check_class_names, count_labels, encode_labe
 from transferkit.data.report import DataReport
 from transferkit.data.sources import index_source
 from transferkit.data.splitting import k_fold
+from transferkit.data.tf_datasets import dataset_splits
 from transferkit.errors import DataError, ImageError
 from transferkit.images.disk_cache import open_disk_cache
 from transferkit.images.memory_cache import MemoryImageCache
@@ -273,8 +274,7 @@ class DatasetBuilder:
 
     def _from_arrays(self) -> Data:
         size = self.image_spec.image_size
-        pairs = {"train": arrays.validate_arrays("source", self.source, size)}
-        pairs |= {name: arrays.validate_arrays(name, value, size) for name, value in self._given_splits().items()}
+        pairs = arrays.validate_pairs({"train": self.source, **self._given_splits()}, size)
         indexes: dict[str, ImageIndex] = {}
         file_info: dict[str, FileInfo] = {}
         for name, pair in pairs.items():
@@ -296,14 +296,11 @@ class DatasetBuilder:
     def _from_datasets(self) -> Data:
         if self.class_names is None:
             raise DataError("`class_names` must be given for a tf.data.Dataset. Received: None. Name its classes.")
-        splits = {}
-        for name, value in {"train": self.source, "validation": self.validation, "test": self.test}.items():
-            if value is not None:
-                argument = "source" if name == "train" else name
-                split = arrays.dataset_split(argument, value, self.image_spec, self.batch_size)
-                splits[name] = dataclasses.replace(split, name=name, class_names=self.class_names)
-        images, labels = (spec.shape for spec in self.source.element_spec)
-        multi_label = labels.rank == images.rank - 2 and labels[-1] != 1
+        given = {"train": self.source, "validation": self.validation, "test": self.test}
+        sources = {name: value for name, value in given.items() if value is not None}
+        splits = dataset_splits(sources, self.image_spec, self.batch_size, self.class_names)
+        labels = splits["train"].dataset.element_spec[1].shape
+        multi_label = labels.rank == 2 and labels[-1] != 1
         return self._data(splits, self.class_names, multi_label, DataReport({}))
 
     def _data(self, splits: dict[str, Split], names: tuple[str, ...], multi_label: bool, report: DataReport) -> Data:

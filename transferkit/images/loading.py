@@ -20,6 +20,7 @@ from transferkit.images.limits import check_decodable, max_pixels_allowed
 from transferkit.images.memory_cache import MemoryImageCache, file_version
 from transferkit.images.orientation import apply_exif_orientation
 from transferkit.images.pillow_decoder import decode_jpeg_or_png, decode_with_pillow
+from transferkit.images.pixels import is_pixels, to_rgb_array
 from transferkit.images.spec import ImageSpec
 from transferkit.images.unsupported import undecodable_reason
 
@@ -108,7 +109,7 @@ def load_image(source: Any, spec: ImageSpec) -> np.ndarray:
     """Load one image as uint8 (height, width, 3) of the size of `spec`.
 
     Args:
-        source: str, path, bytes or array (height, width, 3) in [0, 255].
+        source: str, path, bytes, Pillow image, or array (height, width, 3) or (height, width) in [0, 255].
         spec: `ImageSpec`. How the image is decoded and resized.
 
     Raises:
@@ -229,10 +230,8 @@ def _load_cached(
 
 def _open_image(source: Any, spec: ImageSpec) -> _EncodedImage | LoadedImage:
     """Return a file that awaits decoding in a group, or a loaded image where it is decoded by itself."""
-    if isinstance(source, np.ndarray):
-        if source.ndim != 3 or source.shape[-1] != 3 or 0 in source.shape:
-            raise ImageError("<array>", f"an array must have the shape (height, width, 3), not {source.shape}")
-        return _resize(source, spec, "", b"")
+    if is_pixels(source):
+        return _resize(to_rgb_array(source), spec, "", b"")
     name, data = read_bytes(source)
     header = _checked_header(data, name)
     scale = spec.jpeg_scale_denominator(min(header.width, header.height)) if header.format == "jpeg" else 1

@@ -1,0 +1,116 @@
+"""Arrays in memory: forms of images and labels, checked over all of the data."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from transferkit import DatasetBuilder
+from transferkit.data.arrays import is_arrays, validate_pairs
+from transferkit.errors import DataError
+
+SIZE = (8, 6)
+INDICES = np.arange(12) % 3
+
+
+def noise(count=12):
+    return np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+
+
+def build(source, **options):
+    return DatasetBuilder(source, **{"image_size": SIZE, "progress": False, **options}).build()
+
+
+def one_image(images):
+    objects = np.empty(len(images), object)
+    objects[:] = list(images)
+    return objects
+
+
+FORMS = {
+    "array": np.asarray,
+    "list of arrays": list,
+    "tuple of arrays": tuple,
+    "list of Pillow images": lambda images: [Image.fromarray(image) for image in images],
+    "object array": one_image,
+    "tensor": tf.constant,
+    "list of tensors": lambda images: [tf.constant(image) for image in images],
+    "big-endian": lambda images: images.astype(">u2"),
+    "not contiguous": lambda images: np.asfortranarray(images),
+    "half precision": lambda images: images.astype(np.float16),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_build_accepts_form_of_images(form):
+    split = build((FORMS[form](noise()), INDICES)).splits["train"]
+    assert np.array_equal(split.images, noise()) and split.labels.tolist() == INDICES.tolist()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [INDICES.tolist(), INDICES[:, None], INDICES.astype(np.float64), INDICES.astype(">i8"), np.eye(3)[INDICES],
+     np.eye(3, dtype=bool)[INDICES], tf.one_hot(INDICES, 3)],
+)  # fmt: skip
+def test_build_accepts_form_of_labels(labels):
+    data = build((noise(), labels))
+    assert data.splits["train"].labels.tolist() == INDICES.tolist() and not data.multi_label
+
+
+def test_validate_pairs_decides_over_all_splits():
+    one_hot, several = np.eye(3)[INDICES], np.array([[1, 1, 0], [0, 0, 1]] * 6)
+    alone = validate_pairs({"train": (noise(), one_hot)}, SIZE)
+    assert alone["train"][1].tolist() == INDICES.tolist()
+    both = validate_pairs({"train": (noise(), several), "validation": (noise(), one_hot)}, SIZE)
+    assert both["validation"][1].tolist() == one_hot.tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.where(INDICES == 1, np.nan, INDICES), "without missing values"),
+        ([None] * 12, "without missing values"),
+        (["cats", "dogs", "birds"] * 4, r"np.unique\(names, return_inverse=True\)"),
+        (INDICES - 1, "class indices"),
+        (INDICES + 0.5, "class indices"),
+        (np.eye(3)[INDICES] * 0.9, "zeros and ones"),
+        (INDICES * 4_000_000, "class indices"),
+        ([[0, 1], [0]] * 6, "rows of different lengths"),
+        (INDICES[:7], "12 images and 7 labels"),
+        (INDICES * 5, r"3 different ones up to 10: \[0, 5, 10\]"),
+        (np.eye(4)[INDICES], r"none for the columns \[3\]"),
+    ],
+)
+def test_build_refuses_labels(labels, message):
+    with pytest.raises(DataError, match=message):
+        build((noise(), labels))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (noise().transpose(0, 3, 1, 2), r"np.moveaxis\(images, -3, -1\)"),
+        (noise()[..., 0], r"np.repeat\(images\[..., None\], 3, axis=-1\)"),
+        (noise()[..., :1], r"np.repeat\(images, 3, axis=-1\)"),
+        (noise()[..., [0, 1, 2, 2]], "Remove the alpha channel"),
+        (noise() * np.float32(257), "Scale them to 8 bits"),
+        ([*noise(11), noise(1)[0][:5]], r"\(8, 6, 3\) and, at position 11, \(5, 6, 3\)"),
+        (noise()[:0], r"Received: \(0, 8, 6, 3\)"),
+        (noise() > 99, "Convert them to uint8"),
+    ],
+)
+def test_build_refuses_images(images, message):
+    with pytest.raises(DataError, match=message):
+        build((images, INDICES[: len(images)]))
+
+
+def test_build_finds_a_value_in_any_image():
+    images = noise(100).astype(np.float32)
+    images[77, 3, 2, 1] = np.nan
+    with pytest.raises(DataError, match="NaN or infinite values in image 77"):
+        build((images, np.arange(100) % 3))
+
+
+@pytest.mark.parametrize("source", [(["a.jpg"], ["x"]), ("a", "b"), noise(), [noise()], None, (b"", 1)])
+def test_is_arrays_distinguishes_paths(source):
+    assert not is_arrays(source)
