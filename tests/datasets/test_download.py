@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
 import multiprocessing
 import os
@@ -9,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ from typing import Any
 import pytest
 
 import transferkit as tk
+from tests.datasets.conftest import respond
 from transferkit._utils.progress import Progress
 from transferkit.datasets import download
 
 BODY = bytes(range(256)) * 4096
+Serve = Callable[[Callable[[Any], None]], str]
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
@@ -138,7 +142,7 @@ def test_download_incomplete_or_missing_raises(server: Any, tmp_path: Path, name
 
 
 def test_download_wrong_size_raises(server: Any, tmp_path: Path) -> None:
-    with pytest.raises(tk.DownloadError, match="1,048,576 bytes instead of 5"):
+    with pytest.raises(tk.DownloadError, match="more than the 5 bytes expected"):
         download(f"{server.url}/nolength.zip", size=5, folder=tmp_path, progress=False, retries=0)
     assert download(f"{server.url}/nolength.zip", size=len(BODY), folder=tmp_path, progress=False).is_file()
 
@@ -192,6 +196,141 @@ def test_download_shows_progress_in_megabytes(
     assert "] 1.0 of 1.0 MB  " in capsys.readouterr().err
     download(f"{server.url}/nolength.zip", folder=tmp_path)
     assert "\rDownloading nolength.zip: 1.0 MB  " in capsys.readouterr().err
+
+
+PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+
+
+def test_download_of_login_page_raises(serve: Serve, tmp_path: Path) -> None:
+    url = serve(lambda handler: respond(handler, PAGE, Content_Length=len(PAGE)))
+    with pytest.raises(tk.DownloadError, match=r"a web page \(HTML\), such as a login page"):
+        download(f"{url}/photos.zip", folder=tmp_path, progress=False)
+    assert visible(tmp_path) == []
+    assert download(f"{url}/page.html", folder=tmp_path, progress=False).read_bytes() == PAGE
+
+
+def test_download_without_end_stops_at_size(serve: Serve, tmp_path: Path) -> None:
+    def answer(handler: Any) -> None:
+        respond(handler)
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(bytes(1 << 16))
+
+    with pytest.raises(tk.DownloadError, match="more than the 1,000 bytes expected"):
+        download(f"{serve(answer)}/a.zip", size=1000, folder=tmp_path, progress=False)
+    assert all(path.stat().st_size == 0 for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "expected"), [("a.bin", BODY), ("a.tar.gz", gzip.compress(BODY, mtime=0))])
+def test_download_of_compressed_response(serve: Serve, tmp_path: Path, name: str, expected: bytes) -> None:
+    body = gzip.compress(BODY, mtime=0)
+    url = serve(lambda handler: respond(handler, body, Content_Encoding="gzip", Content_Length=len(body)))
+    assert download(f"{url}/{name}", folder=tmp_path, progress=False).read_bytes() == expected
+
+
+def test_download_of_truncated_compressed_response_raises(serve: Serve, tmp_path: Path, no_waiting: None) -> None:
+    body = gzip.compress(BODY, mtime=0)[:-100]
+    url = serve(lambda handler: respond(handler, body, Content_Encoding="gzip", Content_Length=len(body)))
+    with pytest.raises(tk.DownloadError, match="end-of-stream"):
+        download(f"{url}/a.bin", folder=tmp_path, progress=False, retries=1)
+    assert visible(tmp_path) == []
+
+
+def test_download_of_empty_file_raises(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(tk.DownloadError, match="an empty file"):
+        download(f"{serve(lambda handler: respond(handler, Content_Length=0))}/a.zip", folder=tmp_path, retries=0)
+
+
+def resuming(*, etag: str = '"one"', rest: bytes = BODY[500_000:], content_range: str | None = None) -> Any:
+    """Return an answer that sends a part of the file, then what it is given as the rest."""
+
+    def answer(handler: Any) -> None:
+        requested = handler.headers.get("Range")
+        handler.server.__dict__.setdefault("ranges", []).append(requested)
+        if len(handler.server.ranges) == 1:
+            respond(handler, BODY[:500_000], Content_Length=len(BODY), ETag='"one"')
+        elif requested is not None:
+            options = {} if content_range is None else {"Content_Range": content_range}
+            respond(handler, rest, 206, Content_Length=len(rest), ETag=etag, **options)
+        else:
+            respond(handler, BODY, Content_Length=len(BODY), ETag=etag)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"content_range": f"bytes 500000-{len(BODY) - 1}/{len(BODY)}"},
+        # Other versions or parts of the file, which are not joined with the first one.
+        {"etag": '"two"', "rest": bytes(len(BODY) - 500_000)},
+        {"content_range": f"bytes 0-548575/{len(BODY)}", "rest": BODY[:548_576]},
+    ],
+)
+def test_download_resumed_is_complete(serve: Serve, tmp_path: Path, no_waiting: None, options: Any) -> None:
+    url = serve(resuming(**options))
+    assert download(f"{url}/a.zip", folder=tmp_path, progress=False).read_bytes() == BODY
+
+
+def test_download_range_is_ignored_by_server(serve: Serve, tmp_path: Path, no_waiting: None) -> None:
+    seen = []
+
+    def answer(handler: Any) -> None:
+        seen.append(handler.headers.get("Range"))
+        respond(handler, BODY[: None if len(seen) > 1 else 5000], Content_Length=len(BODY), ETag='"one"')
+
+    assert download(f"{serve(answer)}/a.zip", folder=tmp_path, progress=False).read_bytes() == BODY
+    assert seen == [None, "bytes=5000-"]
+
+
+def test_download_restarts_when_partial_file_changed(serve: Serve, tmp_path: Path) -> None:
+    url = serve(resuming())
+    with pytest.raises(tk.DownloadError):
+        download(f"{url}/a.zip", folder=tmp_path, progress=False, retries=0)
+    partial = tmp_path / ".a.zip.partial"
+    partial.write_bytes(b"x" + partial.read_bytes()[1:])
+    assert download(f"{url}/a.zip", folder=tmp_path, progress=False).read_bytes() == BODY
+
+
+def test_download_hides_login_and_query(serve: Serve, tmp_path: Path) -> None:
+    url = serve(lambda handler: respond(handler, BODY, Content_Length=len(BODY))).replace("//", "//anna:secret@")
+    download(f"{url}/a.zip?key=k7k7k7", folder=tmp_path)
+    texts = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert not any(secret in text for text in texts for secret in (b"anna", b"secret", b"k7k7k7"))
+    refused = serve(lambda handler: handler.send_error(403, "bad key k7k7k7 of anna")).replace("//", "//anna:secret@")
+    with pytest.raises(tk.DownloadError, match=r"/a.zip\?key=... must be .*403 bad key ... of ...\. Check") as error:
+        download(f"{refused}/a.zip?key=k7k7k7", folder=tmp_path)
+    assert "secret" not in str(error.value)
+
+
+def test_download_of_two_urls_with_one_name(serve: Serve, tmp_path: Path) -> None:
+    url = serve(lambda handler: respond(handler, handler.path.encode()))
+    for folder in (None, tmp_path):
+        first, second = (download(f"{url}/{version}/a.zip", folder=folder) for version in "12")
+        assert (first.read_bytes(), second.read_bytes()) == (b"/1/a.zip", b"/2/a.zip")
+        assert download(f"{url}/1/a.zip", folder=folder) == first
+    assert visible(tmp_path) == sorted({first.name, second.name}) and "a.zip" in visible(tmp_path)
+
+
+def test_download_of_damaged_note_or_file_url(tmp_path: Path) -> None:
+    source = tmp_path / "my source.bin"
+    source.write_bytes(BODY)
+    path = download(source.as_uri(), folder=tmp_path / "to")
+    for text in ("[" * 100_000, "[]", "{}", '{"sha256": 5, "url": 7}', "\0"):
+        (path.parent / f".{path.name}.sha256.json").write_text(text)
+        assert download(source.as_uri(), folder=tmp_path / "to").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("name", ["..", "", "a/b"])
+def test_download_invalid_name_raises(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="`name` must be the name of a file without a folder"):
+        download("https://example.org/a.zip", folder=tmp_path, name=name)
+
+
+@pytest.mark.parametrize(("option", "value"), [("size", -1), ("size", "5"), ("sha256", "abc"), ("timeout", 0)])
+def test_download_invalid_argument_raises(tmp_path: Path, option: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"`{option}` must be"):
+        download("https://example.org/a.zip", folder=tmp_path, **{option: value})
 
 
 def test_download_unsupported_scheme_raises(tmp_path: Path) -> None:
