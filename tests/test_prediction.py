@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 import transferkit as tk
 from transferkit import engines
 from transferkit import prediction as prediction_module
+from transferkit.errors import DataError, ImageError
 from transferkit.images import ImageSpec, read_image
 from transferkit.prediction import Prediction, Predictor, to_probabilities
 
@@ -87,7 +92,7 @@ def test_predict_nothing_is_empty(predictor: Predictor) -> None:
 
 
 def test_predict_other_type_raises(predictor: Predictor) -> None:
-    with pytest.raises(TypeError, match="must be a path, bytes or an array. Received: int"):
+    with pytest.raises(TypeError, match="must be a path, bytes, an array or a Pillow image. Received: int"):
         predictor.predict([3])
 
 
@@ -112,8 +117,99 @@ def test_predictor_recompiles_after_many_more_images(predictor: Predictor, monke
         predictor.predict(gray(1, 2, 3))
     # After more than ten times as many images another engine may be faster.
     predictor.predict(gray(*range(30)))
-    predictor.predict(gray(1)[0])
+    predictor.predict(gray(2)[0])
     assert counts == [3, 39, 1]
+
+
+def test_predictor_expects_many_images_in_a_loop(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    compiled = engines.compile_engine
+
+    def counting(*args: Any, count: int, **options: Any) -> Any:
+        counts.append(count)
+        return compiled(*args, count=count, **options)
+
+    monkeypatch.setattr(engines, "compile_engine", counting)
+    levels = range(10, 250, 10)
+    alone = [predictor.predict(gray(level)[0]).probability_array for level in levels]
+    # Loops over files and services get the engine of large batches after a few calls.
+    assert counts == [1, 1000]
+    np.testing.assert_allclose(alone, [one.probability_array for one in predictor.predict(gray(*levels))], atol=1e-5)
+
+
+def test_predict_folder_and_pattern(predictor: Predictor, synthetic: Path) -> None:
+    folder = synthetic / "validation"
+    predictions = predictor.predict(folder)
+    assert [one.path for one in predictions] == sorted(str(path) for path in folder.rglob("*.jpg"))
+    cats = predictor.predict(str(folder / "cats" / "*.jpg"))
+    assert [one.path for one in cats] == [one.path for one in predictions if f"{os.sep}cats{os.sep}" in one.path]
+    np.testing.assert_array_equal(cats[0].probability_array, predictions[0].probability_array)
+
+
+def test_predict_folder_with_undecodable_file(predictor: Predictor, tmp_path: Path) -> None:
+    keras.utils.save_img(tmp_path / "b.png", gray(10)[0])
+    (tmp_path / "a.psd").write_bytes(b"8BPS")
+    first, second = predictor.predict(tmp_path)
+    assert (first.path, first.label) == (str(tmp_path / "a.psd"), None) and "export it as PNG" in first.error
+    assert (second.path, second.label) == (str(tmp_path / "b.png"), "dark")
+
+
+def test_predict_missing_path_raises(predictor: Predictor, tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.jpg", str(tmp_path / "*.jpg")):
+        with pytest.raises(ImageError, match="there is no such file|no file matches the pattern"):
+            predictor.predict(path)
+    with pytest.raises(DataError, match="must be a folder with images"):
+        predictor.predict(tmp_path)
+
+
+def test_predict_pixels_out_of_range_raises(predictor: Predictor) -> None:
+    for images in (gray(99)[0] / 255, np.stack(gray(99, 50)) / 255):
+        with pytest.raises(ImageError, match="Multiply images in .0, 1. by 255"):
+            predictor.predict(images)
+    good, bad = predictor.predict([gray(99)[0], gray(99)[0] / 255])
+    assert good.label == "dark" and "by 255" in bad.error
+
+
+def test_predict_pillow_and_gray_images(predictor: Predictor) -> None:
+    image = gray(200)[0]
+    expected = predictor.predict(image).probability_array
+    for source in (Image.fromarray(image), image[..., 0], tf.constant(image)):
+        np.testing.assert_array_equal(predictor.predict(source).probability_array, expected)
+        np.testing.assert_allclose(predictor.predict([source])[0].probability_array, expected, atol=1e-6)
+
+
+def test_predict_splits_in_the_order_of_files(predictor: Predictor, synthetic: Path) -> None:
+    data = tk.DatasetBuilder(synthetic, image_size=48, batch_size=8, progress=False).build()
+    expected = predictor.predict(data.files["train"])
+    for images in (data.train, data.splits["train"]):
+        predictions = predictor.predict(images)
+        assert [one.path for one in predictions] == data.files["train"]
+        np.testing.assert_array_equal(predictions[-1].probability_array, expected[-1].probability_array)
+    batches = predictor.predict(data.validation.map(lambda images, labels: images))
+    expected = predictor.predict(data.validation)
+    np.testing.assert_array_equal(
+        [one.probability_array for one in batches], [one.probability_array for one in expected]
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 20])
+def test_iter_predict_reads_one_batch_ahead(predictor: Predictor, batch_size: int) -> None:
+    read = 0
+
+    def camera() -> Iterator[np.ndarray]:
+        nonlocal read
+        while True:
+            read += 1
+            yield gray(read % 250)[0]
+
+    predictor.batch_size = batch_size
+    predictions = predictor.iter_predict(camera())
+    assert read == 0
+    for count in range(1, 5 * batch_size):
+        assert next(predictions).label == "dark"
+        batches = -(-count // batch_size)
+        assert read <= (batches + 1) * max(batch_size, 16 * -(-batch_size // 16)) and read >= count
+    predictions.close()
 
 
 def test_prediction_probability_is_that_of_label(predictor: Predictor) -> None:
@@ -178,7 +274,6 @@ def test_predictor_engines_are_those_of_the_package() -> None:
 
 def test_predict_image_error_without_reason_keeps_order(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     from transferkit import prediction
-    from transferkit.errors import ImageError
 
     load = prediction.load_images
 

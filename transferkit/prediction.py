@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.parallel import ordered_map
+from transferkit.data.inputs import expand, single_image
 from transferkit.errors import ImageError
 from transferkit.images.loading import load_images
 from transferkit.images.spec import ImageSpec
@@ -20,6 +22,8 @@ ACTIVATIONS = ("sigmoid", "softmax", None)
 ENGINES = ("auto", "keras", "frozen_graph", "openvino")
 # Images per decoding call.
 _CHUNK = 16
+# From this call on, many more are expected: so many that the conversion of any model pays off.
+_CALLS_OF_LOOP, _ASSUMED_COUNT = 6, 1000
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,7 +119,8 @@ class Predictor:
         self.engine = check_choice("engine", engine, ENGINES)
         # For single images and for batches: the number of images that the engine was compiled for, and the engine.
         self._engines: dict[bool, tuple[int, Any]] = {}
-        self._images_seen = {True: 0, False: 0}
+        # Likewise: the number of calls and of images.
+        self._seen = {True: (0, 0), False: (0, 0)}
         outputs = model.output_shape[-1]
         expected = 1 if activation == "sigmoid" and len(self.class_names) == 2 and outputs == 1 else len(class_names)
         if outputs != expected:
@@ -128,47 +133,77 @@ class Predictor:
         """Predict the class of one image or of several.
 
         Args:
-            images: a path, the bytes of a file, or an array (height, width, 3), RGB in [0, 255], of any size; or a list
-                of those, or an array (n, height, width, 3).
+            images: one image: a path, the bytes of a file, a Pillow image, or an array (height, width, 3) or (height,
+                width), RGB or gray in [0, 255], of any size. Or several: a list of those, a folder (all images in it,
+                sorted), a pattern such as "images/*.jpg", an array (n, height, width, 3), a split such as `data.test`
+                (in the order of `data.files`), a tf.data.Dataset, or an iterator, which is read to its end.
 
         Returns:
             A `Prediction`, or a list of them in the same order. A file that cannot be read has a prediction with an
             `error`.
 
         Raises:
-            TypeError: for anything other than a path, bytes or an array.
+            DataError: for a folder without images.
+            ImageError: for a path where there is nothing, or an array that has not the values of an RGB image.
+            TypeError: for anything else.
+
+        Example:
+
+        >>> for prediction in predictor.predict("new_images/"):  # doctest: +SKIP
+        ...     print(prediction.path, prediction.label or prediction.error)
         """
-        is_path = isinstance(images, (str, bytes, bytearray, os.PathLike))
-        if is_path or (isinstance(images, np.ndarray) and images.ndim == 3):
-            return self._predict_batch([images], load_images([images], self.image_spec), self._engine_for(1))[0]
-        return list(self.iter_predict(images))
+        single = single_image(images)
+        if single is None:
+            return list(self.iter_predict(images))
+        return self._predict_batch([single], load_images([single], self.image_spec), self._engine_for(1))[0]
 
     def iter_predict(self, images: Any) -> Iterator[Prediction]:
         """Yield a `Prediction` for each of `images` in order, with a few batches in memory at a time.
 
+        Of an iterator, such as the frames of a camera, one batch is read ahead: the first prediction follows after two
+        batches. Set `batch_size` to 1 where each image is to be predicted soon.
+
         Args:
-            images: a list of paths, bytes or arrays, or an array (n, height, width, 3).
+            images: as in `predict`.
+
+        Raises:
+            As `predict` does.
         """
-        sources = list(images)
-        for source in sources:
-            if not isinstance(source, (str, bytes, bytearray, os.PathLike, np.ndarray)):
-                raise TypeError(
-                    f"An image must be a path, bytes or an array. Received: {type(source).__name__}. "
-                    "Give the path of a file, its bytes, or an array (height, width, 3)."
-                )
-        if not sources:
-            return
-        run = self._engine_for(len(sources))
-        chunks = (sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK))
+        single = single_image(images)
+        sources = expand(images) if single is None else [single]
+        if isinstance(sources, list):
+            return self._iter_batches(sources, self._engine_for(len(sources)), None) if sources else iter(())
+        return self._iter_stream(sources)
+
+    def _iter_stream(self, sources: Iterator[Any]) -> Iterator[Prediction]:
+        """Yield the predictions of an iterator, of which one batch is read ahead."""
+        first = list(itertools.islice(sources, self.batch_size))
+        count = len(first) if len(first) < self.batch_size else _ASSUMED_COUNT
+        if first:
+            chunks_per_batch = -(-self.batch_size // _CHUNK)
+            yield from self._iter_batches(itertools.chain(first, sources), self._engine_for(count), chunks_per_batch)
+
+    def _iter_batches(
+        self, sources: Iterable[Any], run: Callable[[np.ndarray], Any], ahead: int | None
+    ) -> Iterator[Prediction]:
+        """Yield predictions; the next batch is decoded while the model runs on this one."""
+        source_iterator = iter(sources)
+        chunk_size = min(_CHUNK, self.batch_size)
+        chunks = iter(lambda: list(itertools.islice(source_iterator, chunk_size)), [])
         batch: list[Any] = []
         loaded: list[np.ndarray | ImageError] = []
-        # The next batch is decoded while the model runs on this one.
-        for chunk, loaded_chunk in ordered_map(lambda part: (part, load_images(part, self.image_spec)), chunks):
-            batch, loaded = batch + chunk, loaded + loaded_chunk
-            if len(batch) >= self.batch_size:
-                yield from self._predict_batch(batch, loaded, run)
-                batch, loaded = [], []
+        with contextlib.closing(ordered_map(self._load, chunks, ahead=ahead)) as loaded_chunks:
+            for chunk, images in loaded_chunks:
+                batch, loaded = batch + chunk, loaded + images
+                if len(batch) >= self.batch_size:
+                    yield from self._predict_batch(batch, loaded, run)
+                    batch, loaded = [], []
         yield from self._predict_batch(batch, loaded, run)
+
+    def _load(self, sources: list[Any]) -> tuple[list[Any], list[np.ndarray | ImageError]]:
+        """Return the sources and their images; a file that is known not to be decodable is its error."""
+        loaded = iter(load_images([one for one in sources if not isinstance(one, ImageError)], self.image_spec))
+        return sources, [one if isinstance(one, ImageError) else next(loaded) for one in sources]
 
     def _predict_batch(
         self, sources: list[Any], loaded: list[np.ndarray | ImageError], run: Callable[[np.ndarray], Any]
@@ -179,7 +214,7 @@ class Predictor:
             rows = iter(to_probabilities(run(np.stack(images))[0], self.activation, len(self.class_names)))
         predictions = []
         for source, image in zip(sources, loaded):
-            path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+            path = source.path if isinstance(source, ImageError) else source if isinstance(source, str) else None
             error, probabilities = (image.reason, None) if isinstance(image, ImageError) else (None, next(rows))
             predictions.append(Prediction(path, error, self.class_names, probabilities))
         return predictions
@@ -187,16 +222,17 @@ class Predictor:
     def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:
         # A single image has all cores and a separate engine; images of a batch share them.
         single = count == 1
-        self._images_seen[single] += count
+        calls, seen = self._seen[single] = self._seen[single][0] + 1, self._seen[single][1] + count
         compiled = self._engines.get(single)
-        # Whether a conversion pays off depends on how many images follow: the best guess is as many as so far.
-        if compiled is None or self._images_seen[single] > 10 * compiled[0]:
+        # Whether a conversion pays off depends on how many images follow. The best guess is as many as so far; after
+        # some calls, a service or a loop over files that makes many more.
+        expected = seen if calls < _CALLS_OF_LOOP else max(seen, _ASSUMED_COUNT)
+        if compiled is None or expected > 10 * compiled[0]:
             from transferkit.engines import compile_engine, default_batch_size
 
             batch_size = 1 if single else min(self.batch_size, default_batch_size())
-            seen = self._images_seen[single]
-            engine = compile_engine(self.model, engine=self.engine, batch_size=batch_size, count=seen)
-            compiled = self._engines[single] = seen, engine
+            engine = compile_engine(self.model, engine=self.engine, batch_size=batch_size, count=expected)
+            compiled = self._engines[single] = expected, engine
         return compiled[1]
 
     def __repr__(self) -> str:

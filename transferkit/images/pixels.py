@@ -17,9 +17,10 @@ _SCALED = "Multiply images in [0, 1] by 255: the backbone applies its own scalin
 
 def is_pixels(source: Any) -> bool:
     """Return whether `source` is an array, a tensor or a Pillow image, rather than a file or its bytes."""
-    # A string of NumPy is a str and an array.
-    is_array = hasattr(source, "__array__") and hasattr(source, "shape") and not isinstance(source, (str, bytes))
-    return is_array or isinstance(source, Image.Image)
+    if isinstance(source, (str, bytes, Image.Image)):
+        # A string of NumPy is a str and an array.
+        return isinstance(source, Image.Image)
+    return hasattr(source, "__array__") and hasattr(source, "shape") and not hasattr(source, "columns")
 
 
 def to_rgb_array(source: Any) -> np.ndarray:
@@ -30,11 +31,7 @@ def to_rgb_array(source: Any) -> np.ndarray:
     """
     if isinstance(source, Image.Image):
         return decode_image(source)
-    try:
-        image = np.asarray(source)
-    except Exception as error:
-        # Each library has another reason why a tensor cannot leave its device.
-        raise ImageError("<array>", f"it cannot be converted to a NumPy array ({error})") from error
+    image = _to_array(source)
     if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 1):
         image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=-1)
     if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
@@ -45,6 +42,29 @@ def to_rgb_array(source: Any) -> np.ndarray:
     if problem := value_problem(image[None]):
         raise ImageError("<array>", f"its values must be RGB in [0, 255]. {problem}")
     return image
+
+
+def check_batch(source: Any) -> np.ndarray:
+    """Return images (n, height, width, 3) in [0, 255], or gray ones (n, height, width, 1), as a NumPy array.
+
+    Raises:
+        ImageError: when the shape or the values are not those of images.
+    """
+    images = _to_array(source)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
+        reason = f"an array of images must have the shape (n, height, width, 3), not {images.shape}."
+        raise ImageError("<array>", f"{reason} {shape_hint(images.shape)}".rstrip())
+    if problem := value_problem(images):
+        raise ImageError("<array>", f"its values must be RGB in [0, 255]. {problem}")
+    return images
+
+
+def _to_array(source: Any) -> np.ndarray:
+    try:
+        return np.asarray(source)
+    except Exception as error:
+        # Each library has another reason why a tensor cannot leave its device.
+        raise ImageError("<array>", f"it cannot be converted to a NumPy array ({error})") from error
 
 
 def shape_hint(shape: tuple[int, ...]) -> str:
