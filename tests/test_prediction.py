@@ -166,14 +166,16 @@ def test_predict_pixels_out_of_range_raises(predictor: Predictor) -> None:
     for images in (gray(99)[0] / 255, np.stack(gray(99, 50)) / 255):
         with pytest.raises(ImageError, match="Multiply images in .0, 1. by 255"):
             predictor.predict(images)
+    with pytest.raises(ImageError, match="Repeat the values of gray images"):
+        predictor.predict(gray(99)[0][..., 0])
     good, bad = predictor.predict([gray(99)[0], gray(99)[0] / 255])
     assert good.label == "dark" and "by 255" in bad.error
 
 
-def test_predict_pillow_and_gray_images(predictor: Predictor) -> None:
-    image = gray(200)[0]
+def test_predict_pillow_images_and_tensors(predictor: Predictor) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     expected = predictor.predict(image).probability_array
-    for source in (Image.fromarray(image), image[..., 0], tf.constant(image)):
+    for source in (Image.fromarray(image), tf.constant(image)):
         np.testing.assert_array_equal(predictor.predict(source).probability_array, expected)
         np.testing.assert_allclose(predictor.predict([source])[0].probability_array, expected, atol=1e-6)
 

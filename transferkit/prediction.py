@@ -133,10 +133,10 @@ class Predictor:
         """Predict the class of one image or of several.
 
         Args:
-            images: one image: a path, the bytes of a file, a Pillow image, or an array (height, width, 3) or (height,
-                width), RGB or gray in [0, 255], of any size. Or several: a list of those, a folder (all images in it,
-                sorted), a pattern such as "images/*.jpg", an array (n, height, width, 3), a split such as `data.test`
-                (in the order of `data.files`), a tf.data.Dataset, or an iterator, which is read to its end.
+            images: one image: a path, the bytes of a file, a Pillow image, or an array (height, width, 3), RGB in [0,
+                255], of any size. Or several: a list of those, a folder (all images in it, sorted), a pattern such as
+                "images/*.jpg", an array (n, height, width, 3), a split such as `data.test` (in the order of
+                `data.files`), a tf.data.Dataset, or an iterator, which is read to its end.
 
         Returns:
             A `Prediction`, or a list of them in the same order. A file that cannot be read has a prediction with an

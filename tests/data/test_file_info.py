@@ -93,3 +93,10 @@ def test_locked_database_is_bypassed(two_images: list[Path], own_home: Path) -> 
     # Twice the time that one access waits, for loading and for saving.
     assert time.monotonic() - started < 10
     holder.close()
+
+
+def test_image_over_the_limit_is_not_remembered(two_images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFERKIT_MAX_PIXELS", "10")
+    assert "raise `max_pixels` or $TRANSFERKIT_MAX_PIXELS" in str(inspect(two_images)[0].error)
+    monkeypatch.delenv("TRANSFERKIT_MAX_PIXELS")
+    assert inspect(two_images)[0].error is None

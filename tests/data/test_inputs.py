@@ -87,7 +87,7 @@ def test_expand_of_folder_without_images(tmp_path):
     assert error.reason == "it is a folder without images"
 
 
-@pytest.mark.parametrize("image", [noise(9, 7, 3), noise(9, 7), tf.constant(noise(9, 7, 3)), Image.new("L", (9, 7))])
+@pytest.mark.parametrize("image", [noise(9, 7, 3), tf.constant(noise(9, 7, 3)), Image.new("L", (9, 7))])
 def test_single_image_accepts_pixels(image):
     assert single_image(image).shape[2] == 3 and single_image([image]) is None and len(expand([image])) == 1
 
@@ -96,7 +96,7 @@ def test_single_image_refuses_pixels_of_other_range():
     with pytest.raises(ImageError, match="Multiply images in .0, 1. by 255"):
         single_image(noise(9, 7, 3) / 255)
     with pytest.raises(ImageError, match=r"np.repeat\(images\[..., None\], 3, axis=-1\)"):
-        single_image(noise(100, 28, 28))
+        single_image(noise(9, 7))
 
 
 def test_expand_of_array_checks_all_images():

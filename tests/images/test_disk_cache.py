@@ -88,3 +88,12 @@ def test_builder_cache_images_equals_files(folder):
     for name in ("train", "validation"):
         for one, other in zip(getattr(plain, name), getattr(stored, name)):
             assert np.array_equal(one[0], other[0]) and np.array_equal(one[1], other[1])
+
+
+def test_disk_cache_counts_for_the_cache_limit(files, own_home, monkeypatch):
+    digests = content_hashes(files)
+    monkeypatch.setenv("TRANSFERKIT_CACHE_LIMIT", "80 kB")
+    for size in (24, 25, 26):
+        store = open_disk_cache(files, digests, ImageSpec((size, 32)))
+    folders = [path for path in (own_home / "images").iterdir() if path.is_dir()]
+    assert [folder / "images.npy" for folder in folders] == [store.images.filename]

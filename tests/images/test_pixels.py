@@ -41,10 +41,11 @@ def test_to_rgb_array_keeps_values_of_any_type(dtype):
     assert np.array_equal(to_rgb_array(image.astype(dtype)), image)
 
 
-def test_to_rgb_array_repeats_gray_and_reads_tensors():
-    gray = noise(*SIZE)
-    for source in (gray, gray[..., None], tf.constant(gray), Image.fromarray(gray)):
-        assert np.array_equal(to_rgb_array(source), np.stack([gray] * 3, axis=-1))
+def test_to_rgb_array_reads_tensors_and_pillow_images():
+    image = noise(*SIZE, 3)
+    for source in (tf.constant(image), Image.fromarray(image)):
+        assert np.array_equal(to_rgb_array(source), image)
+    assert np.array_equal(to_rgb_array(Image.fromarray(image[..., 0])), np.stack([image[..., 0]] * 3, axis=-1))
 
 
 def test_to_rgb_array_of_strided_array_is_equal():
@@ -62,6 +63,8 @@ def test_load_image_of_pillow_image_equals_its_pixels():
     [
         ((3, *SIZE), r"Put the channels last \(channels_last\): np.moveaxis\(images, -3, -1\)"),
         ((*SIZE, 4), r"Remove the alpha channel: images\[..., :3\]"),
+        (SIZE, r"Repeat the values of gray images: np.repeat\(images\[..., None\], 3, axis=-1\)"),
+        ((*SIZE, 1), r"np.repeat\(images, 3, axis=-1\)"),
         ((*SIZE, 2), "must have the shape"),
         ((0, 6, 3), "must have the shape"),
         ((6,), "must have the shape"),

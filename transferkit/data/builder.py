@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from transferkit._utils.cache_limit import hold_files
 from transferkit._utils.checks import check_choice, check_fraction, check_image_size, check_int
 from transferkit.data import arrays
 from transferkit.data.analysis import analyze_files
@@ -309,6 +310,9 @@ class DatasetBuilder:
                 f"There must be at least two classes. Received: {list(names)}. Put the images of each class into a "
                 "separate folder."
             )
+        for split in splits.values():
+            # An archive that the cache unpacked must not be evicted while its files are used.
+            hold_files(split, split.paths or ())
         return Data(names, report, splits, self.image_spec, self.batch_size, self.seed, multi_label)
 
 

@@ -13,6 +13,7 @@ from transferkit._utils.progress import track
 from transferkit.data import file_info_db
 from transferkit.errors import ImageError
 from transferkit.images.files import read_bytes, read_prefix
+from transferkit.images.limits import is_limit_reason
 from transferkit.images.loading import LoadedImage, content_hashes, load_with_metadata
 from transferkit.images.memory_cache import MemoryImageCache, file_version
 from transferkit.images.perceptual_hash import difference_hash
@@ -142,9 +143,11 @@ def _is_final(path: str, info: FileInfo) -> bool:
     """Return whether an unchanged file will be judged the same in the next run."""
     if info.error is None:
         return True
-    # A file that cannot be read today (permissions, a network share) may be readable tomorrow, and one of a format that
-    # needs another package after its installation.
-    return bool(info.digest) and undecodable_reason(path, read_prefix(path, 512)) is None
+    # A file that cannot be read today (permissions, a network share) may be readable tomorrow, one of a format that
+    # needs another package after its installation, and a large one with another limit.
+    if not info.digest or is_limit_reason(info.error):
+        return False
+    return undecodable_reason(path, read_prefix(path, 512)) is None
 
 
 def _save(

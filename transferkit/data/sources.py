@@ -7,16 +7,15 @@ import os
 import re
 from typing import Any
 
-from transferkit._utils.files import cache_home
-from transferkit._utils.hashing import sha256_of
 from transferkit.data.assignment import partition_by_split
 from transferkit.data.cells import from_one_hot, is_missing, split_name, to_label
 from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
 from transferkit.data.tfrecord import index_tfrecord
-from transferkit.datasets.archive import content_root, is_archive, unpack
+from transferkit.datasets.archive import content_root, is_archive
 from transferkit.datasets.download import download
+from transferkit.datasets.unpacked import unpacked
 from transferkit.errors import DataError
 
 Found = tuple[dict[str, ImageIndex], list[str]]
@@ -53,7 +52,7 @@ def _index_path(path: str, name: str) -> Found:
     notes = []
     if os.path.isfile(path) and is_archive(path):
         notes.append(f"unpacked {os.path.basename(path)!r}")
-        path = _unpacked(path)
+        path = os.fspath(content_root(unpacked(path)))
     inside = split_dirs(path, name)
     if not inside:
         return {"all": index_folder(path, name)}, notes
@@ -62,13 +61,6 @@ def _index_path(path: str, name: str) -> Found:
     first = next(iter(found))
     ignored = (*found[first].ignored, *other_entries(path, inside.values()))
     return {**found, first: dataclasses.replace(found[first], ignored=ignored)}, notes
-
-
-def _unpacked(archive: str) -> str:
-    folder = cache_home() / "unpacked" / sha256_of(archive)[:32]
-    if not folder.is_dir():
-        unpack(archive, folder)
-    return os.fspath(content_root(folder))
 
 
 def _by_split(index: ImageIndex) -> dict[str, ImageIndex]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transferkit._utils.cache_limit import evict, mark_used
 from transferkit._utils.files import atomic_folder, cache_home, lock
 from transferkit._utils.progress import track
 from transferkit.images.loading import image_batches, load_image
@@ -71,7 +72,10 @@ def open_disk_cache(
             if _open(folder, shape) is None:
                 files = [paths[first[digest]] for digest in unique]
                 _write(folder, shape, image_batches(files, image_spec, batch_size=_BATCH), progress)
+            evict(keep={folder})
         found = _open(folder, shape)
+    else:
+        mark_used(folder)
     assert found is not None
     return DiskImageCache(*found, np.array([rows[digest] for digest in digests], np.int64), tuple(paths), image_spec)
 

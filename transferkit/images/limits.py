@@ -10,6 +10,7 @@ from transferkit.images.header import ImageHeader
 # Half of Pillow's limit for decompression bombs: this many pixels are decoded, composited and resized within 1 GB.
 DEFAULT_MAX_PIXELS = 89_478_485
 _VARIABLE = "TRANSFERKIT_MAX_PIXELS"
+_REMEDY = f"raise `max_pixels` or ${_VARIABLE} to decode it"
 # A JPEG decoded at a reduced size takes the time of all its pixels, but not their memory.
 _MAX_REDUCED = 4
 # The coefficients of a progressive JPEG take twice the memory of its pixels, at any size.
@@ -42,12 +43,19 @@ def check_decodable(name: str, header: ImageHeader, scale_denominator: int, max_
     limit = max_pixels // 2 if header.format == "webp" else max_pixels
     is_progressive = header.num_scans > 1
     coefficients = _COEFFICIENT_BYTES * pixels if is_progressive else 0
-    size = f"{header.width} x {header.height} pixels"
     if decoded > limit or pixels > _MAX_REDUCED * limit or decoded + coefficients > (1 + _COEFFICIENT_BYTES) * limit:
-        raise ImageError(
-            name, f"it claims {size}, more than {limit:,}; raise `max_pixels` or ${_VARIABLE} to decode it"
-        )
+        raise ImageError(name, too_large_reason(header.width, header.height, limit))
     if header.num_scans * pixels > max(_MAX_SCANNED_PIXELS, _MAX_SCANS * max_pixels):
-        raise ImageError(name, f"its {size} are coded in {header.num_scans:,} scans, too many")
+        raise ImageError(name, f"its {pixels:,} pixels are coded in {header.num_scans:,} scans, too many")
     if header.problem:
         raise ImageError(name, header.problem)
+
+
+def too_large_reason(width: int, height: int, max_pixels: int) -> str:
+    """Return the reason why an image of this size is refused."""
+    return f"it claims {width} x {height} pixels, more than {max_pixels:,}; {_REMEDY}"
+
+
+def is_limit_reason(reason: str) -> bool:
+    """Return whether an image was refused for a limit that can be raised."""
+    return reason.endswith(_REMEDY)

@@ -109,7 +109,7 @@ def load_image(source: Any, spec: ImageSpec) -> np.ndarray:
     """Load one image as uint8 (height, width, 3) of the size of `spec`.
 
     Args:
-        source: str, path, bytes, Pillow image, or array (height, width, 3) or (height, width) in [0, 255].
+        source: str, path, bytes, Pillow image, or array (height, width, 3), RGB in [0, 255].
         spec: `ImageSpec`. How the image is decoded and resized.
 
     Raises:

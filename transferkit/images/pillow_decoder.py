@@ -12,6 +12,7 @@ from PIL import IcoImagePlugin, Image, ImageOps
 from transferkit.errors import ImageError
 from transferkit.images.codecs import heif_image_class
 from transferkit.images.formats import sniff_format
+from transferkit.images.limits import too_large_reason
 from transferkit.images.png import without_texts
 from transferkit.images.rgb import to_rgb
 from transferkit.images.unsupported import describe_contents
@@ -49,7 +50,8 @@ def decode_with_pillow(data: bytes, name: str, max_pixels: int, scale_denominato
         raise ImageError(name, f"it claims more than {max_pixels:,} pixels") from error
     except Exception as error:
         # A decoder may fail in any way on hostile bytes; the file is unreadable in every case.
-        raise ImageError(name, f"it is truncated or corrupt ({str(error) or type(error).__name__})") from error
+        kind = "a HEIC (HEIF) file that is truncated" if sniff_format(data) == "heif" else "truncated"
+        raise ImageError(name, f"it is {kind} or corrupt ({str(error) or type(error).__name__})") from error
 
 
 def decode_image(image: Image.Image) -> np.ndarray:
@@ -108,4 +110,4 @@ def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
         sizes.append(image.ico.getimage(image.size).size)
     for width, height in sizes:
         if width * height > max_pixels:
-            raise ImageError(name, f"it claims {width} x {height} pixels, more than {max_pixels:,}")
+            raise ImageError(name, too_large_reason(width, height, max_pixels))

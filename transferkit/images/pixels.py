@@ -24,7 +24,7 @@ def is_pixels(source: Any) -> bool:
 
 
 def to_rgb_array(source: Any) -> np.ndarray:
-    """Return a Pillow image, a gray image (height, width) or an RGB image as an array (height, width, 3) in [0, 255].
+    """Return a Pillow image or an array as an array (height, width, 3), RGB in [0, 255].
 
     Raises:
         ImageError: when the shape or the values are not those of an image.
@@ -32,8 +32,6 @@ def to_rgb_array(source: Any) -> np.ndarray:
     if isinstance(source, Image.Image):
         return decode_image(source)
     image = _to_array(source)
-    if image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 1):
-        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=-1)
     if image.ndim != 3 or image.shape[-1] != 3 or 0 in image.shape:
         hint = shape_hint(image.shape)
         raise ImageError(
@@ -45,13 +43,13 @@ def to_rgb_array(source: Any) -> np.ndarray:
 
 
 def check_batch(source: Any) -> np.ndarray:
-    """Return images (n, height, width, 3) in [0, 255], or gray ones (n, height, width, 1), as a NumPy array.
+    """Return images (n, height, width, 3), RGB in [0, 255], as a NumPy array.
 
     Raises:
         ImageError: when the shape or the values are not those of images.
     """
     images = _to_array(source)
-    if images.ndim != 4 or images.shape[-1] not in (1, 3) or 0 in images.shape[1:]:
+    if images.ndim != 4 or images.shape[-1] != 3 or 0 in images.shape[1:]:
         reason = f"an array of images must have the shape (n, height, width, 3), not {images.shape}."
         raise ImageError("<array>", f"{reason} {shape_hint(images.shape)}".rstrip())
     if problem := value_problem(images):
@@ -73,7 +71,7 @@ def shape_hint(shape: tuple[int, ...]) -> str:
         return "Put the channels last (channels_last): np.moveaxis(images, -3, -1)."
     if len(shape) >= 3 and shape[-1] == 4:
         return "Remove the alpha channel: images[..., :3]."
-    if len(shape) in (3, 4):
+    if len(shape) in (2, 3, 4):
         gray = "images" if shape[-1] == 1 else "images[..., None]"
         return f"Repeat the values of gray images: np.repeat({gray}, 3, axis=-1)."
     return ""
