@@ -277,3 +277,26 @@ def test_table_of_any_bytes_is_read_or_refused(tmp_path: Path, content: bytes, h
         assert "Received: " in str(error)
     else:
         assert len(table.columns["path"]) == len(table.columns["label"]) == len(table.lines) > 0
+
+
+@pytest.mark.parametrize("line_end", ["\r", "\r\n", "\n\r\n"])
+@pytest.mark.parametrize("first", ["", "sep=;"])
+def test_table_with_line_ends_of_other_systems(images: list[str], tmp_path: Path, line_end: str, first: str) -> None:
+    rows = [f"{path};{label(number)}" for number, path in enumerate(images)]
+    text = line_end.join([first, "path;label", *rows, ""] if first else ["path;label", *rows, ""])
+    (tmp_path / "t.csv").write_bytes(text.encode())
+    assert total(build(tmp_path / "t.csv")) == COUNT
+
+
+@pytest.mark.parametrize("contents", [b"", b"PAR1", b"path,label\n", b"PAR1" + bytes(99) + b"\x08\0\0\0PAR1"])
+def test_damaged_parquet_file_is_refused(tmp_path: Path, contents: bytes) -> None:
+    (tmp_path / "t.parquet").write_bytes(contents)
+    with pytest.raises(DataError, match=r"`source` must be a readable Parquet file. Received: '.*t\.parquet' \("):
+        build(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_table_that_is_a_pipe_is_refused(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="it is not a regular file"):
+        build(tmp_path / name)

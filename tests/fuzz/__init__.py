@@ -1,7 +1,7 @@
 """Mutated files: every reader either works or raises an error of the library, quickly and in little memory.
 
-Each test draws its mutations from a fixed seed. Continuous integration runs a small form of about ten seconds for each
-file; TRANSFERKIT_FUZZ_CASES sets another number of cases for every test:
+The mutations follow from a seed. By default each test runs a small form of some seconds. TRANSFERKIT_FUZZ_CASES sets
+the number of cases of every test, TRANSFERKIT_FUZZ_SEED another seed:
 
-    TRANSFERKIT_FUZZ_CASES=1500 pytest -n 0 tests/fuzz
+    TRANSFERKIT_FUZZ_CASES=2000 TRANSFERKIT_FUZZ_SEED=1 python -m pytest -n 0 tests/fuzz
 """

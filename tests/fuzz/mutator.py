@@ -13,6 +13,11 @@ def case_count(small: int) -> int:
     return int(os.environ.get("TRANSFERKIT_FUZZ_CASES", small))
 
 
+def generator(stream: int = 0) -> np.random.Generator:
+    """Return the random generator of a test: of seed 0, or $TRANSFERKIT_FUZZ_SEED."""
+    return np.random.default_rng([int(os.environ.get("TRANSFERKIT_FUZZ_SEED", "0")), stream])
+
+
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
     """Return `data` after one to four mutations; most hit the first kilobyte, where the structure of a file is."""
     for _ in range(int(rng.integers(1, 5))):

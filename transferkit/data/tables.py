@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from transferkit._utils.text import printable
 from transferkit.data.cells import is_missing
 from transferkit.errors import DataError, ImageError, MissingExtraError
-from transferkit.images.files import read_bytes
+from transferkit.images.files import open_regular, read_bytes
 
 # Column -> accepted names, in the order of preference; in names of files "-" and " " count as "_".
 _COLUMNS = {
@@ -30,6 +31,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+_LINE_END = re.compile("\r\n|\r|\n")
 _ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
@@ -105,18 +107,28 @@ def _read_parquet(path: str, name: str) -> Any:
     try:
         import pandas
 
-        return pandas.read_parquet(path)
+        if os.path.isdir(path):
+            # Spark writes a folder of parts.
+            return pandas.read_parquet(path)
+        with open_regular(path, max_bytes=None) as file:
+            return pandas.read_parquet(file)
     except ImportError as error:
         raise MissingExtraError("Reading Parquet files", "pandas and pyarrow", "tables") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"`{name}` must be a readable Parquet file. Received: {path!r} ({error}).") from error
+    except Exception as error:
+        # A damaged file makes both packages fail in many ways.
+        reason = error.reason if isinstance(error, ImageError) else str(error) or type(error).__name__
+        received = f"{path!r} ({printable(reason)[:200]})"
+        raise DataError(f"`{name}` must be a readable Parquet file. Received: {received}. Write it again.") from error
 
 
 def _from_frame(frame: Any, name: str, root: str) -> Table:
     if hasattr(frame, "to_pandas"):
         frame = frame.to_pandas()
     columns = [str(column) for column in frame.columns]
-    chosen = {key: list(frame[frame.columns[at]]) for key, at in _choose_columns(columns, name).items()}
+    try:
+        chosen = {key: list(frame[frame.columns[at]]) for key, at in _choose_columns(columns, name).items()}
+    except UnicodeDecodeError as error:
+        raise DataError(f"The texts of {name} must be in UTF-8. Received: {error}. Write the table again.") from error
     return _checked(Table(name, root, chosen, range(1, len(chosen["path"]) + 1)))
 
 
@@ -125,8 +137,8 @@ def _read_text(path: str, name: str, root: str) -> Table:
     shown = repr(os.path.basename(path))
     start = 0
     # Spreadsheets name the delimiter in the first line.
-    if text[:4].casefold() == "sep=" and "\n" in text:
-        start, text = 1, text.split("\n", 1)[1]
+    if text[:4].casefold() == "sep=":
+        start, text = 1, (_LINE_END.split(text, 1) + [""])[1]
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=_find_delimiter(text), strict=True, skipinitialspace=True
     )
@@ -168,10 +180,10 @@ def _decode(path: str, name: str) -> str:
 
 def _find_delimiter(text: str) -> str:
     """Return the delimiter that gives the header the columns that are needed."""
-    header = next((line for line in text.split("\n") if line.strip()), "")
+    header = next((line for line in _LINE_END.split(text) if line.strip()), "")
 
     def known(delimiter: str) -> int:
-        cells = {_normalized(cell) for cell in next(csv.reader([header], delimiter=delimiter))}
+        cells = {_normalized(cell.strip(' "')) for cell in header.split(delimiter)}
         return sum(any(name in cells for name in _COLUMNS[column]) for column in ("path", "label"))
 
     return max(_DELIMITERS, key=known)

@@ -92,7 +92,9 @@ def _gray_scaler(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
 
     def scale(strip: Image.Image) -> Image.Image:
         values = np.asarray(strip)
-        fractions = np.nan_to_num((values.astype(np.float32) - low) / (high - low), posinf=1, neginf=0)
+        # Values of a float file may be anything, up to the largest number.
+        with np.errstate(over="ignore", invalid="ignore"):
+            fractions = np.nan_to_num((values.astype(np.float32) - low) / (high - low), posinf=1, neginf=0)
         gray = np.rint(np.clip(fractions, 0, 1) * 255).astype(np.uint8)
         gray = 255 - gray if is_inverted else gray
         if isinstance(transparent, int):
@@ -116,4 +118,4 @@ def _value_range(image: Image.Image) -> tuple[float, float]:
     high = float(np.percentile(finite, 99.9, method="lower"))
     known = (float(top) for least, top in _RANGES[image.mode] if low >= 0 and least < high <= top)
     top = next(known, None)
-    return (low, max(high, low + 1e-6)) if top is None else (0.0, top)
+    return (low, max(high, low + 1e-6 * max(1.0, abs(low)))) if top is None else (0.0, top)
