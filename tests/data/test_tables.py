@@ -77,6 +77,7 @@ def test_table_with_delimiter_line_and_empty_rows(images: list[str], tmp_path: P
         ((3, 'img/3.jpg,"dogs'), r"quotation marks"),
         ((3, "img/3.jpg,New York, dogs"), r"must have 2 cells, like its header\. Received: 3 in row 5"),
         ((3, "img/3.jpg"), r"as the column 'label' in row 5 of 't\.csv'"),
+        ((3, "img/3.jpg,do\0gs"), r"A cell must be one line"),
         ((3, "img/3.jpg, "), r"as the column 'label' in row 5 of 't\.csv'"),
         ((3, ",dogs"), r"as the column 'path' in row 5 of 't\.csv'"),
         ((3, "https://example.com/3.jpg,dogs"), r"the URL 'https://example\.com/3\.jpg' as the column 'path' in row 5"),
@@ -300,3 +301,18 @@ def test_table_that_is_a_pipe_is_refused(tmp_path: Path, name: str) -> None:
     os.mkfifo(tmp_path / name)
     with pytest.raises(DataError, match="it is not a regular file"):
         build(tmp_path / name)
+
+
+def test_path_that_is_a_number_is_refused(images: list[str]) -> None:
+    frame = pd.DataFrame({"path": [*images[:-1], 7], "label": ["cats", "dogs"] * 6})
+    with pytest.raises(
+        DataError, match="A path must be a text. Received: 7 as the column 'path' in row 12 of `source`"
+    ):
+        build(frame)
+
+
+@pytest.mark.parametrize(("one", "other"), [("Cats", "cats"), ("1", "1.0")])
+def test_similar_class_names_are_reported(images: list[str], tmp_path: Path, one: str, other: str) -> None:
+    rows = [f"{path},{(one, other, 'dogs')[number % 3]}" for number, path in enumerate(images)]
+    data = build(write(tmp_path / "t.csv", "path,label", rows))
+    assert f"the classes {one!r} and {other!r} are different, though their names are similar" in data.report.notes

@@ -106,3 +106,19 @@ def sorted_names(names: set[str], *, numeric: bool) -> tuple[str, ...]:
     if numeric and all(re.fullmatch(r"-?\d{1,18}", name) for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
+
+
+def similar_names(names: set[str]) -> list[str]:
+    """Return a note for each group of different names that may be meant as one, such as "Cats" and "cats".
+
+    >>> similar_names({"1", "1.0", "2"})
+    ["the classes '1' and '1.0' are different, though their names are similar"]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        groups.setdefault(re.sub(r"(?<=\d)\.0+$", "", name.casefold()), []).append(name)
+    return [
+        f"the classes {' and '.join(map(repr, group))} are different, though their names are similar"
+        for group in groups.values()
+        if len(group) > 1
+    ]

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from transferkit.data.assignment import partition_by_split
-from transferkit.data.cells import from_one_hot, is_missing, split_name, to_label
+from transferkit.data.cells import from_one_hot, is_missing, similar_names, split_name, to_label
 from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
@@ -26,6 +26,11 @@ def index_source(source: Any, name: str, label_separator: str | None) -> Found:
 
     `name` is the argument for error messages; a source without images and labels raises a DataError.
     """
+    found, notes = _index(source, name, label_separator)
+    return found, notes + similar_names({label for index in found.values() for label in index.class_names()})
+
+
+def _index(source: Any, name: str, label_separator: str | None) -> Found:
     if is_table(source):
         return _from_table(read_table(source, name), label_separator)
     if label_separator is not None:

@@ -234,7 +234,10 @@ def _checked(table: Table) -> Table:
                     f"Every row must have a path and a label. Received: {cell!r} as {table.place(row, column)}. "
                     "Fill it, or remove the row."
                 )
-            if isinstance(cell, str) and re.search(r"[\r\n]", cell):
+            if column == "path" and not isinstance(cell, (str, os.PathLike)):
+                place = table.place(row, column)
+                raise DataError(f"A path must be a text. Received: {cell!r} as {place}. Write the path of a file.")
+            if isinstance(cell, str) and re.search(r"[\0\r\n]", cell):
                 raise DataError(
                     f"A cell must be one line. Received: {cell[:40]!r} as {table.place(row, column)}. Check the "
                     "quotation marks around it."
