@@ -95,7 +95,7 @@ def test_build_refuses_labels(labels, message):
         (noise()[..., [0, 1, 2, 2]], "Remove the alpha channel"),
         (noise() * np.float32(257), "Scale them to 8 bits"),
         ([*noise(11), noise(1)[0][:5]], r"\(8, 6, 3\) and, at position 11, \(5, 6, 3\)"),
-        (noise()[:0], r"Received: \(0, 8, 6, 3\)"),
+        (noise()[:0], r"Received: \(0, 8, 6, 3\)\.$"),
         (noise() > 99, "Convert them to uint8"),
     ],
 )

@@ -71,7 +71,7 @@ def shape_hint(shape: tuple[int, ...]) -> str:
         return "Put the channels last (channels_last): np.moveaxis(images, -3, -1)."
     if len(shape) >= 3 and shape[-1] == 4:
         return "Remove the alpha channel: images[..., :3]."
-    if len(shape) in (2, 3, 4):
+    if len(shape) in (2, 3, 4) and (len(shape) == 2 or shape[-1] != 3):
         gray = "images" if shape[-1] == 1 else "images[..., None]"
         return f"Repeat the values of gray images: np.repeat({gray}, 3, axis=-1)."
     return ""
