@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,22 @@ METADATA = Metadata(
 )
 
 
+def signed(values: dict[str, Any]) -> str:
+    """Return the text of metadata with the right checksum."""
+    values = {key: value for key, value in values.items() if key != "sha256"}
+    return json.dumps({**values, "sha256": hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()})
+
+
+def values_of_version(version: int) -> dict[str, Any]:
+    values = json.loads(METADATA.to_json())
+    del values["sha256"]
+    if version == 1:
+        pixels = values.pop("image_spec")
+        pixels["exact"] = pixels.pop("full_decode")
+        values["pixels"] = pixels
+    return {**values, "format": version}
+
+
 def write(folder: Path, text: str) -> Path:
     (folder / METADATA_FILE).write_text(text, encoding="utf-8")
     return folder
@@ -28,26 +46,45 @@ def test_metadata_round_trip(tmp_path: Path) -> None:
     assert read_metadata(write(tmp_path, METADATA.to_json())) == METADATA
 
 
-def test_metadata_keys(tmp_path: Path) -> None:
+def test_metadata_keys() -> None:
     values = json.loads(METADATA.to_json())
-    assert set(values) == {"format", *(field.name for field in dataclasses.fields(Metadata))}
-    assert values["format"] == FORMAT_VERSION == 2
+    assert set(values) == {"format", "sha256", *(field.name for field in dataclasses.fields(Metadata))}
+    assert values["format"] == FORMAT_VERSION == 3
     assert values["image_spec"]["image_size"] == [32, 48] and values["class_names"] == ["chat", "été"]
+    assert signed(values) == json.dumps(values)
 
 
-def test_read_metadata_of_format_1(tmp_path: Path) -> None:
-    values = json.loads(METADATA.to_json())
-    pixels = values.pop("image_spec")
-    pixels["exact"] = pixels.pop("full_decode")
-    write(tmp_path, json.dumps({**values, "format": 1, "pixels": pixels}))
-    assert read_metadata(tmp_path) == METADATA
+@pytest.mark.parametrize("version", [1, 2])
+def test_read_metadata_of_earlier_format(tmp_path: Path, version: int) -> None:
+    assert read_metadata(write(tmp_path, json.dumps(values_of_version(version)))) == METADATA
 
 
-@pytest.mark.parametrize("version", [0, 3, 99, "2", None])
-def test_read_metadata_of_other_format_raises(tmp_path: Path, version: object) -> None:
-    write(tmp_path, json.dumps({**json.loads(METADATA.to_json()), "format": version}))
-    with pytest.raises(tk.ArtifactError, match=f"must have format 2 or older. Received: format {version!r}"):
+def test_read_metadata_of_earlier_format_with_checksum_raises(tmp_path: Path) -> None:
+    # The version is the only byte that has changed, which would turn the checksum off.
+    write(tmp_path, METADATA.to_json().replace('"format": 3', '"format": 2'))
+    with pytest.raises(tk.ArtifactError, match="its checksum differs"):
         read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, 4, 99, "2", None, True, 2.0])
+def test_read_metadata_of_other_format_raises(tmp_path: Path, version: object) -> None:
+    write(tmp_path, signed({**json.loads(METADATA.to_json()), "format": version}))
+    with pytest.raises(tk.ArtifactError, match=f"must have format 3 or older. Received: format {version!r}"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("chat", "chas"), ('"crop"', '"stretch"'), ("48", "49"), ("ab12", "ab13")]
+)
+def test_read_changed_metadata_raises(tmp_path: Path, before: str, after: str) -> None:
+    text = METADATA.to_json()
+    assert text.count(before) == 1
+    with pytest.raises(tk.ArtifactError, match="transferkit.json is not the file that was saved"):
+        read_metadata(write(tmp_path, text.replace(before, after)))
+
+
+def test_read_reformatted_metadata(tmp_path: Path) -> None:
+    assert read_metadata(write(tmp_path, json.dumps(json.loads(METADATA.to_json()), indent=8))) == METADATA
 
 
 @pytest.mark.parametrize("key", ["class_names", "activation", "image_spec", "model_sha256", "training"])
@@ -55,14 +92,45 @@ def test_read_metadata_without_key_raises(tmp_path: Path, key: str) -> None:
     values = json.loads(METADATA.to_json())
     del values[key]
     with pytest.raises(tk.ArtifactError, match=f"is damaged .*{key}"):
-        read_metadata(write(tmp_path, json.dumps(values)))
+        read_metadata(write(tmp_path, signed(values)))
 
 
-def test_read_metadata_with_invalid_image_spec_raises(tmp_path: Path) -> None:
+@pytest.mark.parametrize("value", [5, "x", {"a": {}}, [[]], [None, "a"], ["a", "a"], ["a", ""], True])
+@pytest.mark.parametrize("key", ["class_names", "activation", "image_spec", "model_sha256", "training"])
+def test_read_metadata_of_wrong_type_raises(tmp_path: Path, key: str, value: object) -> None:
+    if (key, value) in [("model_sha256", "x"), ("training", {"a": {}})]:
+        return
+    write(tmp_path, signed({**json.loads(METADATA.to_json()), key: value}))
+    with pytest.raises(tk.ArtifactError, match="must be a complete classifier. Received: transferkit.json is damaged"):
+        read_metadata(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("resize", "squeeze"),
+        ("image_size", [10**9, 10**9]),
+        ("image_size", [32, "48"]),
+        ("image_size", [32, 48, 3]),
+        ("antialias", 1),
+        ("crop_fraction", float("nan")),
+        ("crop_fraction", True),
+        ("other", 1),
+    ],
+)
+def test_read_metadata_with_invalid_image_spec_raises(tmp_path: Path, key: str, value: object) -> None:
     values = json.loads(METADATA.to_json())
-    values["image_spec"]["resize"] = "squeeze"
-    with pytest.raises(tk.ArtifactError, match="must be a complete classifier. Received: .*damaged.*squeeze"):
-        read_metadata(write(tmp_path, json.dumps(values)))
+    values["image_spec"][key] = value
+    with pytest.raises(tk.ArtifactError, match="must be a complete classifier. Received: transferkit.json is damaged"):
+        read_metadata(write(tmp_path, signed(values)))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"format": 1}', "[" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000]
+)
+def test_read_damaged_metadata_raises(tmp_path: Path, text: str) -> None:
+    with pytest.raises(tk.ArtifactError):
+        read_metadata(write(tmp_path, text))
 
 
 def test_read_metadata_without_file_raises(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from tests.test_metadata import signed
 from tests.training.conftest import small_classifier
 from transferkit._utils.hashing import sha256_of
 from transferkit.classifier import find_augmentation
@@ -40,7 +41,13 @@ def metadata_of(folder: Path) -> dict[str, Any]:
 
 
 def write_metadata(folder: Path, values: dict[str, Any]) -> None:
-    (folder / "transferkit.json").write_text(json.dumps(values))
+    (folder / "transferkit.json").write_text(signed(values))
+
+
+def replace_model(folder: Path, model: keras.Model) -> None:
+    """Replace the model of a saved classifier, with the right checksums."""
+    model.save(folder / "model.keras")
+    write_metadata(folder, {**metadata_of(folder), "model_sha256": sha256_of(folder / "model.keras")})
 
 
 def check_equal_predictions(predictor: tk.Predictor, trainer: tk.Trainer, paths: list[str]) -> None:
@@ -59,7 +66,8 @@ def test_load_format_1_predictions_are_equal(trainer: tk.Trainer, saved: Path, d
     values = metadata_of(saved)
     pixels = values.pop("image_spec")
     pixels["exact"] = pixels.pop("full_decode")
-    write_metadata(saved, {**values, "format": 1, "pixels": pixels})
+    del values["sha256"]
+    (saved / "transferkit.json").write_text(json.dumps({**values, "format": 1, "pixels": pixels}))
     predictor = tk.load(saved)
     assert predictor.image_spec == data.image_spec and predictor.class_names == ("cats", "dogs")
     check_equal_predictions(predictor, trainer, data.files["test"])
@@ -72,7 +80,7 @@ def test_save_model_is_plain_keras(saved: Path) -> None:
 
 def test_save_metadata(saved: Path) -> None:
     values = metadata_of(saved)
-    assert values["format"] == 2
+    assert values["format"] == 3
     assert values["class_names"] == ["cats", "dogs"]
     assert values["image_spec"]["image_size"] == [32, 32]
     assert values["model_sha256"] == sha256_of(saved / "model.keras")
@@ -86,11 +94,14 @@ def test_save_again_replaces_folder(trainer: tk.Trainer, saved: Path) -> None:
     assert sorted(path.name for path in saved.parent.iterdir()) == ["classifier"]
 
 
-def test_save_into_folder_with_other_files_raises(trainer: tk.Trainer, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(tk.ArtifactError, match="must be new, empty, or a classifier saved before"):
-        trainer.save(tmp_path)
-    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+@pytest.mark.parametrize("name", ["new", "classifier"])
+def test_save_into_folder_with_other_files_raises(trainer: tk.Trainer, saved: Path, name: str) -> None:
+    folder = saved.with_name(name)
+    folder.mkdir(exist_ok=True)
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(tk.ArtifactError, match="must be new, empty, or a classifier .*which has 'thesis.txt'. Choose"):
+        trainer.save(folder)
+    assert (folder / "thesis.txt").read_text() == "years of work"
 
 
 def test_save_failed_keeps_old_folder(trainer: tk.Trainer, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,10 +215,41 @@ def test_load_unknown_engine_raises(saved: Path) -> None:
 
 
 def test_load_model_with_code_raises(saved: Path) -> None:
-    model = saved / "model.keras"
     images = keras.Input((32, 32, 3))
-    hostile = keras.Model(images, keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=(1, 2)))(images))
-    hostile.save(model)
-    write_metadata(saved, {**metadata_of(saved), "model_sha256": sha256_of(model)})
+    replace_model(saved, keras.Model(images, keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=(1, 2)))(images)))
     with pytest.raises(tk.ArtifactError, match="cannot be loaded"):
+        tk.load(saved)
+
+
+def other_model(shape: tuple[int, ...] = (32, 32, 3), *, pooled: bool = True, inputs: int = 1) -> keras.Model:
+    images = [keras.Input(shape) for _ in range(inputs)]
+    outputs = keras.layers.Dense(1)(keras.layers.Average()(images) if inputs > 1 else images[0])
+    return keras.Model(images, keras.layers.GlobalAveragePooling2D()(outputs) if pooled else outputs)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        other_model((33, 32, 3)),
+        other_model((32, 32, 1)),
+        other_model(pooled=False),
+        other_model(inputs=2),
+    ],
+)
+def test_load_other_model_raises(saved: Path, model: keras.Model) -> None:
+    replace_model(saved, model)
+    with pytest.raises(tk.ArtifactError, match="its metadata do not match its model"):
+        tk.load(saved)
+
+
+def test_load_model_of_any_image_size(saved: Path) -> None:
+    replace_model(saved, other_model((None, None, 3)))
+    assert tk.load(saved).image_spec.image_size == (32, 32)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "transferkit.json"])
+def test_load_special_file_raises(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    (saved / name).symlink_to("/dev/zero")
+    with pytest.raises(tk.ArtifactError, match=name):
         tk.load(saved)

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import math
+import reprlib
 from pathlib import Path
 from typing import Any
 
+from transferkit._utils.files import parse_json
+from transferkit._utils.text import printable
 from transferkit.errors import ArtifactError
 from transferkit.images.spec import ImageSpec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 METADATA_FILE = "transferkit.json"
 # Far above the size of the metadata of any real classifier.
 _MAX_BYTES = 64 << 20
+# Far above what a model can run on.
+_MAX_PIXELS = 1 << 30
+_CHECKSUM = "sha256"
+_MAX_REASON = 300
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a saved classifier needs in addition to its model.
+    """What a saved classifier needs in addition to its model; the file has a checksum too.
 
     Attributes:
         class_names: in the order of the outputs.
@@ -37,7 +46,8 @@ class Metadata:
     def to_json(self) -> str:
         """Return the contents of the metadata file."""
         fields = {**vars(self), "class_names": list(self.class_names), "image_spec": self.image_spec.to_dict()}
-        return json.dumps({"format": FORMAT_VERSION, **fields}, indent=2, ensure_ascii=False)
+        values = json.loads(json.dumps({"format": FORMAT_VERSION, **fields}))
+        return json.dumps({**values, _CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False)
 
 
 def read_metadata(folder: Path) -> Metadata:
@@ -46,35 +56,84 @@ def read_metadata(folder: Path) -> Metadata:
     Raises:
         ArtifactError: when they are missing, damaged or of an unknown format.
     """
-    path = folder / METADATA_FILE
-    if not path.is_file():
+    values = _read_values(folder)
+    version = values.get("format")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         raise ArtifactError(
-            f"`folder` must be a classifier saved by Trainer.save. Received: {str(folder)!r}, which has no "
-            f"{METADATA_FILE}. Check the path."
-        )
-    if path.stat().st_size > _MAX_BYTES:
-        raise invalid_artifact(folder, f"{METADATA_FILE} is too large")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        version = values["format"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise invalid_artifact(folder, f"{METADATA_FILE} is damaged") from error
-    if version not in (1, FORMAT_VERSION):
-        raise ArtifactError(
-            f"{str(folder)!r} must have format {FORMAT_VERSION} or older. Received: format {version!r}. "
+            f"{str(folder)!r} must have format {FORMAT_VERSION} or older. Received: format {reprlib.repr(version)}. "
             "Load it with the version of transferkit that saved it, or a newer one."
         )
+    checksum = values.pop(_CHECKSUM, None)
+    # Earlier formats have none.
+    if checksum != (_checksum(values) if version == FORMAT_VERSION else None):
+        raise invalid_artifact(folder, f"{METADATA_FILE} is not the file that was saved (its checksum differs)")
     try:
-        spec = _image_spec_of_version_1(values["pixels"]) if version == 1 else values["image_spec"]
-        return Metadata(
-            tuple(values["class_names"]),
-            values["activation"],
-            ImageSpec.from_dict(spec),
-            values["model_sha256"],
-            values["training"],
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise invalid_artifact(folder, f"{METADATA_FILE} is damaged ({error!r})") from error
+        return _metadata(values, version)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = printable(reprlib.repr(error) if isinstance(error, KeyError) else error)
+        raise invalid_artifact(folder, f"{METADATA_FILE} is damaged ({reason[:_MAX_REASON]})") from error
+
+
+def _read_values(folder: Path) -> dict[str, Any]:
+    path = folder / METADATA_FILE
+    try:
+        if not path.is_file():
+            raise ArtifactError(
+                f"`folder` must be a classifier saved by Trainer.save. Received: {str(folder)!r}, which has no "
+                f"{METADATA_FILE}. Check the path."
+            )
+        if path.stat().st_size > _MAX_BYTES:
+            raise invalid_artifact(folder, f"{METADATA_FILE} is too large")
+        values = parse_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise invalid_artifact(folder, f"{METADATA_FILE} cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        if isinstance(error, ArtifactError):
+            raise
+        raise invalid_artifact(folder, f"{METADATA_FILE} is damaged") from error
+    if not isinstance(values, dict):
+        raise invalid_artifact(folder, f"{METADATA_FILE} is damaged")
+    return values
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _metadata(values: dict[str, Any], version: int) -> Metadata:
+    spec = _image_spec_of_version_1(values["pixels"]) if version == 1 else values["image_spec"]
+    class_names = values["class_names"]
+    _check_type("class_names", class_names, list)
+    for name in class_names:
+        _check_type("class_names", name, str)
+    if len(set(class_names)) < len(class_names) or not all(class_names):
+        raise ValueError("`class_names` must be different and not empty")
+    if values["activation"] not in ("sigmoid", "softmax", None):
+        raise ValueError(f"`activation` must be sigmoid, softmax or null, not {reprlib.repr(values['activation'])}")
+    _check_type("model_sha256", values["model_sha256"], str)
+    _check_type("training", values["training"], dict)
+    return Metadata(
+        tuple(class_names), values["activation"], _image_spec(spec), values["model_sha256"], values["training"]
+    )
+
+
+def _image_spec(values: Any) -> ImageSpec:
+    _check_type("image_spec", values, dict)
+    expected = ImageSpec((1, 1)).to_dict()
+    for name, value in values.items():
+        kind = type(expected[name])
+        _check_type(name, value, (int, float) if kind is float else kind)
+    for side in values["image_size"]:
+        _check_type("image_size", side, int)
+    spec = ImageSpec.from_dict(values)
+    if math.prod(spec.image_size) > _MAX_PIXELS:
+        raise ValueError(f"`image_size` must have at most {_MAX_PIXELS:,} pixels")
+    return spec
+
+
+def _check_type(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"`{name}` must not be {reprlib.repr(value)}")
 
 
 def invalid_artifact(folder: Path, reason: str) -> ArtifactError:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ import tensorflow as tf
 
 from transferkit._utils.files import atomic_folder
 from transferkit._utils.hashing import sha256_of
+from transferkit._utils.text import printable
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError
 from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read_metadata
 from transferkit.modeling.freezing import disable_frozen_dropout, original_dropout_rates
 from transferkit.modeling.keras_graph import graph_nodes
+from transferkit.modeling.model_file import read_model
 from transferkit.prediction import Predictor
 
 _MODEL_FILE = "model.keras"
-# Far above the size of the configuration of any real model.
-_MAX_CONFIG_BYTES = 64 << 20
+_MAX_REASON = 300
 
 
 def save_classifier(
@@ -31,20 +32,17 @@ def save_classifier(
     """Write a predictor's model and metadata to `folder`, which appears when it is complete; return the folder.
 
     Args:
-        folder: a new or empty folder, or a classifier saved before, which is replaced.
+        folder: a new or empty folder, or a classifier saved before without other files, which is replaced.
         predictor: the model with its class names and image spec.
         phases: the phases of training, for the record.
         seed: of the training, for the record.
 
     Raises:
         ArtifactError: when `folder` has other contents.
+        StorageError: when it cannot be written, as on a full disk; a classifier saved before is kept.
     """
     target = Path(folder)
-    if target.exists() and not (target / METADATA_FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise ArtifactError(
-            f"`folder` must be new, empty, or a classifier saved before. Received: {str(target)!r}, which has other "
-            "contents. Choose another folder."
-        )
+    _check_replaceable(target)
     with atomic_folder(target) as staging_dir:
         with original_dropout_rates(predictor.model):
             _without_augmentation(predictor.model).save(staging_dir / _MODEL_FILE)
@@ -72,7 +70,7 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
         A `Predictor`; its `.model` is the keras.Model.
 
     Raises:
-        ArtifactError: when the folder is missing, damaged, or of a newer format.
+        ArtifactError: when the folder is missing, damaged, changed since it was saved, or of a newer format.
         ValueError: for an unknown engine.
 
     Example:
@@ -87,10 +85,33 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     disable_frozen_dropout(model)
     predictor_args = model, metadata.class_names, metadata.image_spec
     try:
+        _check_model(model, metadata)
         Predictor(*predictor_args, activation=metadata.activation)
     except (TypeError, ValueError, AttributeError) as error:
         raise invalid_artifact(folder, f"its metadata do not match its model ({error})") from error
     return Predictor(*predictor_args, activation=metadata.activation, engine=engine)
+
+
+def _check_replaceable(target: Path) -> None:
+    names: set[str] = set()
+    with contextlib.suppress(OSError, ValueError):
+        names = {path.name for path in target.iterdir()}
+    others = names - {METADATA_FILE, _MODEL_FILE}
+    if names and (others or METADATA_FILE not in names):
+        raise ArtifactError(
+            "`folder` must be new, empty, or a classifier saved before without other files. Received: "
+            f"{str(target)!r}, which has {min(others or names)!r}. Choose another folder."
+        )
+
+
+def _check_model(model: keras.Model, metadata: Metadata) -> None:
+    """Raise a ValueError when a model is not one from images of the metadata's size to logits."""
+    shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
+    if len(shapes) != 2 or len(shapes[0]) != 4 or shapes[0][3] != 3 or len(shapes[1]) != 2:
+        raise ValueError(f"inputs and outputs of the shapes {shapes}")
+    size = metadata.image_spec.image_size
+    if any(side not in (None, expected) for side, expected in zip(shapes[0][1:3], size)):
+        raise ValueError(f"images of {size} for a model of {shapes[0][1:3]}")
 
 
 def _training_record(model: keras.Model, phases: list[dict[str, Any]], seed: int) -> dict[str, Any]:
@@ -117,17 +138,14 @@ def _without_augmentation(model: keras.Model) -> keras.Model:
 
 
 def _read_model(path: Path, sha256: str) -> keras.Model:
-    if not path.is_file():
-        raise invalid_artifact(path.parent, f"{_MODEL_FILE} is missing")
-    if sha256_of(path) != sha256:
-        raise invalid_artifact(path.parent, f"{_MODEL_FILE} is not the file that was saved (its checksum differs)")
     try:
-        with zipfile.ZipFile(path) as archive:
-            largest = max((info.file_size for info in archive.infolist() if info.filename.endswith(".json")), default=0)
-        if largest > _MAX_CONFIG_BYTES:
-            raise invalid_artifact(path.parent, f"the configuration in {_MODEL_FILE} has {largest:,} bytes")
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except ArtifactError:
-        raise
-    except (zipfile.BadZipFile, OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise invalid_artifact(path.parent, f"{_MODEL_FILE} cannot be loaded ({error})") from error
+        if not path.is_file():
+            raise invalid_artifact(path.parent, f"{_MODEL_FILE} is missing")
+        if sha256_of(path) != sha256:
+            raise invalid_artifact(path.parent, f"{_MODEL_FILE} is not the file that was saved (its checksum differs)")
+        return read_model(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, ArtifactError):
+            raise
+        reason = printable(str(error).strip().partition("\n")[0])[:_MAX_REASON]
+        raise invalid_artifact(path.parent, f"{_MODEL_FILE} cannot be loaded ({reason})") from error

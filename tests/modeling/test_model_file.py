@@ -1,0 +1,82 @@
+"""Reading hostile and damaged model files."""
+
+from __future__ import annotations
+
+import json
+import threading
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from transferkit.modeling.model_file import read_model
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    images = keras.Input((8, 8, 3))
+    keras.Model(images, keras.layers.Dense(4, name="logits")(images)).save(tmp_path / "model.keras")
+    return tmp_path / "model.keras"
+
+
+def rewrite(path: Path, name: str, data: bytes) -> None:
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in {**members, name: data}.items():
+            archive.writestr(member, content)
+
+
+def config_of(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        return archive.read("config.json").decode()
+
+
+def test_read_model(path: Path) -> None:
+    model = read_model(path)
+    images = np.ones((1, 8, 8, 3), np.float32)
+    np.testing.assert_array_equal(model(images), keras.saving.load_model(path)(images))
+
+
+def test_read_model_of_too_many_weights_raises(path: Path) -> None:
+    rewrite(path, "config.json", config_of(path).replace('"units": 4', '"units": 300000000').encode())
+    with pytest.raises(ValueError, match="'logits' needs more memory than the weights in the file have"):
+        read_model(path)
+    # Other models can have as many weights as they like.
+    assert keras.layers.Layer.add_weight.__name__ == "add_weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "reason"),
+    [("config.json", 65 << 20, "the configuration has"), ("model.weights.h5", 20 << 20, "it unpacks to")],
+)
+def test_read_model_of_huge_member_raises(path: Path, name: str, size: int, reason: str) -> None:
+    rewrite(path, name, bytes(size))
+    with pytest.raises(ValueError, match=reason):
+        read_model(path)
+
+
+@pytest.mark.parametrize("depth", [400, 100_000])
+def test_read_model_of_deep_configuration_raises(path: Path, depth: int) -> None:
+    rewrite(path, "config.json", b"[" * depth + b"]" * depth)
+    with pytest.raises(ValueError):
+        read_model(path)
+
+
+def test_read_model_without_layers_raises(path: Path) -> None:
+    rewrite(path, "config.json", json.dumps({"class_name": "Functional", "config": {}}).encode())
+    with pytest.raises(ValueError):
+        read_model(path)
+
+
+def test_read_model_in_threads(path: Path) -> None:
+    shapes = []
+    threads = [threading.Thread(target=lambda: shapes.append(read_model(path).output_shape)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert shapes == [(None, 8, 8, 4)] * 4
+    assert keras.layers.Layer.add_weight.__name__ == "add_weight"
