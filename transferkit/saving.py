@@ -17,7 +17,7 @@ from transferkit._utils.text import printable
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError
 from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read_metadata
-from transferkit.modeling.freezing import disable_frozen_dropout, original_dropout_rates
+from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
 from transferkit.modeling.keras_graph import graph_nodes
 from transferkit.modeling.model_file import read_model
 from transferkit.prediction import Predictor

@@ -133,9 +133,10 @@ def test_create_efficientnet_scale_from_file_and_imagenet(tmp_path: Path, monkey
     assert np.abs(np.asarray(from_file(images)) - expected).max() > 1e-2 * np.abs(expected).max()
 
 
+@keras.saving.register_keras_serializable("tests")
 class _Subclassed(keras.Model):
-    def __init__(self) -> None:
-        super().__init__(name="subclassed")
+    def __init__(self, name: str = "subclassed", **options: object) -> None:
+        super().__init__(name=name, **options)
         self.conv = keras.layers.Conv2D(4, 3)
 
     def call(self, images: object) -> object:

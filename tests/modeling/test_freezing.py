@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import small_network
-from transferkit.modeling.freezing import (
-    batch_norm_layers,
-    disable_frozen_dropout,
-    find_blocks,
-    freeze,
-    original_dropout_rates,
-    unfreeze,
-)
+from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
+from transferkit.modeling.freezing import batch_norm_layers, find_blocks, freeze, unfreeze
 
 
 def first_trainable(model: keras.Model) -> int:

@@ -16,7 +16,7 @@ from tests.training.conftest import small_classifier
 from transferkit.data import Data
 from transferkit.engines import selection
 from transferkit.modeling import precision as modeling_precision
-from transferkit.training import phases, precision_tuning, trainer
+from transferkit.training import compilation, phases, precision_tuning
 from transferkit.training.precision_tuning import measure_step_times, select_precision
 
 FASTER = {"float32": 0.2, "bfloat16": 0.1}
@@ -35,7 +35,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (phases, modeling_precision, selection, precision_tuning):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
     monkeypatch.setattr(phases, "jit_compile_mode", lambda: False)
-    monkeypatch.setattr(trainer, "jit_compile_mode", lambda: False)
+    monkeypatch.setattr(compilation, "jit_compile_mode", lambda: False)
 
 
 def tuned(data: Data, **options: Any) -> tk.Trainer:
@@ -106,6 +106,7 @@ def test_fit_in_bfloat16_interrupted_leaves_float32_model(data: Data, cache: boo
 
 @pytest.mark.usefixtures("faster")
 def test_fit_in_bfloat16_of_user_train_step_raises(data: Data) -> None:
+    @keras.saving.register_keras_serializable("tests")
     class Own(keras.Model):
         def train_step(self, batch: Any) -> Any:
             return super().train_step(batch)
@@ -184,6 +185,7 @@ def test_select_precision_without_matmul_is_float32(data: Data) -> None:
 
 
 def test_fit_with_layer_that_needs_float32(data: Data, caplog: pytest.LogCaptureFixture) -> None:
+    @keras.saving.register_keras_serializable("tests")
     class Strict(keras.layers.Dense):
         def call(self, inputs: Any) -> Any:
             if self.compute_dtype != "float32":

@@ -15,12 +15,14 @@ from transferkit.backbones import registry
 from transferkit.backbones.applications import application_options, build_application, list_applications
 from transferkit.backbones.backbone import Backbone, get_preprocessing
 from transferkit.backbones.catalogue import Catalogue
+from transferkit.backbones.custom import validated_model
 from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0, load_efficientnet_lite0
 from transferkit.backbones.imagenet import imagenet_predictor
 from transferkit.backbones.registry import RegistryEntry, normalize_name
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.backbones.table import ROWS
 from transferkit.backbones.weights import load_weights_file, resolve_weights
+from transferkit.modeling.image_model import check_channels_last
 from transferkit.prediction import Predictor
 
 _LITE = "EfficientNetLite0"
@@ -80,10 +82,11 @@ class BackboneFactory:
                 honored, for example `preprocessing` for a built-in backbone or `weights` for a keras.Model.
             WeightsError: if the weights are not available or do not fit the model.
         """
+        check_channels_last()
         files = {"sha256": sha256, "weights_folder": weights_folder}
         if isinstance(name, keras.Model):
             _reject({"weights": weights, **files, **options}, "a keras.Model", "The model is used unchanged.")
-            return Backbone(name.name, _validated_model(name, input_shape), get_preprocessing(preprocessing))
+            return Backbone(name.name, validated_model(name, input_shape), get_preprocessing(preprocessing))
         entry = registry.lookup(name)
         if entry is not None:
             return _from_registry(entry, input_shape, weights, {"preprocessing": preprocessing, **files}, options)
@@ -260,35 +263,7 @@ def _from_registry(
         size = 224 if entry.spec is None else entry.spec.default_size
         weights = "imagenet" if weights is _IMAGENET else weights
         model = model(input_shape=input_shape or (size, size, 3), weights=weights, **options)
-    return Backbone(entry.name, _validated_model(model, input_shape), entry.preprocessing, spec=entry.spec)
-
-
-def _validated_model(model: Any, input_shape: Any) -> keras.Model:
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"A backbone must be a keras.Model. Received: {type(model).__name__}.")
-    shape = tuple(input_shape) if input_shape is not None else _infer_input_shape(model)
-    if not getattr(model, "inputs", None):
-        # A subclassed model, or one that is not built yet: an input defines the shapes of its layers.
-        images = keras.Input(shape)
-        return keras.Model(images, model(images), name=model.name)
-    if tuple(model.input_shape[1:]) != shape:
-        raise ValueError(
-            f"`input_shape` must be that of the model, {model.input_shape[1:]}. Received: {shape}. Omit it."
-        )
-    return model
-
-
-def _infer_input_shape(model: keras.Model) -> tuple[int, ...]:
-    try:
-        shape = model.input_shape
-    except AttributeError:
-        shape = None
-    if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:
-        raise ValueError(
-            f"A backbone must have one input of shape (height, width, 3). Received: {shape}. "
-            "Pass input_shape=(height, width, 3) for a model that is not built yet."
-        )
-    return shape[1:]
+    return Backbone(entry.name, validated_model(model, input_shape), entry.preprocessing, spec=entry.spec)
 
 
 def _infer_spec(name: str) -> BackboneSpec:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator
 
 import keras
 
 from transferkit._utils.checks import check_fraction, check_int, did_you_mean
+from transferkit.modeling.dropout import disable_frozen_dropout
 from transferkit.modeling.keras_graph import all_layers
 
 # How the layers of keras.applications name their block.
 _BLOCK = re.compile(
     r"^(.*stage_\d+_block_\d+|conv\d+_block\d+|block_?\d+[a-z]?(?=_)|block\d+_\d+|expanded_conv_\d+|conv_[dp]w_\d+|.*block_?\d+)"
 )
-# Attribute of a dropout layer that holds its original rate while the layer is frozen with rate 0.
-_ORIGINAL_RATE = "transferkit_original_rate"
 
 
 def freeze(model: keras.Model) -> None:
@@ -58,33 +56,8 @@ def unfreeze(
 
 
 def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    """Yield every batch normalization layer of a model, including nested models."""
+    """Yield every batch normalization layer of a model, also inside nested models and composite layers."""
     return (layer for layer in all_layers(model) if isinstance(layer, keras.layers.BatchNormalization))
-
-
-def disable_frozen_dropout(model: keras.Model) -> None:
-    """Set the rate of frozen dropout layers to 0, and that of the others to their original rate.
-
-    In `fit`, a frozen dropout layer would drop features all the same.
-    """
-    for layer in _dropout_layers(model):
-        original = getattr(layer, _ORIGINAL_RATE, layer.rate)
-        setattr(layer, _ORIGINAL_RATE, original)
-        layer.rate = original if layer.trainable else 0.0
-
-
-@contextlib.contextmanager
-def original_dropout_rates(model: keras.Model) -> Iterator[None]:
-    """Restore the original dropout rates inside the context, so that they are saved with the model."""
-    layers = list(_dropout_layers(model))
-    rates = [layer.rate for layer in layers]
-    for layer in layers:
-        layer.rate = getattr(layer, _ORIGINAL_RATE, layer.rate)
-    try:
-        yield
-    finally:
-        for layer, rate in zip(layers, rates):
-            layer.rate = rate
 
 
 def find_blocks(model: keras.Model) -> dict[str, int]:
@@ -95,10 +68,6 @@ def find_blocks(model: keras.Model) -> dict[str, int]:
         if match:
             found.setdefault(match.group(1), index)
     return found
-
-
-def _dropout_layers(model: keras.Model) -> Iterator[keras.layers.Dropout]:
-    return (layer for layer in all_layers(model) if isinstance(layer, keras.layers.Dropout))
 
 
 def _first_layer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -18,42 +18,73 @@ class GraphNode:
         layer: the Keras layer or operation.
         inputs: Keras tensors.
         outputs: Keras tensors.
+        arguments: Keras' record of all arguments of the call.
     """
 
     layer: Any
     inputs: tuple[Any, ...]
     outputs: tuple[Any, ...]
+    arguments: Any
+
+    def fill_in(self, values: Mapping[int, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return the arguments and keyword arguments of the call with values, by the `id` of their Keras tensor."""
+        return self.arguments.fill_in(values)
 
 
 def is_functional(layer: Any) -> bool:
     """Return whether `layer` is a model with an accessible graph."""
-    return isinstance(layer, keras.Model) and bool(getattr(layer, "_nodes_by_depth", None))
+    return isinstance(layer, keras.Model) and bool(getattr(_graph(layer), "_nodes_by_depth", None))
 
 
-def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Yield every layer of a model; those of nested models follow the nested model."""
-    for layer in model.layers:
-        yield layer
-        if getattr(layer, "layers", None):
-            yield from all_layers(layer)
+def all_layers(layer: Any, *, inside_layers: bool = True) -> Iterator[keras.layers.Layer]:
+    """Yield every layer inside a model or layer; those of a nested model or composite layer follow it.
+
+    With `inside_layers=False`, layers inside of composite layers that are no models, such as attention, are left out.
+    """
+    inner = getattr(layer, "_layers", ()) if inside_layers else ()
+    for part in layer.layers if isinstance(layer, keras.Model) else inner:
+        yield part
+        yield from all_layers(part, inside_layers=inside_layers)
+
+
+def has_seed_generator(layer: Any) -> bool:
+    """Return whether a layer itself, without the layers inside it, generates random numbers."""
+    return bool(getattr(layer, "_seed_generators", None))
+
+
+def own_statistics(layer: Any) -> list[Any]:
+    """Return the variables of a layer itself that were created as not trainable, frozen or not."""
+    return list(getattr(layer, "_non_trainable_variables", ()))
+
+
+def takes_training(layer: Any) -> bool:
+    """Return whether the call of a layer has an argument `training`."""
+    return bool(getattr(layer, "_call_has_training_arg", False))
 
 
 def graph_nodes(model: keras.Model) -> list[GraphNode]:
     """Return the nodes of a functional model in topological order."""
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    depths = graph._nodes_by_depth
+    depths = _graph(model)._nodes_by_depth
     return [
-        GraphNode(node.operation, tuple(node.input_tensors), tuple(node.outputs))
+        GraphNode(node.operation, tuple(node.input_tensors), tuple(node.outputs), node.arguments)
         for depth in sorted(depths, reverse=True)
         for node in depths[depth]
         if not node.is_input
     ]
 
 
+def with_input_shape(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:
+    """Return a functional model with the same layers and weights for images of `shape`, (height, width, 3)."""
+    images = keras.Input(shape, dtype=model.inputs[0].dtype)
+    inputs = keras.tree.map_structure(lambda _: images, _graph(model).input)
+    outputs = _graph(model)._run_through_graph(inputs, operation_fn=lambda operation: operation)
+    return keras.Model(images, outputs, name=model.name)
+
+
 def flatten(model: keras.Model) -> keras.Model:
     """Return a model with the same layers and weights, in which no functional model is nested."""
     inputs = keras.tree.map_structure(
-        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), model.input
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name), _graph(model).input
     )
     return keras.Model(inputs, _rebuild(model, inputs), name=model.name)
 
@@ -73,6 +104,10 @@ def estimate_macs(node: GraphNode) -> int:
     return positions * max(int(np.prod(weight.shape)) for weight in weights)
 
 
+def _graph(model: keras.Model) -> Any:
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
 def _rebuild(model: keras.Model, inputs: Any) -> Any:
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.Sequential) and layer.built:
@@ -81,6 +116,5 @@ def _rebuild(model: keras.Model, inputs: Any) -> Any:
             return _rebuild(layer, args[0])
         return layer(*args, **kwargs)
 
-    graph = model._functional if isinstance(model, keras.Sequential) else model
     # Keras before 3.14 requires `operation_fn`.
-    return graph._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
+    return _graph(model)._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferkit.modeling.constancy import TRAINED, why_not_constant
 from transferkit.modeling.keras_graph import GraphNode, estimate_macs, flatten, graph_nodes, is_functional
 
 # The boundary may move below the first trainable layer, to where activations are narrow, as long as at most this
@@ -25,12 +26,15 @@ class ModelPartition:
         trainable: from those tensors to the model's output.
         augmentation: the augmentation layer in front of both, or None.
         layers: names of the layers in the frozen part.
+        limit: why a frozen layer is not in the frozen part, such as "'penalty' ... adds to the loss"; None where only
+            trained layers are above it.
     """
 
     frozen: keras.Model | None
     trainable: keras.Model
     augmentation: Any
     layers: tuple[str, ...]
+    limit: str | None = None
 
     @property
     def feature_shapes(self) -> list[tuple[int | None, ...]]:
@@ -41,26 +45,31 @@ class ModelPartition:
 def partition_model(model: keras.Model) -> ModelPartition:
     """Partition `model` after the largest part, from the input up, that is constant while the model is trained.
 
-    A layer is constant when none of its variables is trained or random and all of its inputs are constant. Trainable
-    batch normalization is not constant: it uses the statistics of the batch. A first layer with a method `augment` is
-    the augmentation. The partition is valid until `trainable` changes.
+    A call is constant when all of its inputs are, and its layer has no trained variables, random numbers or statistics
+    of batches, and adds nothing to the loss. A first layer with a method `augment` is the augmentation. The partition
+    is valid until `trainable` changes.
     """
     if not is_functional(model) or len(model.inputs) != 1:
-        return ModelPartition(None, model, None, ())
+        return ModelPartition(None, model, None, (), f"{model.name!r} has no graph from one input to its output")
     nodes = graph_nodes(model)
-    if any(is_functional(node.layer) and not _is_constant(node.layer) for node in nodes):
+    reasons = [why_not_constant(node) for node in nodes]
+    if any(reason and is_functional(node.layer) for node, reason in zip(nodes, reasons)):
         # Only a partly constant nested model is flattened: that takes time.
         model = flatten(model)
         nodes = graph_nodes(model)
+        reasons = [why_not_constant(node) for node in nodes]
     root, augmentation = _find_root(model, nodes)
-    constant = _constant_nodes(nodes, root)
+    constant, limit = _constant_nodes(nodes, reasons, root)
+    if len(constant) == len(nodes):
+        # Where all is frozen, the last call is left for the other part, which cannot be empty.
+        constant = constant[:-1]
     if not any(getattr(node.layer, "weights", None) for node in constant):
-        return ModelPartition(None, model, augmentation, ())
+        return ModelPartition(None, model, augmentation, (), limit)
     constant, boundary = _choose_boundary(constant, nodes, model.outputs, root)
     frozen = keras.Model(root, boundary, name=f"{model.name}_frozen")
     inputs = boundary[0] if len(boundary) == 1 else boundary
-    trainable = keras.Model(inputs, model.output, name=f"{model.name}_trainable")
-    return ModelPartition(frozen, trainable, augmentation, tuple(node.layer.name for node in constant))
+    trainable = keras.Model(inputs, model.outputs[0], name=f"{model.name}_trainable")
+    return ModelPartition(frozen, trainable, augmentation, tuple(node.layer.name for node in constant), limit)
 
 
 def _find_root(model: keras.Model, nodes: list[GraphNode]) -> tuple[Any, Any]:
@@ -72,26 +81,31 @@ def _find_root(model: keras.Model, nodes: list[GraphNode]) -> tuple[Any, Any]:
     return image, None
 
 
-def _constant_nodes(nodes: list[GraphNode], root: Any) -> list[GraphNode]:
+def _constant_nodes(nodes: list[GraphNode], reasons: list[str | None], root: Any) -> tuple[list[GraphNode], str | None]:
+    """Return the constant calls, and why the first frozen call on constant inputs is not one of them."""
     known = {id(root)}
     constant = []
-    for node in nodes:
-        if all(id(tensor) in known for tensor in node.inputs) and _is_constant(node.layer):
+    limit = None
+    for node, reason in zip(nodes, reasons):
+        if not all(id(tensor) in known for tensor in node.inputs):
+            continue
+        if reason is None:
             known.update(id(tensor) for tensor in node.outputs)
             constant.append(node)
-    return constant
+        elif reason != TRAINED and not getattr(node.layer, "trainable", False):
+            limit = limit or f"{node.layer.name!r} cannot be cached: {reason}"
+    shared = _layers_on_both_sides(constant, nodes)
+    if shared:
+        # Keras cannot cut a model between two calls of one layer.
+        why = "it is called more than once, also above a trained layer"
+        reasons = [why if id(node.layer) in shared else reason for node, reason in zip(nodes, reasons)]
+        return _constant_nodes(nodes, reasons, root)
+    return constant, limit
 
 
-def _is_constant(layer: Any) -> bool:
-    if isinstance(layer, keras.layers.Dropout) and layer.rate == 0:
-        return True
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return not layer.trainable
-    inner = getattr(layer, "layers", None)
-    if isinstance(layer, keras.Model) and inner:
-        return not layer.trainable_variables and all(_is_constant(part) for part in inner)
-    is_random = any(variable.name == "seed_generator_state" for variable in getattr(layer, "variables", ()))
-    return not is_random and not getattr(layer, "trainable_variables", None)
+def _layers_on_both_sides(frozen: list[GraphNode], nodes: list[GraphNode]) -> set[int]:
+    inside = {id(node) for node in frozen}
+    return {id(node.layer) for node in frozen} & {id(node.layer) for node in nodes if id(node) not in inside}
 
 
 def _choose_boundary(
@@ -102,7 +116,7 @@ def _choose_boundary(
     allowed = work[-1] * (1 - _MAX_RECOMPUTED_FRACTION)
     candidates = []
     for count in range(1, len(constant) + 1):
-        if work[count - 1] >= allowed:
+        if work[count - 1] >= allowed and not _layers_on_both_sides(constant[:count], nodes):
             boundary = _boundary_tensors(constant[:count], nodes, outputs, root)
             width = sum(int(np.prod([side or 1 for side in tensor.shape[1:]])) for tensor in boundary)
             # Of boundaries with the same width the highest leaves the least work.

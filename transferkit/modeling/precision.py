@@ -56,7 +56,7 @@ def mixed_precision_layers(model: keras.Model) -> list[keras.layers.Layer]:
     convolutions and dense layers. Augmentation and preprocessing would lose pixel values. Layers with another policy
     than float32 keep it.
     """
-    leaves = [layer for layer in all_layers(model) if not getattr(layer, "layers", None)]
+    leaves = [layer for layer in all_layers(model, inside_layers=False) if not isinstance(layer, keras.Model)]
     weighted = [index for index, layer in enumerate(leaves) if _has_weights(layer)]
     between = leaves[weighted[0] : weighted[-1]] if weighted else []
     if not has_gpu():

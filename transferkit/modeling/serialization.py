@@ -63,11 +63,12 @@ def _values(config: Any) -> Collection[Any]:
     return config.values() if isinstance(config, dict) else config if isinstance(config, list) else ()
 
 
-def _without_build(config: Any) -> Any:
+def _without_build(config: Any, *, is_inner: bool = False) -> Any:
     if isinstance(config, dict):
-        removed = ("build_config", "inbound_nodes", "compile_config")
-        return {key: _without_build(value) for key, value in config.items() if key not in removed}
-    return [_without_build(value) for value in config] if isinstance(config, list) else config
+        # A model of the user is restored from its graph, for which the connections of its layers are needed.
+        removed = ["build_config", "compile_config", *([] if is_inner else ["inbound_nodes"])]
+        return {key: _without_build(value, is_inner=True) for key, value in config.items() if key not in removed}
+    return [_without_build(value, is_inner=True) for value in config] if isinstance(config, list) else config
 
 
 def _kind(part: Any) -> str:

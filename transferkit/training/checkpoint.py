@@ -3,50 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from transferkit._utils.files import atomic_write
-from transferkit.data.dataset import Data
+from transferkit.modeling.keras_graph import all_layers, own_statistics
+from transferkit.training.run_identity import describe_differences
 
-FORMAT_VERSION = 2
-
-
-def open_checkpoint(folder: Path | None, number: int, config: dict[str, Any], data: Data) -> Checkpoint | None:
-    """Return the checkpoint of a phase, or None without a folder; data and machine are added to `config`."""
-    if folder is None:
-        return None
-    config = {
-        **config,
-        "batch_size": data.batch_size,
-        "classes": list(data.class_names),
-        "images": {split: len(files) for split, files in data.files.items()},
-        # Another number of threads adds in another order.
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
-    }
-    return Checkpoint(folder, number, config)
+FORMAT_VERSION = 3
 
 
 class Checkpoint:
-    """One phase's state in one file: trained weights, optimizer, history and configuration of the run.
+    """One phase's state in one file: trained weights, optimizer, history and the identity of the run.
 
     The file is NumPy's .npz without pickle, written to a temporary name and renamed, so that an interruption leaves the
     state of the last complete epoch.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], number: int, config: dict[str, Any]) -> None:
-        self.path = Path(folder) / f"phase-{number}.npz"
-        self._run_config = json.loads(json.dumps({"format": FORMAT_VERSION, **config}))
+    def __init__(self, folder: Path, number: int, identity: dict[str, Any]) -> None:
+        self.path = folder / f"phase-{number}.npz"
+        self._identity = json.loads(json.dumps({"format": FORMAT_VERSION, **identity}))
 
     def save(self, model: keras.Model, history: dict[str, list[float]], *, finished: bool) -> None:
         """Write the state of `model` after the epochs in `history`."""
-        record = {"run_config": self._run_config, "history": history, "finished": finished}
+        record = {"identity": self._identity, "history": history, "finished": finished}
         arrays: dict[str, Any] = {f"value_{index}": _to_numpy(value) for index, value in enumerate(_state(model))}
         with atomic_write(self.path, suffix=".npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, record=np.array(json.dumps(record)), **arrays)
@@ -64,7 +48,7 @@ class Checkpoint:
         state = _state(model)
         record, values = self._read()
         shapes = [value.shape for value in values] == [tuple(variable.shape) for variable in state]
-        self._check(record.get("run_config", {}), shapes)
+        self._check(record.get("identity", record.get("run_config", {})), shapes)
         for variable, value in zip(state, values):
             variable.assign(value)
         return record["history"], record["finished"]
@@ -82,15 +66,11 @@ class Checkpoint:
             ) from error
 
     def _check(self, saved: dict[str, Any], same_shapes: bool) -> None:
-        current = self._run_config
-        differing = [name for name in current if saved.get(name) != current[name]]
-        if not differing and not same_shapes:
-            differing = ["model"]
-        if differing:
-            values = "; ".join(f"{n}: {saved.get(n)!r} in the file, {current.get(n)!r} now" for n in differing)
+        differences = describe_differences(saved, self._identity) or ("" if same_shapes else "other model")
+        if differences:
             raise ValueError(
                 f"`checkpoint_dir` must belong to this run. Received: {str(self.path.parent)!r}, whose run differs "
-                f"({values}). Choose another folder, or delete this one to start again."
+                f"({differences}). Choose another folder, or delete this one to start again."
             )
 
 
@@ -113,14 +93,21 @@ class CheckpointCallback(keras.callbacks.Callback):
 
 
 def _state(model: keras.Model) -> list[Any]:
-    return [*model.trainable_variables, *_moving_statistics(model), *model.optimizer.variables]
+    return [*model.trainable_variables, *_changing_statistics(model), *model.optimizer.variables]
 
 
-def _moving_statistics(layer: Any) -> list[Any]:
-    """Return the variables that change without being trained: statistics of trainable batch normalization."""
-    if isinstance(layer, keras.layers.BatchNormalization):
-        return list(layer.non_trainable_variables) if layer.trainable else []
-    return [variable for inner in getattr(layer, "layers", ()) for variable in _moving_statistics(inner)]
+def _changing_statistics(model: keras.Model) -> list[Any]:
+    """Return the variables that training changes without gradients, such as statistics of batch normalization.
+
+    States of random numbers are left out: they follow from seed and epoch.
+    """
+    layers = (layer for layer in all_layers(model) if layer.trainable or not _is_batch_norm(layer))
+    found = {id(variable): variable for layer in layers for variable in own_statistics(layer)}
+    return [variable for variable in found.values() if variable.name != "seed_generator_state"]
+
+
+def _is_batch_norm(layer: Any) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization)
 
 
 def _to_numpy(variable: Any) -> np.ndarray:

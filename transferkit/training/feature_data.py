@@ -14,7 +14,7 @@ from transferkit.data.pipeline import epoch_order
 from transferkit.features.extraction import ExtractionJob, ExtractionOptions
 from transferkit.features.store import FeatureArray
 from transferkit.features.views import ORIGINAL, training_views
-from transferkit.training.plan import Plan
+from transferkit.training.plan import ExtractionCost, Plan
 
 _no_autograph = tf.autograph.experimental.do_not_convert
 # Features up to this size are kept in memory; of larger ones, the rows of a batch are read from disk.
@@ -47,6 +47,12 @@ def training_job(plan: Plan, data: Data, options: ExtractionOptions) -> Extracti
     if "validation" in data.splits:
         requests.insert(0, (data.splits["validation"], ORIGINAL))
     return ExtractionJob(plan.partition.frozen, requests, augmentation=augmentation, options=options)
+
+
+def extraction_cost(plan: Plan, data: Data, options: ExtractionOptions) -> ExtractionCost:
+    """Return what the features of a phase cost, without computing them."""
+    job = training_job(plan, data, options)
+    return ExtractionCost(job.num_rows, job.num_missing, job.estimate_seconds())
 
 
 def load_features(plan: Plan, data: Data, options: ExtractionOptions) -> CachedFeatures:

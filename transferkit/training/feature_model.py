@@ -11,6 +11,7 @@ import tensorflow as tf
 from transferkit.modeling.keras_graph import all_layers
 from transferkit.modeling.partition import partition_model
 from transferkit.modeling.precision import mixed_precision_layers, precision_scope
+from transferkit.training.evaluation import EvaluationStep, make_evaluation_step
 
 _MAX_STEPS = 64
 
@@ -118,6 +119,7 @@ class ModelParts:
         self.partition = partition_model(model)
         self._model, self._state = model, state
         self._fitted: dict[tuple[str, str], FeatureModel] = {}
+        self._steps: dict[str, EvaluationStep] = {}
 
     @classmethod
     def of(cls, model: keras.Model, previous: ModelParts | None) -> ModelParts:
@@ -140,6 +142,14 @@ class ModelParts:
                 )
         key = trained_on, precision
         if key not in self._fitted:
-            fitted = FeatureModel(source.input, source.output, precision=precision, name=source.name)
+            inputs = source.inputs[0] if len(source.inputs) == 1 else source.inputs
+            fitted = FeatureModel(inputs, source.outputs[0], precision=precision, name=source.name)
             self._fitted[key] = fitted
         return self._fitted[key]
+
+    def evaluation_step(self, evaluated_on: str) -> EvaluationStep:
+        """Return the function that evaluates the model on "features" or on "images"."""
+        if evaluated_on not in self._steps:
+            source = self.partition.trainable if evaluated_on == "features" else self._model
+            self._steps[evaluated_on] = make_evaluation_step(source, jit_compile=bool(self._model.jit_compile))
+        return self._steps[evaluated_on]

@@ -9,6 +9,10 @@ import keras
 import numpy as np
 
 from transferkit.errors import DataError
+from transferkit.modeling.keras_graph import graph_nodes, is_functional
+
+# Layers and operations of Keras that return probabilities.
+_PROBABILITIES = ("Sigmoid", "HardSigmoid", "SparseSigmoid", "Softmax", "Sparsemax")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +75,34 @@ def objective_for(model: keras.Model, *, multi_label: bool = False) -> Objective
             f"The model's output must be logits of shape (batch, units). Received: output shape {shape}. "
             "End the model with a ClassifierHead."
         )
-    activation = getattr(model.layers[-1], "activation", None)
-    if activation is not None and activation is not keras.activations.linear:
+    activation = _final_activation(model)
+    if activation is not None:
         raise ValueError(
-            f"The model must end in logits, from which the loss is computed. Received: a last layer with activation "
-            f"{getattr(activation, '__name__', activation)!r}. Remove the activation of the last layer."
+            "The model must end in logits, from which the loss is computed. Received: a model that ends in the "
+            f"activation {activation!r}. Remove the activation: probabilities are computed from logits where needed."
         )
     units = int(shape[-1])
     kind = "multi_label" if multi_label else "binary" if units == 1 else "multi_class"
     return Objective(kind, units)
+
+
+def _final_activation(model: keras.Model) -> str | None:
+    """Return the activation between the last layer with weights and the output, or None."""
+    if not is_functional(model):
+        return None
+    producers = {id(tensor): node for node in graph_nodes(model) for tensor in node.outputs}
+    node = producers.get(id(model.outputs[0]))
+    while node is not None:
+        found = _final_activation(node.layer) if is_functional(node.layer) else _activation_of(node.layer)
+        if found or getattr(node.layer, "weights", None) or len(node.inputs) != 1:
+            return found
+        node = producers.get(id(node.inputs[0]))
+    return None
+
+
+def _activation_of(layer: Any) -> str | None:
+    activation = getattr(layer, "activation", None)
+    if activation is not None and activation is not keras.activations.linear:
+        return getattr(activation, "__name__", type(activation).__name__)
+    kind = type(layer).__name__
+    return kind.lower() if kind in _PROBABILITIES else None

@@ -13,6 +13,7 @@ import tensorflow as tf
 from transferkit.data.dataset import Data
 from transferkit.data.pipeline import epochs_dataset
 from transferkit.modeling.precision import has_gpu
+from transferkit.training.compilation import jit_compile_mode
 from transferkit.training.feature_data import CachedFeatures, evaluation_batches, training_batches
 from transferkit.training.feature_model import FeatureModel, steps_per_call
 from transferkit.training.objective import Objective
@@ -90,11 +91,6 @@ def train_on_features(
     steps = -(-len(features.labels) // batch_size)
     _compile(run, trained, (steps_per_call(steps), steps, validation_steps or 1))
     return _fit(run, trained, batches, steps, validation, validation_steps)
-
-
-def jit_compile_mode() -> bool | str:
-    """Return Keras' `jit_compile` for this machine: XLA makes convolutional networks ten times slower on a CPU."""
-    return "auto" if has_gpu() else False
 
 
 def _repeated(validation: tf.data.Dataset | None) -> tuple[tf.data.Dataset | None, int | None]:

@@ -103,6 +103,8 @@ class Plan:
             lines.append(f"Feature shape: {shapes}, {self.bytes_per_image / 1e3:,.1f} kB per image")
         if self.trained_on == "features":
             lines.append(f"{self._views()}; {self.num_images:,} images, {self.total_bytes / 1e6:,.1f} MB")
+        if self.trained_on == "features" and self.partition.limit is not None:
+            lines.append(f"Not in the frozen part: {self.partition.limit}")
         if self.cost is not None:
             lines.append(str(self.cost))
         if self.precision != FLOAT32:
@@ -132,7 +134,7 @@ def make_plan(
     if not settings.enabled:
         trained_on, reason = "images", "cache=False"
     elif partition.frozen is None:
-        trained_on, reason = "images", "no part of the model is frozen"
+        trained_on, reason = "images", partition.limit or "no part of the model is frozen"
     elif not training:
         trained_on, reason = "images", "the images of a tf.data.Dataset are not known in advance"
     elif total > limit:

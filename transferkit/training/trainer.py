@@ -22,8 +22,9 @@ from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
 from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.modeling.freezing import unfreeze
+from transferkit.modeling.image_model import check_image_model
 from transferkit.modeling.keras_graph import find_backbone
-from transferkit.modeling.precision import check_precision, with_loss_scaling
+from transferkit.modeling.precision import check_precision
 from transferkit.prediction import Prediction, Predictor, to_probabilities
 from transferkit.saving import save_classifier
 from transferkit.training.arguments import (
@@ -31,26 +32,29 @@ from transferkit.training.arguments import (
     check_callbacks,
     check_data,
     check_num_views,
+    check_solver,
     choose_verbosity,
     class_names_of,
 )
-from transferkit.training.checkpoint import Checkpoint, CheckpointCallback, open_checkpoint
-from transferkit.training.feature_data import evaluation_batches, load_features, training_job
+from transferkit.training.checkpoint import Checkpoint, CheckpointCallback
+from transferkit.training.class_weight import ClassWeight, resolve_class_weight
+from transferkit.training.compilation import Compilation, check_not_compiled
+from transferkit.training.evaluation import Evaluated, evaluate_batches
+from transferkit.training.feature_data import evaluation_batches, extraction_cost, load_features
 from transferkit.training.feature_model import ModelParts
 from transferkit.training.history import History, Phase, RunHistory, make_history
-from transferkit.training.linear_solver import SOLVERS, solve_linear_head
-from transferkit.training.logits import predict_logits
+from transferkit.training.linear_solver import solve_linear_head
 from transferkit.training.objective import objective_for
 from transferkit.training.phases import (
     FitOptions,
     PhaseRun,
     ReseedCallback,
-    jit_compile_mode,
     train_on_features,
     train_on_images,
 )
-from transferkit.training.plan import CacheSettings, ExtractionCost, Plan, make_plan
+from transferkit.training.plan import CacheSettings, Plan, make_plan
 from transferkit.training.precision_tuning import select_precision
+from transferkit.training.run_identity import run_identity
 
 Metrics = dict[str, list[float]]
 
@@ -113,10 +117,8 @@ class Trainer:
         max_feature_bytes: int | None = None,
         feature_dtype: str = "float32",
     ) -> None:
-        if not isinstance(model, keras.Model):
-            raise TypeError(
-                f"`model` must be a keras.Model. Received: {type(model).__name__}. Make one with build_classifier(...)."
-            )
+        check_image_model(model)
+        check_not_compiled(model)
         self.model = model
         self.learning_rate = check_number("learning_rate", learning_rate, above=0)
         self.seed = check_int("seed", seed, minimum=0)
@@ -127,10 +129,9 @@ class Trainer:
         self.cache = CacheSettings(bool(cache), max_feature_bytes, feature_dtype)
         self.history = RunHistory()
         self._extraction = ExtractionOptions(seed, engine, precision, feature_dtype=feature_dtype)
-        self._objective = objective_for(model)
+        self._compilation = Compilation(model, precision, objective_for(model), learning_rate)
         self._classes: TrainedClasses | None = None
         self._parts: ModelParts | None = None
-        self._compile(self.learning_rate)
 
     def fit(
         self,
@@ -140,7 +141,7 @@ class Trainer:
         num_views: int | str = "auto",
         solver: str = "adam",
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        class_weight: dict[int, float] | None = None,
+        class_weight: ClassWeight = None,
         verbose: int | str = "auto",
     ) -> History:
         """Train the trainable layers: the head alone, while the backbone is frozen.
@@ -156,7 +157,8 @@ class Trainer:
             solver: "adam", or "lbfgs" to set a linear head to its optimum, with the regularization chosen on the
                 validation images; this counts as one epoch, without callbacks. Defaults to "adam".
             callbacks: sequence of keras.callbacks.Callback for this call, after the trainer's. Defaults to ().
-            class_weight: dict of class index to weight. Defaults to None.
+            class_weight: dict of class name or index to weight, a number of at least 0; classes that are not given have
+                the weight 1. "balanced" gives each class the same total weight. Defaults to None.
             verbose: 0 (silent), 1 (progress bar), 2 (one line per epoch) or "auto": 1 on a terminal, else 2. Defaults
                 to "auto".
 
@@ -167,8 +169,8 @@ class Trainer:
             DataError: when the head does not match the data, or the data not that of an earlier phase.
             ValueError: when an argument is out of range, or "lbfgs" is used without a linear head.
         """
-        check_choice("solver", solver, SOLVERS)
-        options = FitOptions(check_callbacks(callbacks), class_weight, choose_verbosity(verbose))
+        check_solver(solver, callbacks, class_weight)
+        options = self._fit_options(data, callbacks, class_weight, verbose)
         return self._run_phase("frozen", data, check_int("epochs", epochs), num_views, options, solver)
 
     def fine_tune(
@@ -183,7 +185,7 @@ class Trainer:
         learning_rate: float | None = None,
         num_views: int | str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        class_weight: dict[int, float] | None = None,
+        class_weight: ClassWeight = None,
         verbose: int | str = "auto",
     ) -> History:
         """Unfreeze the upper layers of the backbone and continue training at a lower learning rate.
@@ -215,12 +217,10 @@ class Trainer:
             fraction = 1 / 3
         check_int("epochs", epochs)
         num_views = check_num_views(num_views)
-        check_data(data, self.model, self._classes)
-        options = FitOptions(check_callbacks(callbacks), class_weight, choose_verbosity(verbose))
+        options = self._fit_options(data, callbacks, class_weight, verbose)
         choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
         unfreeze(find_backbone(self.model), unfreeze_from, **choice, argument="unfreeze_from")
-        # A change of `trainable` takes effect only after compiling.
-        self._compile(rate)
+        self._compilation.renew(self._compilation.objective, rate)
         return self._run_phase("fine-tuning", data, epochs, num_views, options)
 
     def plan(self, data: Data, *, num_views: int | str = "auto") -> Plan:
@@ -236,9 +236,7 @@ class Trainer:
         check_data(data, self.model, self._classes)
         plan = self._plan(data, num_views, measure=False)
         if plan.trained_on == "features":
-            job = training_job(plan, data, self._extraction)
-            cost = ExtractionCost(job.num_rows, job.num_missing, job.estimate_seconds())
-            plan = dataclasses.replace(plan, cost=cost)
+            plan = dataclasses.replace(plan, cost=extraction_cost(plan, data, self._extraction))
         return plan
 
     def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
@@ -264,15 +262,16 @@ class Trainer:
                 "Give data.test, or build the data with test= or validation=."
             )
         split = split_of(dataset)
-        names = class_names_of(split_of(dataset, same_elements=False), self._classes, self._objective.units)
+        names = class_names_of(split_of(dataset, same_elements=False), self._classes, self._compilation.objective.units)
         with without_retracing_warnings():
-            logits, labels = self._logits(dataset, split)
+            evaluated = self._evaluate(dataset, split)
+        labels, logits = evaluated.labels, evaluated.logits
         objective = objective_for(self.model, multi_label=labels.ndim == 2 and labels.shape[1] > 1)
         return Report(
             labels,
             to_probabilities(logits, objective.activation, len(names)),
             class_names=names,
-            loss=objective.loss_of(labels, logits),
+            loss=objective.loss_of(labels, logits) + evaluated.penalty,
             paths=None if split is None else split.paths,
         )
 
@@ -306,27 +305,37 @@ class Trainer:
         """
         return save_classifier(folder, self._make_predictor("save()"), self.history.to_dict(), seed=self.seed)
 
+    def _fit_options(self, data: Data, callbacks: Any, class_weight: Any, verbose: int | str) -> FitOptions:
+        check_data(data, self.model, self._classes)
+        weights = resolve_class_weight(class_weight, data)
+        return FitOptions(check_callbacks(callbacks), weights, choose_verbosity(verbose))
+
     def _run_phase(
         self, name: str, data: Data, epochs: int, num_views: int | str, options: FitOptions, solver: str = "adam"
     ) -> History:
-        objective = check_data(data, self.model, self._classes)
-        if objective != self._objective:
-            self._objective = objective
-            self._compile(float(self.model.optimizer.learning_rate))
+        self._compilation.prepare(check_data(data, self.model, self._classes))
         plan = self._plan(data, num_views, measure=solver == "adam")
-        rate, precision = float(self.model.optimizer.learning_rate), plan.precision.precision
+        rate, precision = self._compilation.learning_rate, plan.precision.precision
         first_epoch, started = self.history.epochs, time.perf_counter()
         with frozen_gc(), without_retracing_warnings():
             if solver == "adam":
-                config = {"phase": name, "seed": self.seed, "learning_rate": rate, "precision": self.precision}
-                config |= {"trained_in": precision, "epochs": epochs}
-                checkpoint = open_checkpoint(self.checkpoint_dir, len(self.history), config, data)
-                metrics = self._train(plan, data, epochs, options, checkpoint)
+                metrics = self._train(plan, data, epochs, options, self._checkpoint(name, plan, data, epochs, options))
             else:
                 metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
         phase = Phase(name, metrics, first_epoch, time.perf_counter() - started, rate, plan.trained_on, precision)
         self.history.append(phase)
         return make_history(self.model, metrics, first_epoch)
+
+    def _checkpoint(self, name: str, plan: Plan, data: Data, epochs: int, options: FitOptions) -> Checkpoint | None:
+        if self.checkpoint_dir is None:
+            return None
+        identity = {
+            **{"phase": name, "epochs": epochs, "seed": self.seed, "learning_rate": self._compilation.learning_rate},
+            **{"engine": self.engine, "precision": self.precision, "feature_dtype": self.cache.dtype},
+            **{"trained_in": plan.precision.precision, "trained_on": plan.trained_on, "num_views": plan.num_views},
+            "class_weight": options.class_weight and sorted(options.class_weight.items()),
+        }
+        return Checkpoint(self.checkpoint_dir, len(self.history), run_identity(self.model, data, identity))
 
     def _train(
         self, plan: Plan, data: Data, epochs: int, options: FitOptions, checkpoint: Checkpoint | None
@@ -342,7 +351,7 @@ class Trainer:
             callbacks.append(CheckpointCallback(checkpoint, self.model, metrics))
         first_epoch, last_epoch = self.history.epochs + len(metrics.get("loss", ())), self.history.epochs + epochs
         options = dataclasses.replace(options, callbacks=tuple(callbacks))
-        run = PhaseRun(self.model, self._objective, self.seed, range(first_epoch, last_epoch), options)
+        run = PhaseRun(self.model, self._compilation.objective, self.seed, range(first_epoch, last_epoch), options)
         trained = self._model_parts().to_fit(plan.trained_on, plan.precision.precision)
         if plan.trained_on == "images":
             new = train_on_images(run, trained, data)
@@ -354,7 +363,7 @@ class Trainer:
         if plan.trained_on == "images":
             raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
         features = load_features(plan, data, self._extraction)
-        metrics = solve_linear_head(plan.partition.trainable, features, self._objective, data.num_classes)
+        metrics = solve_linear_head(plan.partition.trainable, features, self._compilation.objective, data.num_classes)
         self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         return metrics
 
@@ -366,15 +375,15 @@ class Trainer:
         choice = select_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
         return dataclasses.replace(plan, precision=choice)
 
-    def _logits(self, dataset: tf.data.Dataset, split: Split | None) -> Any:
+    def _evaluate(self, dataset: tf.data.Dataset, split: Split | None) -> Evaluated:
+        parts = self._model_parts()
         if split is None or split.dataset is not None:
-            return predict_logits(self.model, dataset)
-        partition = self._model_parts().partition
-        if not self.cache.enabled or partition.frozen is None:
+            return evaluate_batches(parts.evaluation_step("images"), dataset)
+        if not self.cache.enabled or parts.partition.frozen is None:
             # In the order of the split even where the dataset shuffles, so that the paths of the report are right.
-            return predict_logits(self.model, evaluation_dataset(split, batch_size=32))
-        features = extract_features(split, partition.frozen, self._extraction)
-        return predict_logits(partition.trainable, evaluation_batches(features, split.labels))
+            return evaluate_batches(parts.evaluation_step("images"), evaluation_dataset(split, batch_size=32))
+        features = extract_features(split, parts.partition.frozen, self._extraction)
+        return evaluate_batches(parts.evaluation_step("features"), evaluation_batches(features, split.labels))
 
     def _model_parts(self) -> ModelParts:
         self._parts = ModelParts.of(self.model, self._parts)
@@ -384,17 +393,7 @@ class Trainer:
         if self._classes is None:
             raise DataError(f"{caller} needs the class names. Received: no training data yet. Call fit(data) first.")
         names, spec = self._classes.class_names, self._classes.image_spec
-        return Predictor(self.model, names, spec, activation=self._objective.activation, engine=self.engine)
-
-    def _compile(self, learning_rate: float) -> None:
-        self.model.compile(
-            optimizer=with_loss_scaling(keras.optimizers.Adam(learning_rate), self.precision),
-            loss=self._objective.loss(),
-            metrics=self._objective.metrics(),
-            jit_compile=jit_compile_mode(),
-        )
-        # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
-        self.model.optimizer.build(self.model.trainable_variables)
+        return Predictor(self.model, names, spec, activation=self._compilation.objective.activation, engine=self.engine)
 
     def __repr__(self) -> str:
         return f"Trainer({self.model.name!r}, learning_rate={self.learning_rate:g}, {self.history!r})"

@@ -1,4 +1,4 @@
-"""Logits over a dataset."""
+"""Evaluation of a classifier over a dataset: logits, labels and penalties."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import transferkit as tk
-from transferkit.training.logits import predict_logits
+from transferkit.training.evaluation import Evaluated, evaluate_batches, make_evaluation_step
 
 
 def first_feature() -> keras.Model:
@@ -16,22 +16,28 @@ def first_feature() -> keras.Model:
     return keras.Model(inputs, inputs[:, :1])
 
 
-def test_predict_logits_match_labels_of_shuffled_dataset() -> None:
+def evaluate(dataset: tf.data.Dataset) -> Evaluated:
+    return evaluate_batches(make_evaluation_step(first_feature(), jit_compile=False), dataset)
+
+
+def test_logits_match_labels_of_shuffled_dataset() -> None:
     rows = np.arange(50, dtype="float32")
     dataset = tf.data.Dataset.from_tensor_slices((np.stack([rows, -rows], axis=1), rows)).shuffle(50).batch(8)
-    logits, labels = predict_logits(first_feature(), dataset)
+    found = evaluate(dataset)
+    logits, labels = found.logits, found.labels
     assert logits.shape == (50, 1)
     np.testing.assert_array_equal(logits[:, 0], labels)
     np.testing.assert_array_equal(np.sort(labels), rows)
 
 
-def test_predict_logits_ignores_sample_weights() -> None:
+def test_evaluation_ignores_sample_weights() -> None:
     dataset = tf.data.Dataset.from_tensor_slices((np.ones((3, 2), "float32"), [0, 1, 2], [0.1, 0.2, 0.3])).batch(2)
-    logits, labels = predict_logits(first_feature(), dataset)
+    found = evaluate(dataset)
+    logits, labels = found.logits, found.labels
     assert logits.ravel().tolist() == [1, 1, 1] and labels.tolist() == [0, 1, 2]
 
 
-def test_predict_logits_without_batches_raises() -> None:
+def test_evaluation_without_batches_raises() -> None:
     empty = tf.data.Dataset.from_tensor_slices((np.ones((0, 2), "float32"), np.ones(0))).batch(2)
     with pytest.raises(tk.DataError, match="`dataset` must have at least one batch. Received: none"):
-        predict_logits(first_feature(), empty)
+        evaluate(empty)
