@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
@@ -10,6 +12,13 @@ import tensorflow as tf
 from transferkit._utils.files import atomic_write
 from transferkit.data.dataset import Data
 from transferkit.images.files import read_bytes
+
+# The error numbers of the system that TensorFlow reports as these; any other is an input/output error.
+_ERROR_NUMBERS = {
+    tf.errors.OUT_OF_RANGE: errno.EFBIG,
+    tf.errors.RESOURCE_EXHAUSTED: errno.ENOSPC,
+    tf.errors.PERMISSION_DENIED: errno.EACCES,
+}
 
 
 def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
@@ -23,6 +32,7 @@ def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
 
     Raises:
         ValueError: when the data set has no files, or the path another extension.
+        StorageError: when the file cannot be written. An existing file is kept.
 
     Example:
 
@@ -31,9 +41,23 @@ def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
     """
     if not os.fspath(path).endswith(".tfrecord"):
         raise ValueError(f"`path` must end in '.tfrecord'. Received: {os.fspath(path)!r}.")
-    with atomic_write(path, suffix=".tfrecord") as temporary, tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+    with (
+        atomic_write(path, suffix=".tfrecord") as temporary,
+        _os_errors(),
+        tf.io.TFRecordWriter(os.fspath(temporary)) as writer,
+    ):
         for record in _records(data):
             writer.write(record)
+
+
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """Raise an OSError, which `atomic_write` reports, for an error of TensorFlow's file system."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        number = _ERROR_NUMBERS.get(error.error_code, errno.EIO)
+        raise OSError(number, os.strerror(number)) from error
 
 
 def _records(data: Data) -> Iterator[bytes]:
