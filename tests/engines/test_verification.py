@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -46,22 +48,43 @@ def test_reference_outputs_are_cached(own_home: Path, monkeypatch: pytest.Monkey
     model_id = model_fingerprint(model)
     expected = keras_outputs(model, probe_images((48, 48, 3)))
     first = reference_outputs(model, model_id)
-    assert relative_error(first, expected) < 1e-6 and len(list((own_home / "engines").glob("*.npz"))) == 1
+    assert relative_error(first, expected) < 1e-6 and len(list((own_home / "engines").glob("*.outputs"))) == 1
     monkeypatch.setattr(verification, "KerasEngine", None)
     for output, again in zip(first, reference_outputs(model, model_id)):
         np.testing.assert_array_equal(output, again)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK", None], ids=["empty", "cut", "flipped"])
-def test_reference_outputs_of_damaged_cache(own_home: Path, content: bytes | None) -> None:
+def flip(data: bytes, position: int) -> bytes:
+    return data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+
+
+def arrays_file(**arrays: np.ndarray) -> bytes:
+    """Return arrays in the form of a file without a checksum."""
+    contents = io.BytesIO()
+    np.savez(contents, **arrays)  # type: ignore[arg-type]
+    return contents.getvalue()
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda whole: b"",
+    "cut": lambda whole: whole[:-1],
+    "longer": lambda whole: whole + b"\0",
+    "hash": lambda whole: flip(whole, 0),
+    "header": lambda whole: flip(whole, 40),
+    "compression": lambda whole: flip(whole, 32 + 8),
+    "values": lambda whole: flip(whole, len(whole) // 2),
+    "directory": lambda whole: flip(whole, len(whole) - 10),
+    "other outputs": lambda whole: arrays_file(output_0=np.full((2, 5), np.nan)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_reference_outputs_of_damaged_cache(own_home: Path, damage: Callable[[bytes], bytes]) -> None:
     model = small_network(48)
     model_id = model_fingerprint(model)
     (expected,) = reference_outputs(model, model_id)
-    (file,) = (own_home / "engines").glob("*.npz")
+    (file,) = (own_home / "engines").glob("*.outputs")
     whole = file.read_bytes()
-    # A flipped byte in the middle of the values, where no content is given.
-    middle = len(whole) // 2
-    flipped = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
-    file.write_bytes(flipped if content is None else content)
+    file.write_bytes(damage(whole))
     np.testing.assert_array_equal(reference_outputs(model, model_id)[0], expected)
-    assert file.read_bytes()[:2] == b"PK" and len(file.read_bytes()) == len(whole)
+    assert len(file.read_bytes()) == len(whole)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import zipfile
+import io
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from transferkit._utils.files import atomic_write, cache_home
-from transferkit._utils.hashing import fingerprint
+from transferkit._utils.hashing import HASH_BYTES, content_hash, fingerprint
 from transferkit.engines.base import KerasEngine, Outputs
 
 # Largest difference from Keras, relative to the largest feature. Float32 engines differ by 2e-6. For reduced precision
@@ -42,7 +41,8 @@ def probe_images(shape: tuple[int, ...]) -> np.ndarray:
 def reference_outputs(model: keras.Model, model_id: str) -> Outputs:
     """Return Keras' outputs for the probe images, cached on disk by the model's fingerprint."""
     images = probe_images(model.input_shape[1:])
-    file = cache_home() / "engines" / f"{fingerprint(model_id, len(images), tf.__version__, keras.__version__)}.npz"
+    key = fingerprint(model_id, len(images), tf.__version__, keras.__version__)
+    file = cache_home() / "engines" / f"{key}.outputs"
     outputs = _read(file)
     if outputs is None:
         outputs = KerasEngine(model, len(images))(images)
@@ -51,16 +51,18 @@ def reference_outputs(model: keras.Model, model_id: str) -> Outputs:
 
 
 def _read(file: Path) -> Outputs | None:
-    # An unreadable file is computed again; the checksums of the archive detect damage.
-    with (
-        contextlib.suppress(OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile),
-        np.load(file, allow_pickle=False) as stored,
-    ):
-        return tuple(stored[f"output_{index}"] for index in range(len(stored.files)))
+    """Return the stored outputs, or None when they are missing or damaged."""
+    with contextlib.suppress(OSError):
+        stored = file.read_bytes()
+        digest, content = stored[:HASH_BYTES], stored[HASH_BYTES:]
+        if digest == content_hash(content):
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                return tuple(arrays[f"output_{index}"] for index in range(len(arrays.files)))
     return None
 
 
 def _write(file: Path, outputs: Outputs) -> None:
-    with contextlib.suppress(OSError), atomic_write(file, suffix=".npz") as path:
-        arrays: dict[str, Any] = {f"output_{index}": output for index, output in enumerate(outputs)}
-        np.savez(path, **arrays)
+    content = io.BytesIO()
+    np.savez(content, **{f"output_{index}": output for index, output in enumerate(outputs)})  # type: ignore[arg-type]
+    with contextlib.suppress(OSError), atomic_write(file) as path:
+        path.write_bytes(content_hash(content.getvalue()) + content.getvalue())
