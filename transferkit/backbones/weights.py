@@ -15,6 +15,7 @@ import keras
 
 from transferkit._utils.files import cache_home, lock
 from transferkit._utils.hashing import sha256_of
+from transferkit.datasets.address import public_url
 from transferkit.datasets.download import download
 from transferkit.errors import DownloadError, WeightsError
 
@@ -150,11 +151,12 @@ def _delete_corrupt_downloads() -> list[Path]:
 
 def _download(url: str, sha256: str | None) -> Path:
     if sha256 is None:
-        raise WeightsError(f"Weights from a URL require their `sha256`. Received: {url!r} only. Pass sha256=...")
+        received = f"{public_url(url)!r} only"
+        raise WeightsError(f"Weights from a URL require their `sha256`. Received: {received}. Pass sha256=...")
     try:
         return download(url, sha256=sha256, folder=cache_home() / "weights")
     except DownloadError as error:
-        raise WeightsError(f"The weights at {url!r} could not be downloaded: {error}") from error
+        raise WeightsError(f"The weights at {public_url(url)!r} could not be downloaded: {error}") from error
 
 
 def _unavailable(name: str, error: Exception) -> WeightsError:
