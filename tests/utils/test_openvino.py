@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -41,3 +42,11 @@ def test_import_openvino_without_telemetry() -> None:
 
 def test_import_openvino_twice_is_one_module() -> None:
     assert import_openvino() is import_openvino() is sys.modules["openvino"]
+
+
+def test_import_openvino_hides_imported_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry, seen = types.ModuleType("openvino_telemetry"), []
+    monkeypatch.setitem(sys.modules, "openvino_telemetry", telemetry)
+    monkeypatch.setattr(importlib, "import_module", lambda name: seen.append(sys.modules["openvino_telemetry"]))
+    import_openvino()
+    assert seen == [None] and sys.modules["openvino_telemetry"] is telemetry

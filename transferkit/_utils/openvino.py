@@ -32,12 +32,13 @@ def openvino_version() -> str:
 def import_openvino(module: str = "openvino") -> Any:
     """Return a module of OpenVINO, imported without its telemetry."""
     # Importing OpenVINO sends usage data over the network and writes a client id into the home folder. Without the
-    # telemetry package it falls back to its stub, so the package is hidden during the import.
-    hidden = _TELEMETRY not in sys.modules
-    if hidden:
-        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    # telemetry package it falls back to its stub, so the package is hidden during the import, imported before or not.
+    imported = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
     try:
         return importlib.import_module(module)
     finally:
-        if hidden:
+        if imported is None:
             sys.modules.pop(_TELEMETRY, None)
+        else:
+            sys.modules[_TELEMETRY] = imported
