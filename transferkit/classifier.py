@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit.augmentation.block import AugmentationBlock
 from transferkit.head import ClassifierHead
+from transferkit.modeling.sharing import add_classifier
 
 if TYPE_CHECKING:
     from transferkit.backbones.backbone import Backbone
 
 
+@suggests_arguments
 def build_classifier(
     backbone: Backbone,
     head: ClassifierHead,
@@ -22,7 +25,8 @@ def build_classifier(
 ) -> keras.Model:
     """Compose a classifier from augmentation, the preprocessing of the backbone, backbone and head.
 
-    The backbone stays frozen. Its model is one nested layer, so that layer indices count as in that model.
+    The backbone stays frozen. Its model is one nested layer, so that layer indices count as in that model. Classifiers
+    of one backbone share its weights: to fine-tune them, create a backbone for each.
 
     Args:
         backbone: a `Backbone` of `BackboneFactory.create`.
@@ -58,7 +62,9 @@ def build_classifier(
     if augmentation is not None:
         # A layer called in two models has nodes of both, and a model cannot be cut at the output of a shared layer.
         augmented = type(augmentation).from_config(augmentation.get_config())(images)
-    return keras.Model(images, head(backbone(augmented)), name=name)
+    classifier = keras.Model(images, head(backbone(augmented)), name=name)
+    add_classifier(backbone.model, classifier)
+    return classifier
 
 
 def find_augmentation(model: keras.Model) -> AugmentationBlock | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_int, check_number
 from transferkit._utils.files import atomic_write
 from transferkit._utils.hashing import fingerprint
@@ -111,6 +112,7 @@ class Comparison(list[BackboneScore]):
         return html_table(self._cells(), _HEADER)
 
 
+@suggests_arguments
 def compare_backbones(
     data: Data,
     backbones: Sequence[str | Backbone],

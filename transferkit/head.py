@@ -8,11 +8,13 @@ from typing import Any
 
 import keras
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
 
 POOLINGS = ("avg", "max", "flatten")
 
 
+@suggests_arguments
 @dataclasses.dataclass(frozen=True)
 class ClassifierHead:
     """A validated description of a classification head; calling it on features creates the layers.

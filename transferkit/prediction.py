@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.parallel import ordered_map
 from transferkit.data.inputs import expand, single_image
@@ -79,6 +80,7 @@ class Prediction:
         return f"Prediction({text}, path={self.path!r})"
 
 
+@suggests_arguments
 class Predictor:
     """A trained model with its class names and its image spec.
 

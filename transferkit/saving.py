@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.files import atomic_folder
 from transferkit._utils.hashing import sha256_of
 from transferkit._utils.text import printable
@@ -57,6 +58,7 @@ def save_classifier(
     return target
 
 
+@suggests_arguments
 def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     """Load a classifier that `Trainer.save` wrote.
 

@@ -349,8 +349,21 @@ def test_create_passes_weights_and_options_to_function() -> None:
 
 
 def test_features_with_unsupported_image_spec_raises() -> None:
-    with pytest.raises(ValueError, match="`image_spec` is supported only for paths"):
-        create(small_network()).features(np.zeros((1, 32, 32, 3)), image_spec=ImageSpec((32, 32)))
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    data = tk.DatasetBuilder((images, np.arange(8) % 2), image_size=32, validation=0.25).build()
+    with pytest.raises(ValueError, match="`image_spec` is not supported for a split"):
+        create(small_network()).features(data.train, image_spec=ImageSpec((32, 32)))
+
+
+def test_features_of_images_of_other_size_and_of_split() -> None:
+    backbone = create(small_network())
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    data = tk.DatasetBuilder((images, np.arange(8) % 2), image_size=32, validation=0.25).build()
+    assert backbone.features(data.train).shape == (6, 16)
+    larger = images.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(backbone.features(list(larger)), backbone.features(images), atol=1e-4)
+    with pytest.raises(tk.ImageError, match="no such file|does not exist"):
+        backbone.features("missing.jpg")
 
 
 def test_features_with_unknown_engine_raises() -> None:

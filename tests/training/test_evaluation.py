@@ -8,6 +8,8 @@ import pytest
 import tensorflow as tf
 
 import transferkit as tk
+from tests.training.conftest import small_network
+from transferkit.data import Data
 from transferkit.training.evaluation import Evaluated, evaluate_batches, make_evaluation_step
 
 
@@ -41,3 +43,16 @@ def test_evaluation_without_batches_raises() -> None:
     empty = tf.data.Dataset.from_tensor_slices((np.ones((0, 2), "float32"), np.ones(0))).batch(2)
     with pytest.raises(tk.DataError, match="`dataset` must have at least one batch. Received: none"):
         evaluate(empty)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_evaluate_counts_penalties_as_keras(data: Data, cache: bool) -> None:
+    images = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(small_network()(images))
+    pooled = keras.layers.ActivityRegularization(l2=0.01)(pooled)
+    logits = keras.layers.Dense(1, kernel_regularizer=keras.regularizers.L2(0.5))(pooled)
+    trainer = tk.Trainer(keras.Model(images, logits), learning_rate=0.05, cache=cache)
+    history = trainer.fit(data, epochs=2, verbose=0).history
+    loss = trainer.evaluate(data.validation).loss
+    assert loss == pytest.approx(history["val_loss"][-1], rel=1e-4)
+    assert loss == pytest.approx(trainer.model.evaluate(data.validation, verbose=0)[0], rel=1e-4)

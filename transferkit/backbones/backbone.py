@@ -8,10 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice
 from transferkit.backbones.preprocessing import Preprocessing
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.data.examples import Split
+from transferkit.data.inputs import to_split
 from transferkit.engines.selection import ENGINES
 from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.head import global_pooling
@@ -21,6 +23,7 @@ from transferkit.modeling.freezing import freeze, unfreeze
 POOLINGS = ("avg", "max", None)
 
 
+@suggests_arguments
 class Backbone:
     """A model from RGB images in [0, 255] to features, which applies its preprocessing first; frozen at first.
 
@@ -115,10 +118,11 @@ class Backbone:
         """Return the features of images, in the given order.
 
         Args:
-            images: one path or several, an array (n, height, width, 3) of RGB images in [0, 255], or a `Split`.
+            images: anything that `Predictor.predict` accepts: paths, a folder, a pattern, arrays of RGB images in
+                [0, 255], Pillow images, lists of these, or a split such as data.train, in the order of data.files.
             layer: str, name of a layer of `model`, or several names. Defaults to None, the last layer.
             pooling: "avg", "max" or None (feature maps). Defaults to "avg".
-            image_spec: `ImageSpec`, how files are decoded and resized; for paths only. Defaults to None, stretched to
+            image_spec: `ImageSpec`, how images are decoded and resized; not for a split. Defaults to None, stretched to
                 the input size.
             batch_size: int >= 1. Defaults to None, selected for the machine.
             engine: "auto", "keras", "frozen_graph" or "openvino". Defaults to "auto", the fastest one.
@@ -141,24 +145,11 @@ class Backbone:
         return result[0] if layer is None or isinstance(layer, str) else result
 
     def _to_split(self, images: Any, image_spec: ImageSpec | None) -> Split:
-        is_array = isinstance(images, np.ndarray) or hasattr(images, "numpy")
-        if image_spec is not None and (is_array or isinstance(images, Split)):
+        # Datasets of a split, such as data.train, have it as an attribute.
+        if image_spec is not None and isinstance(getattr(images, "split", images), Split):
             received = f"images of type {type(images).__name__}"
-            raise ValueError(f"`image_spec` is supported only for paths. Received: {received}. Omit it.")
-        if isinstance(images, Split):
-            return images
-        image_spec = image_spec or ImageSpec(self.input_shape[:2])
-        if not is_array:
-            paths = [images] if isinstance(images, str) or hasattr(images, "__fspath__") else images
-            names = tuple(map(str, paths))
-            return Split("images", np.zeros(len(names), np.int32), image_spec, paths=names)
-        array = np.asarray(images)
-        if array.ndim != 4 or array.shape[1:] != self.input_shape:
-            raise ValueError(
-                f"`images` must be an array of shape (n, {', '.join(map(str, self.input_shape))}). Received: shape "
-                f"{array.shape}. Resize the images, or pass their paths."
-            )
-        return Split("images", np.zeros(len(array), np.int32), image_spec, images=array)
+            raise ValueError(f"`image_spec` is not supported for a split. Received: {received}. Omit it.")
+        return to_split(images, image_spec or ImageSpec(self.input_shape[:2]))
 
     def _truncated_at(self, names: list[str]) -> keras.Model:
         known = [layer.name for layer in self.model.layers]

@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.cache_limit import hold_files
 from transferkit._utils.checks import check_choice, check_fraction, check_image_size, check_int
 from transferkit.data import arrays
@@ -41,6 +42,7 @@ _LOG = logging.getLogger("transferkit")
 _DEFAULT_SIZE = (160, 160)
 
 
+@suggests_arguments
 class DatasetBuilder:
     """A checked description of a data set; `build()` reads the files and returns the `Data`.
 

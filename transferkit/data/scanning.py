@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit.data.analysis import analyze_files
 from transferkit.data.assignment import drop_unreadable
 from transferkit.data.file_info import inspect_files
@@ -17,6 +18,7 @@ from transferkit.images.spec import ImageSpec
 _SCAN_SPEC = ImageSpec((64, 64))
 
 
+@suggests_arguments
 def scan(folder: str | os.PathLike[str], *, progress: bool = True) -> DataReport:
     """Read every image below a folder and report its contents and problems.
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_int
 from transferkit._utils.files import atomic_folder, is_system_name
 from transferkit.datasets.archive_formats import (
@@ -28,6 +29,7 @@ _MAX_NAME_BYTES, _MAX_PATH_BYTES, _MAX_DEPTH = 255, 4096, 100
 _MIN_BOMB_BYTES = 100 * 10**6
 
 
+@suggests_arguments
 def unpack(
     archive: str | os.PathLike[str],
     folder: str | os.PathLike[str],

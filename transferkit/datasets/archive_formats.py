@@ -1,4 +1,4 @@
-"""Reads the members of zip and tar archives, without trusting what they claim."""
+"""Reads the members of zip and tar archives, without trusting their headers."""
 
 from __future__ import annotations
 

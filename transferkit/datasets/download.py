@@ -16,6 +16,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.cache_limit import cache_limit_bytes, evict, hold
 from transferkit._utils.checks import check_int, check_number
 from transferkit._utils.files import atomic_write, cache_home, lock, read_json, storage_errors
@@ -33,6 +34,7 @@ _GZIP_EXTENSIONS = (".gz", ".tgz")
 _STATE_SECONDS = 1.0
 
 
+@suggests_arguments
 def download(
     url: str,
     *,

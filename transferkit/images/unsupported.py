@@ -1,4 +1,4 @@
-"""Files of known image and video types that cannot be decoded: what they are, and what to do."""
+"""Files of known image and video types that cannot be decoded, and what to do with them."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ class Compilation:
     def __init__(self, model: keras.Model, precision: str, objective: Objective, learning_rate: float) -> None:
         self._model, self._precision = model, precision
         self._is_serializable = False
-        self.renew(objective, learning_rate)
+        self._make_optimizer(objective, learning_rate)
+        if not model.compiled:
+            # A model that another trainer compiled stays with it until this one trains.
+            self._compile()
 
     @property
     def learning_rate(self) -> float:
@@ -44,13 +47,8 @@ class Compilation:
 
     def renew(self, objective: Objective, learning_rate: float) -> None:
         """Compile with a new optimizer: a change of `trainable` takes effect only after compiling."""
-        self.objective = objective
-        self._optimizer = with_loss_scaling(keras.optimizers.Adam(learning_rate), self._precision)
-        self._optimizer.name = _OPTIMIZER_NAME
-        self._trained = self._trained_variables()
+        self._make_optimizer(objective, learning_rate)
         self._compile()
-        # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
-        self._optimizer.build(self._model.trainable_variables)
 
     def prepare(self, objective: Objective) -> None:
         """Check before a phase of training that its result can be saved, and compile again where something changed.
@@ -66,6 +64,14 @@ class Compilation:
             self.renew(objective, self.learning_rate)
         elif self._model.optimizer is not self._optimizer:
             self._compile()
+
+    def _make_optimizer(self, objective: Objective, learning_rate: float) -> None:
+        self.objective = objective
+        self._optimizer = with_loss_scaling(keras.optimizers.Adam(learning_rate), self._precision)
+        self._optimizer.name = _OPTIMIZER_NAME
+        # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
+        self._optimizer.build(self._model.trainable_variables)
+        self._trained = self._trained_variables()
 
     def _compile(self) -> None:
         loss, metrics = self.objective.loss(), self.objective.metrics()

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_int, check_number
 from transferkit._utils.process import frozen_gc, without_retracing_warnings
 from transferkit.data.dataset import Data
@@ -25,6 +26,7 @@ from transferkit.modeling.freezing import unfreeze
 from transferkit.modeling.image_model import check_image_model
 from transferkit.modeling.keras_graph import find_backbone
 from transferkit.modeling.precision import check_precision
+from transferkit.modeling.sharing import warn_if_shared
 from transferkit.prediction import Prediction, Predictor, to_probabilities
 from transferkit.saving import save_classifier
 from transferkit.training.arguments import (
@@ -59,6 +61,7 @@ from transferkit.training.run_identity import run_identity
 Metrics = dict[str, list[float]]
 
 
+@suggests_arguments
 class Trainer:
     """Trains a classifier: first its head on the frozen backbone, then the upper layers of the backbone too.
 
@@ -219,7 +222,9 @@ class Trainer:
         num_views = check_num_views(num_views)
         options = self._fit_options(data, callbacks, class_weight, verbose)
         choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
-        unfreeze(find_backbone(self.model), unfreeze_from, **choice, argument="unfreeze_from")
+        backbone = find_backbone(self.model)
+        warn_if_shared(backbone, self.model)
+        unfreeze(backbone, unfreeze_from, **choice, argument="unfreeze_from")
         self._compilation.renew(self._compilation.objective, rate)
         return self._run_phase("fine-tuning", data, epochs, num_views, options)
 
@@ -267,13 +272,9 @@ class Trainer:
             evaluated = self._evaluate(dataset, split)
         labels, logits = evaluated.labels, evaluated.logits
         objective = objective_for(self.model, multi_label=labels.ndim == 2 and labels.shape[1] > 1)
-        return Report(
-            labels,
-            to_probabilities(logits, objective.activation, len(names)),
-            class_names=names,
-            loss=objective.loss_of(labels, logits) + evaluated.penalty,
-            paths=None if split is None else split.paths,
-        )
+        probabilities = to_probabilities(logits, objective.activation, len(names))
+        loss, paths = objective.loss_of(labels, logits) + evaluated.penalty, None if split is None else split.paths
+        return Report(labels, probabilities, class_names=names, loss=loss, paths=paths)
 
     def predictor(self) -> Predictor:
         """Return a `Predictor` with the present model and the class names and image spec of the training data.
