@@ -180,7 +180,7 @@ class _Download:
         self._verify_and_rename(partial, digest, content_length)
 
     def _resume_headers(self, partial: Path) -> dict[str, str]:
-        """Return the headers that ask for the rest of a partial file, which is cut to what was verified of it."""
+        """Return the headers that ask for the rest of a partial file, which is cut to its verified bytes."""
         state = read_json(self.hidden_file(".resume.json"))
         size, etag = state.get("size"), state.get("etag")
         # Only a strong ETag guarantees equal bytes; without it, parts of two versions could be joined.

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,6 +46,22 @@ def all_layers(layer: Any, *, inside_layers: bool = True) -> Iterator[keras.laye
     for part in layer.layers if isinstance(layer, keras.Model) else inner:
         yield part
         yield from all_layers(part, inside_layers=inside_layers)
+
+
+def release_graphs(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Return `optimizer`, changed so that the graph of a training step is freed with the model.
+
+    Keras sums gradients over replicas, also over a single one, by a function with a custom gradient, and TensorFlow
+    keeps those with their graphs until the process ends.
+    """
+    sum_gradients = optimizer._all_reduce_sum_gradients
+
+    def sum_over_replicas(gradients: Any) -> Any:
+        is_alone = tf.distribute.get_strategy().num_replicas_in_sync == 1
+        return gradients if is_alone else sum_gradients(gradients)
+
+    optimizer._all_reduce_sum_gradients = sum_over_replicas
+    return optimizer
 
 
 def has_seed_generator(layer: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 
+from transferkit.modeling.keras_graph import release_graphs
 from transferkit.modeling.precision import has_gpu, with_loss_scaling
 from transferkit.modeling.serialization import check_serializable
 from transferkit.training.arguments import check_trainable
@@ -67,7 +68,7 @@ class Compilation:
 
     def _make_optimizer(self, objective: Objective, learning_rate: float) -> None:
         self.objective = objective
-        self._optimizer = with_loss_scaling(keras.optimizers.Adam(learning_rate), self._precision)
+        self._optimizer = with_loss_scaling(release_graphs(keras.optimizers.Adam(learning_rate)), self._precision)
         self._optimizer.name = _OPTIMIZER_NAME
         # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
         self._optimizer.build(self._model.trainable_variables)

@@ -1,0 +1,27 @@
+"""Graphs of training steps are freed with their models: a study of many fits must not grow."""
+
+from __future__ import annotations
+
+import gc
+
+import pytest
+
+import transferkit as tk
+from tests.training.conftest import small_classifier
+from transferkit.data import Data
+
+
+def count_graphs() -> int:
+    gc.collect()
+    return sum(type(item).__name__.endswith("FuncGraph") for item in gc.get_objects())
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_graphs_are_freed_after_fit(data: Data, cache: bool) -> None:
+    counts = []
+    for _ in range(3):
+        trainer = tk.Trainer(small_classifier(), cache=cache)
+        trainer.fit(data, epochs=1, verbose=0)
+        del trainer
+        counts.append(count_graphs())
+    assert counts[2] <= counts[1]
