@@ -104,15 +104,21 @@ def test_iter_predict_equals_predict(predictor: Predictor) -> None:
     np.testing.assert_array_equal([one.probability_array for one in streamed], expected)
 
 
-def test_predictor_recompiles_after_many_more_images(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts: list[int] = []
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images for which each engine is compiled."""
+    counted: list[int] = []
     compiled = engines.compile_engine
 
     def counting(*args: Any, count: int, **options: Any) -> Any:
-        counts.append(count)
+        counted.append(count)
         return compiled(*args, count=count, **options)
 
     monkeypatch.setattr(engines, "compile_engine", counting)
+    return counted
+
+
+def test_predictor_recompiles_after_many_more_images(predictor: Predictor, counts: list[int]) -> None:
     for _ in range(3):
         predictor.predict(gray(1, 2, 3))
     # After more than ten times as many images another engine may be faster.
@@ -121,15 +127,7 @@ def test_predictor_recompiles_after_many_more_images(predictor: Predictor, monke
     assert counts == [3, 39, 1]
 
 
-def test_predictor_expects_many_images_in_a_loop(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts: list[int] = []
-    compiled = engines.compile_engine
-
-    def counting(*args: Any, count: int, **options: Any) -> Any:
-        counts.append(count)
-        return compiled(*args, count=count, **options)
-
-    monkeypatch.setattr(engines, "compile_engine", counting)
+def test_predictor_expects_many_images_in_a_loop(predictor: Predictor, counts: list[int]) -> None:
     levels = range(10, 250, 10)
     alone = [predictor.predict(gray(level)[0]).probability_array for level in levels]
     # Loops over files and services get the engine of large batches after a few calls.
