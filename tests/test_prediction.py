@@ -212,6 +212,17 @@ def test_iter_predict_reads_one_batch_ahead(predictor: Predictor, batch_size: in
     predictions.close()
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax", None])
+def test_predict_of_diverged_model_raises(predictor: Predictor, activation: str | None) -> None:
+    weights = [np.full((3, 1), np.nan), np.zeros(1)]
+    predictor.model.layers[-1].set_weights(weights)
+    diverged = predictor
+    if activation != "sigmoid":
+        diverged = Predictor(predictor.model, ["one"], ImageSpec((48, 48)), activation=activation)
+    with pytest.raises(ValueError, match="must be finite. Received: NaN from .* with a lower learning rate"):
+        diverged.predict(gray(1)[0])
+
+
 def test_prediction_probability_is_that_of_label(predictor: Predictor) -> None:
     prediction = predictor.predict(np.zeros((4, 4, 3), np.uint8))
     assert prediction.label == "dark"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -219,6 +222,38 @@ def test_load_model_with_code_raises(saved: Path) -> None:
     replace_model(saved, keras.Model(images, keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=(1, 2)))(images)))
     with pytest.raises(tk.ArtifactError, match="cannot be loaded"):
         tk.load(saved)
+
+
+def without_weights_of(model: Path, group: str) -> None:
+    """Delete the weights of one group of layers in a .keras file."""
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    contents = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(contents, "r+") as file:
+        del file[group]
+    with zipfile.ZipFile(model, "w") as archive:
+        for name, data in {**members, "model.weights.h5": contents.getvalue()}.items():
+            archive.writestr(name, data)
+
+
+def test_load_model_with_missing_weights_raises(saved: Path) -> None:
+    model = saved / "model.keras"
+    with zipfile.ZipFile(model) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file:
+        groups = ["layers", *(f"layers/{name}" for name, layer in file["layers"].items() if has_weights(layer))]
+    assert len(groups) > 1
+    original = model.read_bytes()
+    for group in groups:
+        model.write_bytes(original)
+        without_weights_of(model, group)
+        write_metadata(saved, {**metadata_of(saved), "model_sha256": sha256_of(model)})
+        with pytest.raises(tk.ArtifactError, match="model.keras cannot be loaded"):
+            tk.load(saved)
+
+
+def has_weights(group: h5py.Group) -> bool:
+    found: list[h5py.Dataset] = []
+    group.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return bool(found)
 
 
 def other_model(shape: tuple[int, ...] = (32, 32, 3), *, pooled: bool = True, inputs: int = 1) -> keras.Model:

@@ -148,6 +148,7 @@ class Predictor:
             DataError: for a folder without images.
             ImageError: for a path where there is nothing, or an array that has not the values of an RGB image.
             TypeError: for anything else.
+            ValueError: when the model returns NaN, as after training with a learning rate that is too high.
 
         Example:
 
@@ -213,12 +214,18 @@ class Predictor:
         images = [image for image in loaded if not isinstance(image, ImageError)]
         rows: Iterator[np.ndarray] = iter(())
         if images:
-            rows = iter(to_probabilities(run(np.stack(images))[0], self.activation, len(self.class_names)))
+            probabilities = to_probabilities(run(np.stack(images))[0], self.activation, len(self.class_names))
+            if np.isnan(probabilities).any():
+                raise ValueError(
+                    f"The outputs of a model must be finite. Received: NaN from {self.model.name!r}. "
+                    "Train it again with a lower learning rate."
+                )
+            rows = iter(probabilities)
         predictions = []
         for source, image in zip(sources, loaded):
             path = source.path if isinstance(source, ImageError) else source if isinstance(source, str) else None
-            error, probabilities = (image.reason, None) if isinstance(image, ImageError) else (None, next(rows))
-            predictions.append(Prediction(path, error, self.class_names, probabilities))
+            error, row = (image.reason, None) if isinstance(image, ImageError) else (None, next(rows))
+            predictions.append(Prediction(path, error, self.class_names, row))
         return predictions
 
     def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:
@@ -250,7 +257,8 @@ def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> 
     """
     values = np.asarray(outputs, "float64")
     if activation == "sigmoid":
-        values = np.exp(-np.logaddexp(0.0, -values))
+        with np.errstate(invalid="ignore"):
+            values = np.exp(-np.logaddexp(0.0, -values))
         if values.shape[-1] == 1 and num_classes == 2:
             values = np.concatenate([1.0 - values, values], axis=-1)
     elif activation == "softmax":

@@ -5,10 +5,12 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.engines.conftest import images_for, keras_outputs
 from tests.training.conftest import small_network
-from transferkit.engines.base import KerasEngine, concatenate, pad_batch, run_batches
+from transferkit.engines import compile_engine
+from transferkit.engines.base import EngineError, KerasEngine, concatenate, pad_batch, run_batches
 from transferkit.engines.verification import relative_error
 
 
@@ -28,6 +30,26 @@ def test_keras_engine_of_mixed_precision_model_returns_float32() -> None:
     model = keras.Model(images, keras.layers.Conv2D(2, 3, dtype="mixed_bfloat16")(images))
     (actual,) = KerasEngine(model, 4)(np.zeros((3, 8, 8, 3), np.uint8))
     assert actual.dtype == np.float32
+
+
+class Failing(keras.layers.Layer):
+    """A layer whose configuration lets it be built, but not run."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        raise AttributeError("no \33[31m\nscale")
+
+    def compute_output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return input_shape
+
+
+@pytest.mark.parametrize("engine", ["keras", "frozen_graph", "openvino", "auto"])
+def test_engine_of_model_that_fails_raises(engine: str) -> None:
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, Failing()(images), name="broken")
+    message = r"must run on images of its input size. Received: 'broken', which raises AttributeError \(.*no "
+    with pytest.raises(EngineError, match=message) as raised:
+        compile_engine(model, engine=engine, count=1000)(np.zeros((1, 8, 8, 3), np.uint8))
+    assert "\33" not in str(raised.value)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -114,6 +115,35 @@ def test_lock_held_by_other_process_times_out(tmp_path: Path) -> None:
     with lock(file, timeout=10):
         # The operating system releases the lock of a process that was killed.
         assert time.monotonic() - started < 5
+
+
+def test_lock_leaves_no_file(tmp_path: Path) -> None:
+    for error in (None, KeyError):
+        with contextlib.suppress(KeyError), lock(tmp_path / "lock"):
+            assert (tmp_path / "lock").is_file()
+            if error is not None:
+                raise error
+        assert not [*tmp_path.iterdir()]
+
+
+_COUNT_IN_FILE = """
+import sys
+from pathlib import Path
+from transferkit._utils.files import lock
+path = Path(sys.argv[1])
+for _ in range(40):
+    with lock(path.with_suffix(".lock"), timeout=60):
+        path.write_text(str(int(path.read_text()) + 1))
+"""
+
+
+def test_lock_excludes_other_processes(tmp_path: Path) -> None:
+    # Each holder deletes the file that the others may have opened already.
+    path = tmp_path / "count"
+    path.write_text("0")
+    processes = [subprocess.Popen([sys.executable, "-c", _COUNT_IN_FILE, str(path)]) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert path.read_text() == "120"
 
 
 def test_lock_after_error_is_released(tmp_path: Path) -> None:

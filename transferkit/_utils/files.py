@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from transferkit._utils.text import printable
 from transferkit.errors import DownloadError, StorageError
@@ -222,25 +222,40 @@ def _remedy(error: OSError, target: Path) -> str:
 def lock(path: str | os.PathLike[str], timeout: float = 600.0) -> Iterator[None]:
     """Hold an exclusive lock on `path`, a lock file, against other processes; a TimeoutError after `timeout` seconds.
 
-    The operating system releases the lock when its holder dies. Raise a StorageError when the file cannot be created.
+    The operating system releases the lock when its holder dies. The file is deleted afterwards. Raise a StorageError
+    when it cannot be created.
     """
     path = Path(path)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        opened = open(path, "a+b")  # noqa: SIM115 - closed below
     deadline = time.monotonic() + timeout
-    with opened as file:
-        while not _try_lock(file.fileno()):
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{path} must be unlocked. Received: a lock that another process has held for {timeout:g} s. "
-                    "End that process."
-                )
-            time.sleep(0.05)
+    while (file := _open_locked(path)) is None:
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                f"{path} must be unlocked. Received: a lock that another process has held for {timeout:g} s. "
+                "End that process."
+            )
+        time.sleep(0.05)
+    with file:
         try:
             yield
         finally:
+            # Windows does not delete an open file; there the empty file stays.
+            with contextlib.suppress(OSError):
+                path.unlink()
             _unlock(file.fileno())
+
+
+def _open_locked(path: Path) -> BinaryIO | None:
+    """Return the lock file, opened and locked, or None while another process holds it."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+b")  # noqa: SIM115 - the caller closes it
+    if _try_lock(file.fileno()):
+        # A holder before may have deleted the file after it was opened here: others would lock another file.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+    file.close()
+    return None
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit._utils.text import printable
+from transferkit.errors import MissingExtraError
+
 Outputs = tuple[np.ndarray, ...]
+_MAX_REASON = 300
 
 
 class EngineError(RuntimeError):
@@ -50,9 +55,25 @@ class KerasEngine:
         parts = []
         for start in range(0, len(images), self.batch_size):
             batch = tf.constant(images[start : start + self.batch_size], tf.float32)
-            outputs = keras.tree.flatten(self._model(batch, training=False))
+            with engine_errors(self._model):
+                outputs = keras.tree.flatten(self._model(batch, training=False))
             parts.append(tuple(np.asarray(output, np.float32) for output in outputs))
         return concatenate(parts)
+
+
+@contextlib.contextmanager
+def engine_errors(model: keras.Model) -> Iterator[None]:
+    """Raise an EngineError for any error of a layer, as in a model with an invalid configuration."""
+    try:
+        yield
+    except (EngineError, MissingExtraError, MemoryError):
+        raise
+    except Exception as error:
+        reason = printable(" ".join(str(error).split()))[:_MAX_REASON]
+        raise EngineError(
+            f"A model must run on images of its input size. Received: {model.name!r}, which raises "
+            f"{type(error).__name__} ({reason}). Correct its layers."
+        ) from error
 
 
 def pad_batch(images: np.ndarray, batch_size: int) -> np.ndarray:

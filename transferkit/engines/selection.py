@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,7 +14,7 @@ from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.hashing import fingerprint
 from transferkit._utils.openvino import openvino_is_available, openvino_version
 from transferkit.engines import openvino
-from transferkit.engines.base import Engine, EngineError, KerasEngine
+from transferkit.engines.base import Engine, EngineError, KerasEngine, engine_errors
 from transferkit.engines.frozen_graph import FrozenGraph, frozen_function
 from transferkit.engines.timings import (
     Timing,
@@ -62,7 +63,7 @@ def compile_engine(
         model_id: the result of `model_fingerprint(model)`, where it is known.
 
     Raises:
-        EngineError: when the outputs of the requested engine differ from Keras'.
+        EngineError: when the outputs of the requested engine differ from Keras', or the model raises an error.
         MissingExtraError: when it is not installed.
     """
     check_choice("engine", engine, ENGINES)
@@ -126,7 +127,9 @@ class EngineSelector:
     def create(self, name: str) -> Engine:
         """Return an engine, or raise an EngineError when its outputs differ from Keras'."""
         engine = self._build(name)
-        error = relative_error(engine(probe_images(self._shape)), reference_outputs(self._model, self._model_id))
+        with engine_errors(self._model):
+            expected = reference_outputs(self._model, self._model_id)
+        error = relative_error(engine(probe_images(self._shape)), expected)
         if error > TOLERANCE[engine.precision]:
             raise EngineError(
                 f"The outputs of an engine must equal Keras' within {TOLERANCE[engine.precision]:g}. Received: {name} "
@@ -145,9 +148,12 @@ class EngineSelector:
             options = self._conversion_key(), self._batch_size, self._precision
             # OpenVINO applies the precision itself, so one graph serves all of them.
             cached = openvino.load_compiled(*options)
-            return cached or openvino.convert(frozen_function(self._model, self._batch_size), *options)
-        graph = frozen_function(self._model, self._batch_size, self._precision)
-        return FrozenGraph(graph, self._batch_size, self._precision)
+            return cached or openvino.convert(self._trace("float32"), *options)
+        return FrozenGraph(self._trace(self._precision), self._batch_size, self._precision)
+
+    def _trace(self, precision: str) -> Any:
+        with engine_errors(self._model):
+            return frozen_function(self._model, self._batch_size, precision)
 
     def _tensorflow_seconds(self, known: dict[str, Timing]) -> float:
         """Return TensorFlow's time per image: measured, or estimated from that of the other engine."""

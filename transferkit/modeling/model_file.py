@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,9 @@ def read_model(path: Path) -> keras.Model:
     try:
         size = path.stat().st_size
         _check_members(path, size)
-        with _weights_limited_to(2 * size + _SPARE_BYTES):
+        with _weights_limited_to(2 * size + _SPARE_BYTES), warnings.catch_warnings():
+            # Keras only warns of layers without weights in the file, and leaves them with random ones.
+            warnings.filterwarnings("error", module=r"keras\.src\.saving")
             return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         # Keras, h5py and layers raise errors of many kinds for a damaged or hostile file.
