@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import transferkit as tk
 from tests.training.conftest import small_network
 from transferkit import comparison
+from transferkit.backbones.backbone import Backbone
 from transferkit.comparison import BackboneScore, Comparison
 from transferkit.data import Data
 
@@ -34,6 +37,22 @@ def test_compare_backbones_ranks_and_keeps_errors(data: Data, tmp_path: Path) ->
     assert result.pareto == [valid]
     result.plot(tmp_path / "comparison.png")
     assert (tmp_path / "comparison.png").stat().st_size > 5000
+
+
+def test_compare_backbones_time_is_that_of_the_model(
+    data: Data, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Neither the start of an engine for 24 images nor features that are cached are the time of the model.
+    features = Backbone.features
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(1)
+        return features(*args, **kwargs)
+
+    monkeypatch.setattr(Backbone, "features", slow)
+    cold = tk.compare_backbones(data, backbones()[0], folds=4, progress=False)
+    assert [score.name for score in cold] == ["valid"]
+    assert 0 < cold[0].ms_per_image < 1000 / len(data.files["train"])
 
 
 def test_compare_backbones_uses_stored_scores(data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

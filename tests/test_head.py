@@ -90,3 +90,20 @@ def test_head_invalid_argument_raises(arguments: dict[str, Any], text: str) -> N
     with pytest.raises(ValueError) as error:
         tk.ClassifierHead(**{"num_classes": 2, **arguments})
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (
+            {"num_classes": ["cats", "dogs"]},
+            "`num_classes` must be an integer. Received: list. Give, for example, data.",
+        ),
+        ({"num_classes": 2.0}, "`num_classes` must be an integer. Received: float."),
+        ({"hidden": 128}, "`hidden` must be a sequence of integers. Received: 128. Give, for example, (128,)."),
+    ],
+)
+def test_head_argument_of_other_type_raises(arguments: dict[str, Any], text: str) -> None:
+    with pytest.raises(TypeError) as error:
+        tk.ClassifierHead(**{"num_classes": 2, **arguments})
+    assert text in str(error.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -136,6 +137,20 @@ def test_read_damaged_metadata_raises(tmp_path: Path, text: str) -> None:
 def test_read_metadata_without_file_raises(tmp_path: Path) -> None:
     with pytest.raises(tk.ArtifactError, match=f"which has no {METADATA_FILE}. Check the path"):
         read_metadata(tmp_path)
+
+
+def test_read_metadata_of_path_that_is_no_folder_raises(tmp_path: Path) -> None:
+    file = tmp_path / "model.keras"
+    with pytest.raises(tk.ArtifactError, match="and there is no such folder. Check the path.$"):
+        read_metadata(file)
+    with pytest.raises(tk.ArtifactError, match=f"Check the path, which is relative to {os.getcwd()!r}"):
+        read_metadata(Path("no such folder"))
+    file.touch()
+    with pytest.raises(tk.ArtifactError, match="which is a file. Load models that Keras saved with keras.saving"):
+        read_metadata(file)
+    (tmp_path / METADATA_FILE).touch()
+    with pytest.raises(tk.ArtifactError, match=f"a file in it. Give its folder, {str(tmp_path)!r}"):
+        read_metadata(file)
 
 
 def test_metadata_is_read_without_tensorflow() -> None:

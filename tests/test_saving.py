@@ -107,6 +107,13 @@ def test_save_into_folder_with_other_files_raises(trainer: tk.Trainer, saved: Pa
     assert (folder / "thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.parametrize("name", ["cats.keras", "cats.H5"])
+def test_save_to_name_of_file_raises(trainer: tk.Trainer, tmp_path: Path, name: str) -> None:
+    with pytest.raises(tk.ArtifactError, match=r"must be the name of a folder.*Give 'cats', or .*trainer.model.save\("):
+        trainer.save(tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_save_failed_keeps_old_folder(trainer: tk.Trainer, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -172,7 +179,7 @@ def test_one_augmentation_block_in_two_classifiers(data: Data, tmp_path: Path) -
 
 
 def test_load_missing_folder_raises(tmp_path: Path) -> None:
-    with pytest.raises(tk.ArtifactError, match="which has no transferkit.json. Check the path"):
+    with pytest.raises(tk.ArtifactError, match="there is no such folder. Check the path"):
         tk.load(tmp_path / "nowhere")
 
 

@@ -53,10 +53,13 @@ def build_classifier(
             "Create one with BackboneFactory.create(name_or_model, ...)."
         )
     if not isinstance(head, ClassifierHead):
-        raise TypeError(f"`head` must be a ClassifierHead. Received: {type(head).__name__}.")
+        raise TypeError(
+            f"`head` must be a ClassifierHead. Received: {type(head).__name__}. Create one with ClassifierHead(...)."
+        )
     if augmentation is not None and not isinstance(augmentation, AugmentationBlock):
         raise TypeError(
-            f"`augmentation` must be an AugmentationBlock or None. Received: {type(augmentation).__name__}."
+            f"`augmentation` must be an AugmentationBlock or None. Received: {type(augmentation).__name__}. "
+            "Create one with AugmentationBlock(...)."
         )
     augmented = images = keras.Input(backbone.input_shape, name="image")
     if augmentation is not None:

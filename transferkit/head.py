@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ class ClassifierHead:
 
     Raises:
         ValueError: if an argument is out of its range.
+        TypeError: if `num_classes` or `hidden` has another type.
 
     Example:
 
@@ -53,13 +55,19 @@ class ClassifierHead:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.multi_label:
-            check_int("num_classes", self.num_classes)
-        else:
-            hint = "A classifier needs at least two classes. For one yes-or-no label, use two classes."
-            check_int("num_classes", self.num_classes, minimum=2, hint=hint)
+        if not isinstance(self.num_classes, numbers.Integral):
+            received = type(self.num_classes).__name__
+            raise TypeError(
+                f"`num_classes` must be an integer. Received: {received}. Give, for example, data.num_classes."
+            )
+        hint = "A classifier needs at least two classes. For one yes-or-no label, use two classes."
+        check_int("num_classes", self.num_classes, minimum=1 if self.multi_label else 2, hint=hint)
         check_choice("pooling", self.pooling, POOLINGS)
         check_fraction("dropout", self.dropout, below_one=True)
+        if not isinstance(self.hidden, (list, tuple)):
+            raise TypeError(
+                f"`hidden` must be a sequence of integers. Received: {self.hidden!r}. Give, for example, (128,)."
+            )
         for units in self.hidden:
             check_int("hidden", units)
         check_number("l2", self.l2, minimum=0)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,8 @@ def _read_values(folder: Path) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise ArtifactError(
-                f"`folder` must be a classifier saved by Trainer.save. Received: {str(folder)!r}, which has no "
-                f"{METADATA_FILE}. Check the path."
+                "`folder` must be a classifier saved by Trainer.save. "
+                f"Received: {str(folder)!r}, {_why_missing(folder)}"
             )
         if path.stat().st_size > _MAX_BYTES:
             raise invalid_artifact(folder, f"{METADATA_FILE} is too large")
@@ -94,6 +95,17 @@ def _read_values(folder: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise invalid_artifact(folder, f"{METADATA_FILE} is damaged")
     return values
+
+
+def _why_missing(folder: Path) -> str:
+    if (folder.parent / METADATA_FILE).is_file():
+        return f"a file in it. Give its folder, {str(folder.parent)!r}."
+    if folder.is_file():
+        return "which is a file. Load models that Keras saved with keras.saving.load_model()."
+    if not folder.exists():
+        relative = "" if folder.is_absolute() else f", which is relative to {os.getcwd()!r}"
+        return f"and there is no such folder. Check the path{relative}."
+    return f"which has no {METADATA_FILE}. Check the path."
 
 
 def _checksum(values: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from transferkit._utils.arguments import suggests_arguments
+from transferkit._utils.checks import check_choice
 from transferkit._utils.files import atomic_folder
 from transferkit._utils.hashing import sha256_of
 from transferkit._utils.text import printable
@@ -21,9 +22,11 @@ from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read
 from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
 from transferkit.modeling.keras_graph import graph_nodes
 from transferkit.modeling.model_file import read_model
-from transferkit.prediction import Predictor
+from transferkit.prediction import ENGINES, Predictor
 
 _MODEL_FILE = "model.keras"
+# Names that Keras' own `save` takes for a file.
+_FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 _MAX_REASON = 300
 
 
@@ -39,10 +42,11 @@ def save_classifier(
         seed: of the training, for the record.
 
     Raises:
-        ArtifactError: when `folder` has other contents.
+        ArtifactError: when `folder` has other contents, or the name of a file.
         StorageError: when it cannot be written, as on a full disk; a classifier saved before is kept.
     """
     target = Path(folder)
+    _check_name(target)
     _check_replaceable(target)
     with atomic_folder(target) as staging_dir:
         with original_dropout_rates(predictor.model):
@@ -80,6 +84,7 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     >>> tk.load("cats_dogs").predict("image.jpg").label  # doctest: +SKIP
     'cats'
     """
+    check_choice("engine", engine, ENGINES)
     folder = Path(folder)
     metadata = read_metadata(folder)
     model = _read_model(folder / _MODEL_FILE, metadata.model_sha256)
@@ -92,6 +97,15 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     except (TypeError, ValueError, AttributeError) as error:
         raise invalid_artifact(folder, f"its metadata do not match its model ({error})") from error
     return Predictor(*predictor_args, activation=metadata.activation, engine=engine)
+
+
+def _check_name(target: Path) -> None:
+    """Raise an ArtifactError for the name of a file: a classifier is a folder."""
+    if target.suffix.lower() in _FILE_SUFFIXES:
+        raise ArtifactError(
+            f"`folder` must be the name of a folder, for model, class names and image spec. Received: {str(target)!r}. "
+            f"Give {target.stem!r}, or write the model alone with trainer.model.save({str(target)!r})."
+        )
 
 
 def _check_replaceable(target: Path) -> None:

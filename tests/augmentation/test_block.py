@@ -128,6 +128,8 @@ def test_show_plots_nine_views(image: np.ndarray, tmp_path: Any) -> None:
     ("arguments", "text"),
     [
         ({"rotation": 1.5}, "`rotation` must be in [0, 1]. Received: 1.5."),
+        ({"rotation": 20}, "Received: 20. It is a fraction of a circle: 0.1 is 36 degrees."),
+        ({"hue": 15}, "`hue` must be in [0, 1]. Received: 15. For 15 percent, give 0.15."),
         ({"zoom": "much"}, "`zoom` must be in [0, 1]. Received: 'much'."),
         ({"flip": "horizontl"}, "Received: 'horizontl'. Did you mean 'horizontal'?"),
         ({"fill_mode": "mirror"}, "`fill_mode` must be one of 'reflect', 'constant', 'wrap', 'nearest'."),

@@ -255,6 +255,8 @@ def test_show_marks_wrong_predictions(folder, tmp_path):
     [
         ({"validation": 1.5}, r"`validation` must be a fraction in \(0, 1\).*Received: 1.5"),
         ({"test": 0}, "`test` must be a fraction"),
+        ({"validation": "0.2"}, "`validation` must be a number, not text.* Received: '0.2'. Write validation=0.2"),
+        ({"subset": "30 %"}, "`subset` must be a number, not text.* Received: '30 %'. Write subset=0.3"),
         ({"image_size": 0}, "`image_size` must be"),
         ({"batch_size": 0}, "`batch_size` must be an integer of at least 1"),
         ({"seed": -1}, "`seed` must be an integer of at least 0"),

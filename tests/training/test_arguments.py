@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import transferkit as tk
 from tests.training.conftest import small_classifier
@@ -75,6 +77,39 @@ def test_fine_tune_invalid_argument_raises_and_changes_nothing(data: Data, optio
         trainer.fine_tune(data, **options)
     assert text in str(error.value)
     assert trainer.model.optimizer is optimizer and len(trainer.model.trainable_variables) == trainable
+
+
+@pytest.mark.parametrize("kind", [keras.callbacks.EarlyStopping, keras.callbacks.ReduceLROnPlateau])
+def test_fit_with_monitor_of_missing_split_raises(synthetic: Path, kind: type) -> None:
+    data = tk.DatasetBuilder(synthetic / "train", image_size=32).build()
+    message = rf"Received: {kind.__name__}\(monitor='val_loss'\). Build the data with validation=0.2, or .*'loss'"
+    with pytest.raises(ValueError, match=message):
+        tk.Trainer(small_classifier()).fit(data, callbacks=[kind()])
+    with pytest.raises(ValueError, match=message):
+        tk.Trainer(small_classifier(), callbacks=[kind()]).fine_tune(data, unfreeze_from=0)
+
+
+def test_fit_with_unused_monitor_of_missing_split(synthetic: Path, tmp_path: Path) -> None:
+    data = tk.DatasetBuilder(synthetic / "train", image_size=32).build()
+    # This one saves each epoch, whatever it monitors.
+    callback = keras.callbacks.ModelCheckpoint(tmp_path / "model.keras")
+    tk.Trainer(small_classifier()).fit(data, epochs=1, callbacks=[callback], verbose=0)
+    assert (tmp_path / "model.keras").is_file()
+
+
+def test_fit_with_later_element_out_of_range_raises() -> None:
+    images = np.full((40, 32, 32, 3), 90, np.float32)
+    images[33] = -images[33]
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(40) % 2)).batch(8)
+    data = tk.DatasetBuilder(dataset, validation=dataset, image_size=32, class_names=["a", "b"]).build()
+    trainer = tk.Trainer(small_classifier())
+    message = "^The images of `(source|validation)` must be RGB in .*Received: .*-90"
+    with pytest.raises(tk.DataError, match=message):
+        trainer.fit(data, epochs=1, verbose=0)
+    with pytest.raises(tk.DataError, match=message):
+        trainer.evaluate(data.validation)
+    with pytest.raises(tk.DataError, match=message):
+        trainer.predict(data.train)
 
 
 def test_fit_with_head_for_other_classes_raises(data: Data) -> None:

@@ -29,6 +29,13 @@ from transferkit._utils.arguments import suggests_arguments
         (lambda: tk.Trainer(small_classifier()).fine_tune(None, unfreeze=20), "Did you mean 'unfreeze_from'"),
         (lambda: tk.load("saved", engin="keras"), "Did you mean 'engine'"),
         (lambda: tk.Trainer(small_classifier(), zzz=1), "The arguments are model, learning_rate"),
+        (lambda: tk.AugmentationBlock(rotate=0.2), "`rotate` must be an .* AugmentationBlock.*Did you mean 'rotation'"),
+        (
+            lambda: tk.BackboneFactory.classifier("MobileNetV2", (32, 32)),
+            r"weights, sha256 must .*\(32, 32\) by position",
+        ),
+        (lambda: tk.BackboneFactory.register("a", None, "tf"), "Write, for example, preprocessing=..."),
+        (lambda: tk.DatasetBuilder("photos", 0.2), "validation, test, .* by name. Received: 0.2 by position"),
     ],
 )
 def test_unknown_argument_raises(call: Callable[[], Any], message: str) -> None:

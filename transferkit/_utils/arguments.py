@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from transferkit._utils.checks import did_you_mean
@@ -15,6 +15,8 @@ Target = TypeVar("Target", bound=Callable[..., Any])
 def suggests_arguments(target: Target) -> Target:
     """Decorate a function, or a class with its methods: an unknown keyword argument raises a TypeError.
 
+    So does an argument that is given by position and must be given by name.
+
     >>> @suggests_arguments
     ... def crop(size=1): pass
     >>> crop(sise=2)
@@ -24,24 +26,40 @@ def suggests_arguments(target: Target) -> Target:
     if not isinstance(target, type):
         return _checked(target, target.__name__)  # type: ignore[return-value]
     for name, member in list(vars(target).items()):
-        if inspect.isfunction(member) and (name == "__init__" or not name.startswith("_")):
-            shown = target.__name__ if name == "__init__" else f"{target.__name__}.{name}"
+        if name != "__init__" and name.startswith("_"):
+            continue
+        shown = target.__name__ if name == "__init__" else f"{target.__name__}.{name}"
+        if inspect.isfunction(member):
             setattr(target, name, _checked(member, shown))
+        elif isinstance(member, classmethod):
+            setattr(target, name, classmethod(_checked(member.__func__, shown)))
     return target
 
 
+def check_keywords(name: str, given: Mapping[str, Any], accepted: Collection[str]) -> None:
+    """Raise a TypeError when one of the keyword arguments that are `given` to `name` is not `accepted`."""
+    for key, value in given.items():
+        if key not in accepted:
+            hint = did_you_mean(key, accepted) or f"The arguments are {', '.join(accepted)}."
+            raise TypeError(f"`{key}` must be an argument of {name}(...). Received: {key}={value!r:.60}. {hint}")
+
+
 def _checked(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    signature = inspect.signature(function).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values()):
-        return function
-    parameters = [parameter for parameter in signature if parameter != "self"]
+    parameters = inspect.signature(function).parameters.values()
+    kinds = {parameter.kind for parameter in parameters}
+    accepted = [parameter.name for parameter in parameters if parameter.name not in ("self", "cls")]
+    by_name = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    positions = len(parameters) - len(by_name) - (inspect.Parameter.VAR_KEYWORD in kinds)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        for key, value in kwargs.items():
-            if key not in parameters:
-                hint = did_you_mean(key, parameters) or f"The arguments are {', '.join(parameters)}."
-                raise TypeError(f"`{key}` must be an argument of {name}(...). Received: {key}={value!r:.60}. {hint}")
+        if inspect.Parameter.VAR_KEYWORD not in kinds:
+            check_keywords(name, kwargs, accepted)
+        if by_name and len(args) > positions and inspect.Parameter.VAR_POSITIONAL not in kinds:
+            raise TypeError(
+                f"{', '.join(by_name)} must be given to {name}(...) by name. Received: {args[positions]!r:.60} by "
+                f"position. Write, for example, {by_name[0]}=..."
+            )
         return function(*args, **kwargs)
 
     return call

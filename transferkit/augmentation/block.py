@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from typing import Any
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from transferkit._utils.arguments import check_keywords
 from transferkit._utils.checks import check_choice, check_fraction, check_int
 from transferkit.augmentation.affine import affine_transform
 from transferkit.images import read_image
@@ -46,6 +48,7 @@ class AugmentationBlock(keras.layers.Layer):
 
     Raises:
         ValueError: if an argument is out of its range.
+        TypeError: for an unknown argument.
 
     Example:
 
@@ -77,9 +80,12 @@ class AugmentationBlock(keras.layers.Layer):
     ) -> None:
         # Always float32, under mixed precision too: bfloat16 cannot represent 256 gray levels.
         kwargs["dtype"] = "float32"
+        accepted = [*inspect.signature(AugmentationBlock.__init__).parameters][1:-1]
+        check_keywords("AugmentationBlock", kwargs, [*accepted, "trainable", "dtype"])
         super().__init__(name=name, **kwargs)
         self.flip = check_choice("flip", flip, FLIPS)
-        self.rotation, self.zoom = check_fraction("rotation", rotation), check_fraction("zoom", zoom)
+        self.rotation = check_fraction("rotation", rotation, hint="It is a fraction of a circle: 0.1 is 36 degrees.")
+        self.zoom = check_fraction("zoom", zoom)
         self.translation = check_fraction("translation", translation)
         self.brightness, self.contrast = check_fraction("brightness", brightness), check_fraction("contrast", contrast)
         self.saturation, self.hue = check_fraction("saturation", saturation), check_fraction("hue", hue)

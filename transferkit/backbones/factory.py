@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_int, did_you_mean
 from transferkit.backbones import registry
 from transferkit.backbones.applications import application_options, build_application, list_applications
@@ -26,6 +27,7 @@ from transferkit.modeling.image_model import check_channels_last
 from transferkit.prediction import Predictor
 
 _LITE = "EfficientNetLite0"
+_CREATE_ARGUMENTS = ("input_shape", "weights", "preprocessing", "sha256", "weights_folder")
 
 
 class _Default(str):
@@ -35,6 +37,7 @@ class _Default(str):
 _IMAGENET = _Default("imagenet")
 
 
+@suggests_arguments
 class BackboneFactory:
     """Creates, lists and registers backbones. Call the methods on the class; it has no instances.
 
@@ -213,7 +216,10 @@ def _reject(arguments: Mapping[str, Any], subject: str, hint: str) -> None:
 def _reject_unknown(options: Mapping[str, Any], accepted: Sequence[str], subject: str) -> None:
     for name in options:
         if name not in accepted:
-            hint = did_you_mean(name, accepted) or f"Supported: {', '.join(accepted) or 'no options'}."
+            hint = (
+                did_you_mean(name, [*accepted, *_CREATE_ARGUMENTS])
+                or f"Supported: {', '.join(accepted) or 'no options'}."
+            )
             raise ValueError(f"`{name}` is not supported for {subject}. Received: {options[name]!r}. {hint}")
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import numbers
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ from transferkit.images.spec import ImageSpec
 
 _LOG = logging.getLogger("transferkit")
 _DEFAULT_SIZE = (160, 160)
+_NUMBER = re.compile(r"\s*\d*\.?\d+\s*%?\s*")
 
 
 @suggests_arguments
@@ -340,6 +342,11 @@ def _image_spec(image_size: tuple[int, int], resize: str, image_spec: ImageSpec 
 
 
 def _check_size(name: str, value: Any, otherwise: str) -> Any:
+    if isinstance(value, str) and _NUMBER.fullmatch(value) and not os.path.exists(value):
+        number = float(value.rstrip(" %")) / (100 if "%" in value else 1)
+        raise ValueError(
+            f"`{name}` must be a number, not text, {otherwise}. Received: {value!r}. Write {name}={number:g}."
+        )
     if not isinstance(value, numbers.Real):
         return value
     size, is_count = float(value), isinstance(value, numbers.Integral)

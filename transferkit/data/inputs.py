@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.files import is_system_name
+from transferkit.data.element_errors import element_errors
 from transferkit.data.examples import Split
 from transferkit.data.folders import list_images
 from transferkit.errors import DataError, ImageError
@@ -127,7 +128,12 @@ def _sources_of_split(split: Split) -> list[Any] | Iterator[Any]:
 
 def _images_of_dataset(dataset: Any) -> Iterator[Any]:
     """Yield the images of a tf.data.Dataset of images, batches of images, or file names, with or without labels."""
-    for element in dataset.as_numpy_iterator():
+    elements = dataset.as_numpy_iterator()
+    while True:
+        with element_errors():
+            element = next(elements, None)
+        if element is None:
+            return
         images = element[0] if isinstance(element, (tuple, list)) else element
         if not isinstance(images, (bytes, np.ndarray)):
             raise TypeError(

@@ -20,6 +20,8 @@ from transferkit.training.objective import Objective, objective_for
 # By measurement, see docs/performance.md: more views of the cats-and-dogs images did not improve the accuracy.
 DEFAULT_NUM_VIEWS = 1
 
+Callbacks = tuple[keras.callbacks.Callback, ...]
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainedClasses:
@@ -113,7 +115,25 @@ def check_trainable(model: keras.Model) -> None:
         )
 
 
-def check_callbacks(callbacks: Any) -> tuple[keras.callbacks.Callback, ...]:
+def check_monitors(callbacks: Callbacks, data: Data) -> Callbacks:
+    """Return callbacks, or raise a ValueError when one needs a metric of validation images and there are none.
+
+    Keras only warns of it after each epoch: training would not be stopped, and no best model would be written.
+    """
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        is_used = getattr(callback, "save_best_only", True)
+        if data.validation is None and is_used and isinstance(monitor, str) and monitor.startswith("val_"):
+            name = type(callback).__name__
+            raise ValueError(
+                "`callbacks` must monitor a metric of the training images when there are no validation images. "
+                f"Received: {name}(monitor={monitor!r}). Build the data with validation=0.2, or write "
+                f"{name}(monitor={monitor.removeprefix('val_')!r})."
+            )
+    return callbacks
+
+
+def check_callbacks(callbacks: Any) -> Callbacks:
     """Return callbacks as a tuple, or raise a ValueError."""
     listed = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
     for callback in listed:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit.data.element_errors import element_errors
 from transferkit.errors import DataError
 
 
@@ -47,10 +48,11 @@ def evaluate_batches(step: EvaluationStep, batches: tf.data.Dataset) -> Evaluate
     """Return the outputs for batches (inputs, labels).
 
     Raises:
-        DataError: when there is no batch.
+        DataError: when there is no batch, or the dataset of a user has a wrong element.
     """
     # Labels are read in the same pass: a dataset that shuffles has another order in the next.
-    results = [(*step(batch[0]), batch[1]) for batch in batches]
+    with element_errors():
+        results = [(*step(batch[0]), batch[1]) for batch in batches]
     if not results:
         raise DataError("`dataset` must have at least one batch. Received: none. See data.report.")
     logits, penalties, labels = ([np.asarray(value) for value in column] for column in zip(*results))

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data.dataset import Data
+from transferkit.data.element_errors import element_errors
 from transferkit.data.pipeline import epochs_dataset
 from transferkit.modeling.precision import has_gpu
 from transferkit.training.compilation import jit_compile_mode
@@ -57,7 +58,8 @@ def train_on_images(run: PhaseRun, trained: keras.Model, data: Data) -> dict[str
         if isinstance(trained, FeatureModel):
             # The number of batches of a user's dataset is unknown, so each call takes one.
             _compile(run, trained, (1, 1, 1))
-        return _fit(run, trained, data.train, None, data.validation)
+        with element_errors():
+            return _fit(run, trained, data.train, None, data.validation)
     steps = -(-len(split) // data.batch_size)
     # On a CPU several steps per call save no time, and progress would be shown less often.
     several = max(n for n in range(1, _MAX_GPU_STEPS + 1) if steps % n == 0) if has_gpu() else 1

@@ -33,6 +33,7 @@ from transferkit.training.arguments import (
     TrainedClasses,
     check_callbacks,
     check_data,
+    check_monitors,
     check_num_views,
     check_solver,
     choose_verbosity,
@@ -285,7 +286,7 @@ class Trainer:
         return self._make_predictor("predictor()")
 
     def predict(self, images: Any) -> Prediction | list[Prediction]:
-        """Predict the classes of images; see `Predictor.predict`."""
+        """Predict the classes of images; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
         return self._make_predictor("predict()").predict(images)
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -308,8 +309,8 @@ class Trainer:
 
     def _fit_options(self, data: Data, callbacks: Any, class_weight: Any, verbose: int | str) -> FitOptions:
         check_data(data, self.model, self._classes)
-        weights = resolve_class_weight(class_weight, data)
-        return FitOptions(check_callbacks(callbacks), weights, choose_verbosity(verbose))
+        used = check_monitors((*self.callbacks, *check_callbacks(callbacks)), data)
+        return FitOptions(used, resolve_class_weight(class_weight, data), choose_verbosity(verbose))
 
     def _run_phase(
         self, name: str, data: Data, epochs: int, num_views: int | str, options: FitOptions, solver: str = "adam"
@@ -323,8 +324,8 @@ class Trainer:
                 metrics = self._train(plan, data, epochs, options, self._checkpoint(name, plan, data, epochs, options))
             else:
                 metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
-        phase = Phase(name, metrics, first_epoch, time.perf_counter() - started, rate, plan.trained_on, precision)
-        self.history.append(phase)
+        seconds = time.perf_counter() - started
+        self.history.append(Phase(name, metrics, first_epoch, seconds, rate, plan.trained_on, precision))
         return make_history(self.model, metrics, first_epoch)
 
     def _checkpoint(self, name: str, plan: Plan, data: Data, epochs: int, options: FitOptions) -> Checkpoint | None:
@@ -346,7 +347,7 @@ class Trainer:
         self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         if finished:
             return metrics
-        callbacks = [ReseedCallback(self.model, self.seed), *self.callbacks, *options.callbacks]
+        callbacks = [ReseedCallback(self.model, self.seed), *options.callbacks]
         if checkpoint is not None:
             # Last, so that it has what the other callbacks did at the end of an epoch.
             callbacks.append(CheckpointCallback(checkpoint, self.model, metrics))
@@ -364,9 +365,8 @@ class Trainer:
         if plan.trained_on == "images":
             raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
         features = load_features(plan, data, self._extraction)
-        metrics = solve_linear_head(plan.partition.trainable, features, self._compilation.objective, data.num_classes)
         self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
-        return metrics
+        return solve_linear_head(plan.partition.trainable, features, self._compilation.objective, data.num_classes)
 
     def _plan(self, data: Data, num_views: int | str, *, measure: bool) -> Plan:
         plan = make_plan(self.model, data, self._model_parts().partition, self.cache, check_num_views(num_views))
