@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -311,8 +312,97 @@ def test_path_that_is_a_number_is_refused(images: list[str]) -> None:
         build(frame)
 
 
-@pytest.mark.parametrize(("one", "other"), [("Cats", "cats"), ("1", "1.0")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Cats", "cats"), ("1", "1.0"), ("007", "7"), ("black cat", "black_cat"), ("a  b", "a b"), ("a", "ａ")],
+)
 def test_similar_class_names_are_reported(images: list[str], tmp_path: Path, one: str, other: str) -> None:
     rows = [f"{path},{(one, other, 'dogs')[number % 3]}" for number, path in enumerate(images)]
     data = build(write(tmp_path / "t.csv", "path,label", rows))
     assert f"the classes {one!r} and {other!r} are different, though their names are similar" in data.report.notes
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u00a0", "\u2060 "])
+def test_invisible_characters_around_labels_are_removed(images: list[str], tmp_path: Path, mark: str) -> None:
+    rows = [
+        f"{path},{('cats', 'dogs', f'cats{mark}', f'{mark}dogs')[number % 4]}" for number, path in enumerate(images)
+    ]
+    assert build(write(tmp_path / "t.csv", "path,label", rows)).class_names == ("cats", "dogs")
+
+
+def test_one_file_in_two_spellings_is_one_row(images: list[str], tmp_path: Path) -> None:
+    rows = [f"{path},{label(number)}" for number, path in enumerate(images)]
+    data = build(write(tmp_path / "t.csv", "path,label", [*rows, "./img/../img/0.jpg,cats", "img//1.jpg,dogs"]))
+    assert total(data) == COUNT and "2 rows" in str(data.report.notes)
+
+
+def test_path_in_another_unicode_form_is_found(tmp_path: Path) -> None:
+    for number in range(COUNT):
+        write_jpeg(tmp_path / unicodedata.normalize("NFC", f"é{number}.jpg"), number)
+    rows = [unicodedata.normalize("NFD", f"é{number}.jpg,{label(number)}") for number in range(COUNT)]
+    assert total(build(write(tmp_path / "t.csv", "path,label", rows))) == COUNT
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_forms_of_a_group_stay_together(images: list[str], tmp_path: Path, seed: int) -> None:
+    groups = ["é", "e\u0301", " é ", *map(str, range(COUNT - 3))]
+    rows = [f"{path},{label(number)},{groups[number]}" for number, path in enumerate(images)]
+    data = build(write(tmp_path / "t.csv", "path,label,group", rows), seed=seed)
+    of_group = [
+        {os.path.basename(path) for path in paths} & {"0.jpg", "1.jpg", "2.jpg"} for paths in data.files.values()
+    ]
+    assert sorted(map(len, of_group)) == [0, 3]
+
+
+def test_empty_names_in_the_header_are_no_column(images: list[str], tmp_path: Path) -> None:
+    rows = [f"{path},{label(number)},," for number, path in enumerate(images)]
+    assert total(build(write(tmp_path / "t.csv", "path,label,,", rows))) == COUNT
+
+
+@pytest.mark.parametrize("column", ["subset", "data set", "Fold"])
+def test_column_like_a_split_is_reported(images: list[str], tmp_path: Path, column: str) -> None:
+    rows = [f"{path},{label(number)},test" for number, path in enumerate(images)]
+    assert f"the column {column!r} is not used" in str(
+        build(write(tmp_path / "t.csv", f"path,label,{column}", rows)).report.notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x1f\x8b\x08\0", "a gzip file. Decompress it"),
+        (b"PK\x03\x04", "a zip file, such as a spreadsheet"),
+        (b"PAR1", "a Parquet file. Call it .parquet"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Run: git lfs pull"),
+        ("path,label\n" + "a.jpg,cats\n" * 9, "must be a table in UTF-8"),
+    ],
+)
+def test_other_file_called_csv_is_refused(tmp_path: Path, content: bytes | str, message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-16-le"))
+    with pytest.raises(DataError, match=message):
+        build(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "https://anna:pw@example.org/labels.csv",
+            r"Received: the URL 'https://example.org/labels.csv'",
+        ),
+        ((iter(["a.jpg"]), ["cats"]), "Received: tuple"),
+        (["first/folder", "second/folder"], "Received: list"),
+        (([[[[1, 2, 3]] * 40] * 40], [0]), r"Received: \[.*\.\.\..*Images in memory must be one array"),
+    ],
+)
+def test_source_of_another_form_is_refused(source: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        build(source)
+    assert len(str(caught.value)) < 500 and "pw@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("separator", ["", 3])
+def test_label_separator_must_be_a_text(images: list[str], tmp_path: Path, separator: Any) -> None:
+    with pytest.raises(ValueError, match="`label_separator` must be a text"):
+        build(write(tmp_path / "t.csv", "path,label", ["a.jpg,b"]), label_separator=separator)

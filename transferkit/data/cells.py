@@ -21,7 +21,9 @@ SPLIT_ALIASES = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 # Texts by which pandas and Python write a missing value.
-_MISSING = frozenset({"", "nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "#N/A"})
+_MISSING = frozenset({"", "nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "#N/A", "#NA", "N/A", "n/a"})
+# Characters without width that editors and web pages leave around a text.
+_INVISIBLE = "\u200b\u2060\ufeff"
 
 
 def is_missing(value: Any) -> bool:
@@ -49,7 +51,8 @@ def to_name(text: str) -> str:
 
     Bytes of a folder's name that are not Unicode are escaped, so that the name can be shown and saved.
     """
-    return unicodedata.normalize("NFC", text.strip().encode("utf-8", "backslashreplace").decode("utf-8"))
+    shown = re.sub(f"^[\\s{_INVISIBLE}]+|[\\s{_INVISIBLE}]+$", "", text)
+    return unicodedata.normalize("NFC", shown.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def split_name(name: str) -> str | None:
@@ -111,14 +114,33 @@ def sorted_names(names: set[str], *, numeric: bool) -> tuple[str, ...]:
 def similar_names(names: set[str]) -> list[str]:
     """Return a note for each group of different names that may be meant as one, such as "Cats" and "cats".
 
+    Compared are the names without case, invisible characters, forms of spaces and hyphens, and the zeros of numbers.
+
     >>> similar_names({"1", "1.0", "2"})
     ["the classes '1' and '1.0' are different, though their names are similar"]
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(names):
-        groups.setdefault(re.sub(r"(?<=\d)\.0+$", "", name.casefold()), []).append(name)
+        groups.setdefault(_comparable(name), []).append(name)
     return [
         f"the classes {' and '.join(map(repr, group))} are different, though their names are similar"
         for group in groups.values()
         if len(group) > 1
     ]
+
+
+def to_group(value: Any) -> str | None:
+    """Return the name of a group, equal for the forms in which tables have it; None for a missing value.
+
+    >>> to_group(7.0), to_group(" 7"), to_group(None)
+    ('7', '7', None)
+    """
+    if is_missing(value):
+        return None
+    return to_name(str(int(value) if isinstance(value, float) and value.is_integer() else value))
+
+
+def _comparable(name: str) -> str:
+    letters = "".join(letter for letter in unicodedata.normalize("NFKC", name) if unicodedata.category(letter) != "Cf")
+    number = re.fullmatch(r"0*(\d+?)(\.0+)?", letters)
+    return number[1] if number else re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", letters.casefold())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import unicodedata
+from collections.abc import Sized
 from typing import Any
 
 from transferkit.data.assignment import partition_by_split
-from transferkit.data.cells import from_one_hot, is_missing, similar_names, split_name, to_label
+from transferkit.data.cells import from_one_hot, is_missing, similar_names, split_name, to_group, to_label
 from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
@@ -31,6 +33,10 @@ def index_source(source: Any, name: str, label_separator: str | None) -> Found:
 
 
 def _index(source: Any, name: str, label_separator: str | None) -> Found:
+    if label_separator is not None and (not isinstance(label_separator, str) or not label_separator):
+        raise ValueError(
+            f"`label_separator` must be a text, such as '|', or None. Received: {label_separator!r}. Change it."
+        )
     if is_table(source):
         return _from_table(read_table(source, name), label_separator)
     if label_separator is not None:
@@ -40,13 +46,17 @@ def _index(source: Any, name: str, label_separator: str | None) -> Found:
         )
     if isinstance(source, (str, os.PathLike)):
         return _index_path(os.fspath(source), name)
-    if isinstance(source, (tuple, list)) and len(source) == 2 and not isinstance(source[0], (str, bytes)):
+    if isinstance(source, (tuple, list)) and len(source) == 2 and all(map(_is_list, source)):
         paths, labels = source
         return _from_table(table_of_lists(paths, labels, name), None)
     raise DataError(
         f"`{name}` must be a folder, an archive or its URL, a CSV or Parquet file, a DataFrame, a TFRecord file, lists "
         f"(paths, labels), arrays (images, labels) or a tf.data.Dataset. Received: {type(source).__name__}."
     )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sized) and not isinstance(value, (str, bytes, set, dict))
 
 
 def _index_path(path: str, name: str) -> Found:
@@ -74,23 +84,24 @@ def _by_split(index: ImageIndex) -> dict[str, ImageIndex]:
 
 def _from_table(table: Table, label_separator: str | None) -> Found:
     """Return the index of a table, whose relative paths are relative to its folder."""
-    repeated = set(repeated_rows(table))
+    paths, notes = _resolve_paths(table)
+    # The same file can be written in several ways.
+    repeated = repeated_rows([paths, *(cells for name, cells in table.columns.items() if name != "path")])
     rows = [row for row in range(len(table.lines)) if row not in repeated]
     columns = {name: [cells[row] for row in rows] for name, cells in table.columns.items()}
     table = dataclasses.replace(table, columns=columns, lines=[table.lines[row] for row in rows])
-    paths, notes = _resolve_paths(table)
     if repeated:
         notes.append(f"left out {len(repeated)} rows of {table.name} that are equal to an earlier one")
     splits, groups = columns.get("split"), columns.get("group")
     index = ImageIndex(
-        tuple(paths),
-        tuple(map(_sample_id, paths)),
+        tuple(paths[row] for row in rows),
+        tuple(_sample_id(paths[row]) for row in rows),
         tuple(_labels(table, label_separator)),
         None if splits is None else tuple(_to_split(table, row) for row in range(len(rows))),
-        None if groups is None else tuple(None if is_missing(value) else str(value) for value in groups),
+        None if groups is None else tuple(map(to_group, groups)),
         from_table=True,
     )
-    return _by_split(index.sorted()), notes
+    return _by_split(index.sorted()), [*table.notes, *notes]
 
 
 def _labels(table: Table, separator: str | None) -> list[str | tuple[str, ...]]:
@@ -141,10 +152,14 @@ def _resolve_paths(table: Table) -> tuple[list[str], list[str]]:
 
 
 def _existing(path: str) -> str:
-    """Return `path`, or, where it does not exist, the one file that it means with "/" for "\\" or an extension."""
+    """Return `path`, or, where it does not exist, the one file that it means.
+
+    It may have "\\" for "/", no extension, or letters with accents in another of the forms that Unicode has.
+    """
     if os.path.exists(path):
         return path
     candidates = [path.replace("\\", "/")] if "\\" in path else []
+    candidates += [other for form in ("NFC", "NFD") if (other := unicodedata.normalize(form, path)) != path]
     if os.path.splitext(path)[1].casefold() not in EXTENSIONS:
         candidates += [base + extension for base in (path, *candidates) for extension in EXTENSIONS]
     found = [candidate for candidate in candidates if os.path.isfile(candidate)]

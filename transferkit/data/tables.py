@@ -7,12 +7,13 @@ import dataclasses
 import io
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
+import reprlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transferkit._utils.text import printable
 from transferkit.data.cells import is_missing
+from transferkit.datasets.address import public_url
 from transferkit.errors import DataError, ImageError, MissingExtraError
 from transferkit.images.files import open_regular, read_bytes
 
@@ -27,12 +28,22 @@ _COLUMNS = {
     "group": ("group",),
 }
 _OPTIONAL = ("split", "group")
+# Names of other tools for a column of splits.
+_LIKE_SPLIT = ("splits", "set", "subset", "dataset", "data_set", "partition", "fold", "phase", "usage")
 _DELIMITERS = (",", ";", "\t", "|")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 _LINE_END = re.compile("\r\n|\r|\n")
 _ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+# First bytes of other files that are called .csv.
+_OTHER_FILES = {
+    b"\x1f\x8b": "a gzip file. Decompress it, or give pandas.read_csv(path, compression='gzip')",
+    b"PK\x03\x04": "a zip file, such as a spreadsheet. Unpack it, or save the spreadsheet as CSV",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet. Save it as CSV",
+    b"PAR1": "a Parquet file. Call it .parquet",
+    b"version https://git-lfs": "a pointer of Git LFS. Run: git lfs pull",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,12 +55,14 @@ class Table:
         root: folder of its relative paths.
         columns: "path" and "label", and where present "split" and "group", to their cells.
         lines: number of each row, as a spreadsheet or an editor shows it.
+        notes: for the report.
     """
 
     name: str
     root: str
     columns: dict[str, list[Any]]
     lines: Sequence[int]
+    notes: tuple[str, ...] = ()
 
     def place(self, row: int, column: str) -> str:
         """Return where a cell is, for errors."""
@@ -77,6 +90,11 @@ def read_table(source: Any, name: str) -> Table:
     if not isinstance(source, (str, os.PathLike)):
         return _from_frame(source, f"`{name}`", os.getcwd())
     path = os.fspath(source)
+    if path.startswith(("http://", "https://")):
+        raise DataError(
+            f"`{name}` must be a table on this machine. Received: the URL {public_url(path)!r}. Download it and its "
+            "images first, as with tk.datasets.download(url)."
+        )
     if path.casefold().endswith(_SPREADSHEET_SUFFIXES):
         raise DataError(
             f"`{name}` must be a CSV or Parquet file or a DataFrame. Received: the spreadsheet {path!r}. Save it as "
@@ -126,10 +144,11 @@ def _from_frame(frame: Any, name: str, root: str) -> Table:
         frame = frame.to_pandas()
     columns = [str(column) for column in frame.columns]
     try:
-        chosen = {key: list(frame[frame.columns[at]]) for key, at in _choose_columns(columns, name).items()}
+        positions = _choose_columns(columns, name)
+        chosen = {key: list(frame[frame.columns[at]]) for key, at in positions.items()}
     except UnicodeDecodeError as error:
         raise DataError(f"The texts of {name} must be in UTF-8. Received: {error}. Write the table again.") from error
-    return _checked(Table(name, root, chosen, range(1, len(chosen["path"]) + 1)))
+    return _checked(Table(name, root, chosen, range(1, len(chosen["path"]) + 1), _notes(columns, positions)))
 
 
 def _read_text(path: str, name: str, root: str) -> Table:
@@ -159,7 +178,7 @@ def _read_text(path: str, name: str, root: str) -> Table:
     body = rows[1:]
     _check_widths(body, len(header), shown)
     columns = {key: [row[at] if at < len(row) else "" for _, row in body] for key, at in chosen.items()}
-    return _checked(Table(shown, root, columns, [number for number, _ in body]))
+    return _checked(Table(shown, root, columns, [number for number, _ in body], _notes(header, chosen)))
 
 
 def _decode(path: str, name: str) -> str:
@@ -167,9 +186,14 @@ def _decode(path: str, name: str) -> str:
         _, content = read_bytes(path)
     except ImageError as error:
         raise DataError(f"`{name}` must be a readable table. Received: {path!r}: {error.reason}.") from error
+    if kind := next((kind for start, kind in _OTHER_FILES.items() if content.startswith(start)), None):
+        raise DataError(f"`{name}` must be a table in text form. Received: {path!r}, {kind}.")
     encoding = next((found for mark, found in _ENCODINGS.items() if content.startswith(mark)), "utf-8")
     try:
-        return content.decode(encoding)
+        text = content.decode(encoding)
+        if text[:100].count("\0") > 20:
+            raise UnicodeDecodeError(encoding, content, 0, 1, "UTF-16 or UTF-32 without a byte order mark")
+        return text
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise DataError(
@@ -204,7 +228,7 @@ def _choose_columns(header: Sequence[str], table: str) -> dict[str, int]:
                 f"`source` must have a column {column!r} with rows. Received: {table} with the columns "
                 f"{list(header)[:20]}. Name it {' or '.join(map(repr, accepted))}."
             )
-        if names.count(name or "") > 1:
+        if name is not None and names.count(name) > 1:
             raise DataError(
                 f"`source` must have one column {column!r}. Received: {table} with the columns {list(header)[:20]}. "
                 "Rename or remove one of them."
@@ -212,6 +236,11 @@ def _choose_columns(header: Sequence[str], table: str) -> dict[str, int]:
         if name is not None:
             chosen[column] = names.index(name)
     return chosen
+
+
+def _notes(header: Sequence[str], chosen: Mapping[str, int]) -> tuple[str, ...]:
+    unused = [name for name in header if _normalized(name) in _LIKE_SPLIT and "split" not in chosen]
+    return tuple(f"the column {name!r} is not used; call it 'split' if it assigns images to splits" for name in unused)
 
 
 def _check_widths(rows: Sequence[tuple[int, list[str]]], width: int, table: str) -> None:
@@ -236,7 +265,10 @@ def _checked(table: Table) -> Table:
                 )
             if column == "path" and not isinstance(cell, (str, os.PathLike)):
                 place = table.place(row, column)
-                raise DataError(f"A path must be a text. Received: {cell!r} as {place}. Write the path of a file.")
+                raise DataError(
+                    f"A path must be a text. Received: {reprlib.repr(cell)[:80]} as {place}. Write the path of a file. "
+                    "Images in memory must be one array, or a list of arrays."
+                )
             if isinstance(cell, str) and re.search(r"[\0\r\n]", cell):
                 raise DataError(
                     f"A cell must be one line. Received: {cell[:40]!r} as {table.place(row, column)}. Check the "
@@ -245,13 +277,13 @@ def _checked(table: Table) -> Table:
     return table
 
 
-def repeated_rows(table: Table) -> list[int]:
+def repeated_rows(columns: Sequence[Sequence[Any]]) -> set[int]:
     """Return the rows that are equal to an earlier one."""
-    seen: Counter[str] = Counter()
-    repeated = []
-    for row, cells in enumerate(zip(*table.columns.values())):
+    seen: set[str] = set()
+    repeated = set()
+    for row, cells in enumerate(zip(*columns)):
         key = repr(cells)
-        if seen[key]:
-            repeated.append(row)
-        seen[key] += 1
+        if key in seen:
+            repeated.add(row)
+        seen.add(key)
     return repeated
