@@ -77,6 +77,32 @@ def test_partition_model_random_layer_is_not_frozen() -> None:
     assert "block1_drop" not in partition.layers and "block0_drop" in partition.layers
 
 
+def two_networks() -> keras.Model:
+    """Two backbones side by side whose layers have the same names, as ResNet50 and ResNet101 have."""
+    images = keras.Input((32, 32, 3))
+    pooled = []
+    for index in range(2):
+        base = small_network()
+        base.name = f"base_{index}"
+        freeze(base)
+        pooled.append(keras.layers.GlobalAveragePooling2D()(base(images)))
+    return keras.Model(images, keras.layers.Dense(1)(keras.layers.Concatenate()(pooled)))
+
+
+def test_partition_model_with_two_backbones_of_equal_names() -> None:
+    model = two_networks()
+    assert {"base_0", "base_1"} <= set(partition_model(model).layers)
+    unfreeze(model.get_layer("base_1"))
+    # Its parts cannot be in one graph without nested models, so that it is trained as a whole.
+    partition = partition_model(model)
+    assert "base_0" in partition.layers and partition.limit.startswith(
+        "several layers of its nested models have the na"
+    )
+    features = partition.frozen(np.ones((2, 32, 32, 3), np.float32))
+    images = np.ones((2, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(partition.trainable(features), model(images), atol=1e-6)
+
+
 def test_partition_model_without_frozen_part() -> None:
     base = small_network()
     model = classifier(base)

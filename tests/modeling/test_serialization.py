@@ -86,6 +86,32 @@ def triple(inputs: Any) -> Any:
     return 3 * inputs
 
 
+@keras.saving.register_keras_serializable("tests")
+class BuiltByCall(keras.layers.Layer):
+    """Its inner layer is built by the first call, which Keras leaves out when it loads the layer."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("tests")
+class Built(BuiltByCall):
+    def build(self, input_shape: Any) -> None:
+        self.dense.build(input_shape)
+
+
+def called(layer: keras.layers.Layer) -> keras.layers.Layer:
+    layer(keras.ops.zeros((1, 8, 8, 3)))
+    return layer
+
+
 def model_of(*layers: Callable[[Any], Any]) -> keras.Model:
     images = outputs = keras.Input((8, 8, 3))
     for layer in layers:
@@ -103,6 +129,7 @@ def shared_layer() -> keras.Model:
     [
         lambda: model_of(Scale(3.0)),
         lambda: model_of(RegisteredModel(4)),
+        lambda: model_of(called(Built())),
         lambda: model_of(keras.layers.Dense(2, activation=triple)),
         lambda: model_of(keras.layers.Dense(2, activation="relu", dtype="mixed_float16")),
         lambda: model_of(keras.layers.Dense(2, kernel_regularizer=keras.regularizers.L2(0.1))),
@@ -136,6 +163,16 @@ def test_check_serializable(make: Callable[[], keras.Model]) -> None:
 def test_check_serializable_raises(make: Callable[[], keras.Model], received: str) -> None:
     with pytest.raises(ValueError, match=rf"Every part of 'net' must .*Received: {received}.*Decorate"):
         check_serializable(make())
+
+
+def test_check_serializable_without_weights_raises(tmp_path: Any) -> None:
+    model = model_of(called(BuiltByCall(name="own")))
+    message = r"Received: 'own' \(BuiltByCall\), which has 0 of its 2 weights when .*in its method build\(\)"
+    with pytest.raises(ValueError, match=message):
+        check_serializable(model)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="objects could not be loaded"):
+        keras.saving.load_model(tmp_path / "model.keras")
 
 
 def test_check_serializable_subclassed_model_raises() -> None:

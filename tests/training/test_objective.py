@@ -52,6 +52,16 @@ def test_objective_for_probabilities_raises() -> None:
         tk.Trainer(model)
 
 
+def test_objective_for_dict_of_outputs_raises() -> None:
+    images = keras.Input((32, 32, 3))
+    model = keras.Model(images, {"cat": keras.layers.Dense(1)(keras.layers.Flatten()(images))})
+    with pytest.raises(
+        ValueError, match=r"Received: a dict .*'cat'. Write keras.Model\(model.input, model.output\['cat'"
+    ):
+        tk.Trainer(model)
+    tk.Trainer(keras.Model(model.input, model.output["cat"]))
+
+
 def test_objective_for_feature_maps_raises() -> None:
     images = keras.Input((32, 32, 3))
     maps = keras.layers.Conv2D(2, 3)(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -88,6 +89,18 @@ def graph_nodes(model: keras.Model) -> list[GraphNode]:
         for node in depths[depth]
         if not node.is_input
     ]
+
+
+def all_nodes(model: keras.Model) -> Iterator[GraphNode]:
+    """Yield the nodes of a model in topological order, those of a nested functional model in place of the model."""
+    for node in graph_nodes(model) if is_functional(model) else ():
+        yield from all_nodes(node.layer) if is_functional(node.layer) else (node,)
+
+
+def repeated_name(model: keras.Model) -> str | None:
+    """Return a name that several layers inside of nested models have, with which `flatten` fails, or None."""
+    layers = {id(node.layer): node.layer.name for node in all_nodes(model)}
+    return next((name for name, count in collections.Counter(layers.values()).items() if count > 1), None)
 
 
 def with_input_shape(model: keras.Model, shape: tuple[int, ...]) -> keras.Model:

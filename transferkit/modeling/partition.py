@@ -10,7 +10,14 @@ import keras
 import numpy as np
 
 from transferkit.modeling.constancy import TRAINED, why_not_constant
-from transferkit.modeling.keras_graph import GraphNode, estimate_macs, flatten, graph_nodes, is_functional
+from transferkit.modeling.keras_graph import (
+    GraphNode,
+    estimate_macs,
+    flatten,
+    graph_nodes,
+    is_functional,
+    repeated_name,
+)
 
 # The boundary may move below the first trainable layer, to where activations are narrow, as long as at most this
 # fraction of the frozen work is repeated in every epoch.
@@ -53,13 +60,17 @@ def partition_model(model: keras.Model) -> ModelPartition:
         return ModelPartition(None, model, None, (), f"{model.name!r} has no graph from one input to its output")
     nodes = graph_nodes(model)
     reasons = [why_not_constant(node) for node in nodes]
-    if any(reason and is_functional(node.layer) for node, reason in zip(nodes, reasons)):
-        # Only a partly constant nested model is flattened: that takes time.
+    repeated = None
+    # Only a partly constant nested model is flattened: that takes time.
+    is_flattened = any(reason and is_functional(node.layer) for node, reason in zip(nodes, reasons))
+    if is_flattened and (repeated := repeated_name(model)) is None:
         model = flatten(model)
         nodes = graph_nodes(model)
         reasons = [why_not_constant(node) for node in nodes]
     root, augmentation = _find_root(model, nodes)
     constant, limit = _constant_nodes(nodes, reasons, root)
+    if repeated is not None:
+        limit = f"several layers of its nested models have the name {repeated!r}"
     if len(constant) == len(nodes):
         # Where all is frozen, the last call is left for the other part, which cannot be empty.
         constant = constant[:-1]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
 from collections.abc import Collection, Iterator
 from typing import Any
 
 import keras
 
 from transferkit._utils.text import printable
-from transferkit.modeling.keras_graph import all_layers
+from transferkit.modeling.keras_graph import GraphNode, all_layers, all_nodes
 
 # Layers of these packages are restored from equal kinds of configurations in one way.
 _TRUSTED = ("keras", "keras_hub", "keras_nlp", "keras_cv")
@@ -22,8 +23,8 @@ _MAX_REASON = 300
 def check_serializable(model: keras.Model) -> None:
     """Raise a ValueError when `model` could not be loaded after it is saved.
 
-    Its configuration is serialized and each layer restored from it without weights, as `tk.load` does: in safe mode.
-    A model without code of the user is known to be serializable.
+    Its configuration is serialized and each layer restored from it, as `tk.load` does: in safe mode. Only for layers
+    whose class is the user's are weights created. A model without code of the user is known to be serializable.
     """
     if not any(map(_has_code_of_user, [model, *all_layers(model)])):
         return
@@ -40,6 +41,33 @@ def check_serializable(model: keras.Model) -> None:
             except Exception as error:  # so is from_config
                 raise _not_serializable(model, _description(part), error) from error
             done.add(kind)
+    for node in all_nodes(model):
+        _check_weights_are_restored(model, node)
+
+
+def _check_weights_are_restored(model: keras.Model, node: GraphNode) -> None:
+    """Raise a ValueError when the weights of a layer of the user would not exist when they are loaded."""
+    layer = node.layer
+    if not getattr(layer, "weights", None) or type(layer).__module__.split(".")[0] in _KNOWN:
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer), safe_mode=True)
+            restored(*node.arguments.args, **node.arguments.kwargs)
+    except Exception as error:  # build and call are code of the user
+        raise _not_serializable(model, _describe_layer(layer), error) from error
+    if [weight.shape for weight in restored.weights] != [weight.shape for weight in layer.weights]:
+        raise ValueError(
+            f"Every part of {model.name!r} must be serializable: the trained model could be saved, but not loaded. "
+            f"Received: {printable(_describe_layer(layer))}, which has {len(restored.weights)} of its "
+            f"{len(layer.weights)} weights when it is built from its configuration. Create them, and build the layers "
+            "inside, in its method build()."
+        )
+
+
+def _describe_layer(layer: keras.layers.Layer) -> str:
+    return f"{layer.name!r} ({type(layer).__name__})"
 
 
 def _has_code_of_user(layer: keras.layers.Layer) -> bool:
@@ -105,7 +133,7 @@ def _unserializable_layer(model: keras.Model) -> str:
             try:
                 json.dumps(keras.saving.serialize_keras_object(layer))
             except Exception:
-                return f"{layer.name!r} ({type(layer).__name__})"
+                return _describe_layer(layer)
     return type(model).__name__
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -74,6 +75,14 @@ def objective_for(model: keras.Model, *, multi_label: bool = False) -> Objective
         raise ValueError(
             f"The model's output must be logits of shape (batch, units). Received: output shape {shape}. "
             "End the model with a ClassifierHead."
+        )
+    # A Sequential model that has not been called has no `output`.
+    outputs = getattr(model, "output", None)
+    if isinstance(outputs, Mapping):
+        key = next(iter(outputs))
+        raise ValueError(
+            f"The model's output must be a tensor of logits. Received: a dict with the key {key!r}. "
+            f"Write keras.Model(model.input, model.output[{key!r}])."
         )
     activation = _final_activation(model)
     if activation is not None:
