@@ -14,6 +14,7 @@ from transferkit.data.assignment import assign_splits
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import ImageIndex
 from transferkit.data.sources import _sample_id
+from transferkit.errors import DataError
 
 SIZES = {"test": 0.15, "validation": 0.2}
 Row = tuple[str, str, str | None]
@@ -22,7 +23,9 @@ Row = tuple[str, str, str | None]
 def splits_of(rows: list[Row], seed: int = 0) -> dict[str, str]:
     """Return path -> split of a table of (path, label, group)."""
     paths, labels, groups = zip(*rows, strict=True)
-    index = ImageIndex(paths, tuple(map(_sample_id, paths)), labels, None, groups, from_table=True).sorted()
+    index = ImageIndex(
+        paths, tuple(_sample_id(path, path) for path in paths), labels, None, groups, from_table=True
+    ).sorted()
     info = {path: FileInfo(content_hash(path.encode()), None) for path in paths}
     assigned = assign_splits({"train": index}, SIZES, info, seed)
     return {path: split for split, part in assigned.items() for path in part.paths}
@@ -98,3 +101,21 @@ def test_fractions_that_leave_no_training_images_raise(sizes: tuple[float, float
 def test_index_keeps_origin_when_taken() -> None:
     index = ImageIndex(("a", "b"), ("a", "b"), ("x", "y"), from_table=True)
     assert index.take([1]) == dataclasses.replace(index, paths=("b",), sample_ids=("b",), labels=("y",))
+
+
+@pytest.mark.parametrize(
+    ("given", "sample_id"),
+    [("0.jpg", "0.jpg"), ("./0.jpg", "0.jpg"), ("a\\0.jpg", "a/0.jpg"), ("/b/a/0.jpg", "a/0.jpg")],
+)
+def test_sample_id_of_bare_name_is_that_of_a_copy(given: str, sample_id: str) -> None:
+    assert _sample_id("/b/a/0.jpg", given) == sample_id
+
+
+def test_assign_splits_keeps_a_split_of_the_source() -> None:
+    index = ImageIndex(("a", "b", "c", "d"), ("a", "b", "c", "d"), ("x", "y", "x", "y"))
+    info = {path: FileInfo(content_hash(path.encode()), None) for path in index.paths}
+    indexes = {"train": index.take([0, 1]), "test": index.take([2, 3])}
+    with pytest.raises(
+        DataError, match="`test` must be None for a source with a test split. Received: test=0.5 and the 2"
+    ):
+        assign_splits(indexes, {"test": 0.5}, info, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import unicodedata
 from pathlib import Path
@@ -145,3 +146,69 @@ def test_list_images_of_file_raises(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"x")
     with pytest.raises(DataError, match="it is a file that is no table or archive"):
         list_images(tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize(
+    ("train", "other", "split"),
+    [
+        ("seg_train", "seg_test", "test"),
+        ("train1", "test1", "test"),
+        ("Train-v2", "Val-v2", "validation"),
+        ("trainval", "test", "test"),
+        ("train", "holdout", "test"),
+        ("a train/a train", "a test/a test", "test"),
+    ],
+)
+def test_split_dirs_with_longer_names(tmp_path: Path, train: str, other: str, split: str) -> None:
+    tree(tmp_path / train)
+    tree(tmp_path / other, start=500)
+    tree(tmp_path / "unlabeled", ("new",), start=900)
+    found = split_dirs(tmp_path)
+    assert found == {"train": tmp_path / train, split: tmp_path / other}
+
+
+def test_classes_with_words_of_splits_are_no_splits(tmp_path: Path) -> None:
+    tree(tmp_path / "steam train", ("red", "blue"))
+    tree(tmp_path / "test tube", ("small", "large"), start=500)
+    assert split_dirs(tmp_path) == {}
+    assert build(tmp_path).class_names == ("steam train", "test tube")
+
+
+def test_splits_inside_of_every_class_are_found(tmp_path: Path) -> None:
+    for position, name in enumerate(("cats", "dogs")):
+        tree(tmp_path / name, ("train", "val"), count=3, start=1000 * position)
+    data = build(tmp_path)
+    assert data.report.counts == {split: {"cats": 3, "dogs": 3} for split in ("train", "validation")}
+    assert "in every class" in str(data.report.notes)
+
+
+def test_links_between_folders_are_followed_once(tmp_path: Path) -> None:
+    tree(tmp_path)
+    steps = [tmp_path / "cats" / f"step{number}" for number in range(25)]
+    for step in steps:
+        step.mkdir()
+    for step, following in itertools.pairwise(steps):
+        (step / "left").symlink_to(following)
+        (step / "right").symlink_to(following)
+    write_jpeg(steps[-1] / "last.jpg", 77)
+    assert len(list_images(tmp_path)) == 11
+
+
+def test_linked_folder_can_be_in_two_classes(tmp_path: Path) -> None:
+    tree(tmp_path / "data", ("cats",))
+    (tmp_path / "data" / "kittens").symlink_to("cats")
+    assert sorted(set(list_images(tmp_path / "data").labels)) == ["cats", "kittens"]
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "a\ud800", "*.nothing"])
+def test_build_of_text_that_is_no_folder_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    tree(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="must be a folder of images. Received: .*there is no such folder"):
+        tk.DatasetBuilder(path).build()
+
+
+def test_build_of_folder_without_images_names_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "inner.zip").write_bytes(b"PK\3\4")
+    with pytest.raises(DataError, match=r"with no images, but \['inner.zip'\]"):
+        tk.DatasetBuilder(tmp_path).build()

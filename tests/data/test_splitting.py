@@ -115,7 +115,11 @@ def test_merge_groups_joins_groups_and_duplicates():
 @given(SIZES, st.integers(2, 6), st.integers(0, 3))
 def test_k_fold_is_disjoint_and_even(sizes, folds, seed):
     names, labels = examples(sizes)
-    parts = k_fold(names, labels, folds, seed=seed)
+    try:
+        parts = k_fold(names, labels, folds, seed=seed)
+    except DataError:
+        assert max(sizes.values()) < folds
+        return
     assert sorted(itertools.chain(*parts)) == list(range(len(names)))
     for label, size in sizes.items():
         counts = [sum(labels[index] == label for index in part) for part in parts]
@@ -128,3 +132,23 @@ def test_stratified_split_of_several_labels_uses_rarest():
     labels = [("common", "rare") if number < 10 else ("common",) for number in range(40)]
     test = stratified_split(names, labels, {"test": 0.2}, seed=0)["test"]
     assert sum("rare" in labels[index] for index in test) == 2 and len(test) == 8
+
+
+def test_k_fold_of_fewer_images_than_folds_raises():
+    with pytest.raises(DataError, match="Received: 3 folds for 2 images, of which 1 have none"):
+        k_fold(["a", "b"], ["x", "x"], 3, seed=0)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"test": 0.5, "validation": 6}, {"test": 5, "validation": 0.6}, {"test": 5, "validation": 6}]
+)
+def test_stratified_split_of_more_than_all_raises(sizes):
+    names = [str(number) for number in range(12)]
+    with pytest.raises(DataError, match="must leave an image of each class .* of 12 images of 2 classes"):
+        stratified_split(names, ["x", "y"] * 6, sizes, seed=0)
+
+
+def test_stratified_split_of_fraction_and_number_is_exact():
+    names = [str(number) for number in range(40)]
+    parts = stratified_split(names, ["x", "y"] * 20, {"test": 0.5, "validation": 10}, seed=0)
+    assert {split: len(part) for split, part in parts.items()} == {"test": 20, "validation": 10, "remainder": 10}

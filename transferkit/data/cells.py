@@ -16,9 +16,9 @@ Label = str | tuple[str, ...]
 SPLITS = ("train", "validation", "test")
 # Common name of a split -> its name here.
 SPLIT_ALIASES = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "trainval"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev", "eval", "evaluation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("test", "testing", "holdout"), "test"),
 }
 # Texts by which pandas and Python write a missing value.
 _MISSING = frozenset({"", "nan", "NaN", "NAN", "<NA>", "NaT", "None", "null", "NULL", "#N/A", "#NA", "N/A", "n/a"})
@@ -62,6 +62,16 @@ def split_name(name: str) -> str | None:
     ('train', 'validation', None)
     """
     return SPLIT_ALIASES.get(re.sub(r"[ _-]?(set|images|data|split)$", "", name.strip().casefold()))
+
+
+def resembled_split(name: str) -> str | None:
+    """Return the one split that a word in the name of a folder names, or None.
+
+    >>> resembled_split("seg_train"), resembled_split("test1"), resembled_split("train_or_test")
+    ('train', 'test', None)
+    """
+    found = {SPLIT_ALIASES[word] for word in re.findall("[a-z]+", name.casefold()) if word in SPLIT_ALIASES}
+    return found.pop() if len(found) == 1 else None
 
 
 def to_label(value: Any) -> Label:

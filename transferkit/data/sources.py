@@ -64,13 +64,17 @@ def _index_path(path: str, name: str) -> Found:
         return _by_split(index_tfrecord(path)), []
     if path.startswith(("http://", "https://")):
         path = os.fspath(download(path))
-    notes = []
+    notes: list[str] = []
+    shown = path
     if os.path.isfile(path) and is_archive(path):
         notes.append(f"unpacked {os.path.basename(path)!r}")
         path = os.fspath(content_root(unpacked(path)))
     inside = split_dirs(path, name)
     if not inside:
-        return {"all": index_folder(path, name)}, notes
+        index = index_folder(path, name, shown)
+        if index.splits is not None:
+            notes.append(f"found folders of the splits {sorted(set(map(str, index.splits)))} in every class")
+        return _by_split(index), notes
     notes.append(f"found {', '.join(f'{folder.name}/ as {split}' for split, folder in inside.items())} inside")
     found = {split: index_folder(folder, name) for split, folder in inside.items()}
     first = next(iter(found))
@@ -95,7 +99,7 @@ def _from_table(table: Table, label_separator: str | None) -> Found:
     splits, groups = columns.get("split"), columns.get("group")
     index = ImageIndex(
         tuple(paths[row] for row in rows),
-        tuple(_sample_id(paths[row]) for row in rows),
+        tuple(_sample_id(paths[row], os.fspath(columns["path"][number])) for number, row in enumerate(rows)),
         tuple(_labels(table, label_separator)),
         None if splits is None else tuple(_to_split(table, row) for row in range(len(rows))),
         None if groups is None else tuple(map(to_group, groups)),
@@ -166,6 +170,8 @@ def _existing(path: str) -> str:
     return found[0] if len(found) == 1 else path
 
 
-def _sample_id(path: str) -> str:
-    # Paths relative to their common folder would all change with one row from another folder.
-    return "/".join(path.replace(os.sep, "/").rsplit("/", 2)[-2:])
+def _sample_id(path: str, given: str) -> str:
+    # Paths relative to their common folder would all change with one row from another folder. A bare name in the table
+    # does not depend on the name of the folder, which may be that of a copy.
+    is_bare = not os.path.dirname(os.path.normpath(given.strip().replace("\\", "/")))
+    return "/".join(path.replace(os.sep, "/").rsplit("/", 2)[-1 if is_bare else -2 :])

@@ -79,6 +79,11 @@ def k_fold(
         cuts = [math.floor(fold * size / folds + shift) for fold in range(1, folds)] + [size]
         for midpoint, group in _with_midpoints(members):
             parts[next(fold for fold, cut in enumerate(cuts) if midpoint <= cut)].extend(group)
+    if not all(parts):
+        raise DataError(
+            f"Every fold must have at least one image. Received: {folds} folds for {len(sample_ids)} images, of which "
+            f"{sum(not part for part in parts)} have none. Give a smaller number of folds."
+        )
     return [sorted(part) for part in parts]
 
 
@@ -143,6 +148,12 @@ def _cutoffs(class_sizes: Mapping[str, int], sizes: Mapping[str, float | int], s
     cutoffs = {}
     for split, size in sizes.items():
         fraction, count = (fraction + size, count) if size < 1 else (fraction, count + int(size))
+        total = sum(class_sizes.values())
+        if count and count + fraction * total > total - len(class_sizes):
+            raise DataError(
+                f"`validation` and `test` must leave an image of each class for training. Received: {dict(sizes)} of "
+                f"{total} images of {len(class_sizes)} classes. Give a smaller number, or a fraction in (0, 1)."
+            )
         quotas = _allocate(class_sizes, count)
         cutoffs[split] = {
             label: min(total - 1, _rounded(fraction * total, seed, label) + quotas[label])
@@ -167,12 +178,6 @@ def _allocate(class_sizes: Mapping[str, int], count: int) -> dict[str, int]:
     third. Reference: Balinski and Young, "Fair Representation", 1982, chapter 4.
     """
     quotas = dict.fromkeys(class_sizes, 0)
-    if count > sum(class_sizes.values()) - len(class_sizes):
-        raise DataError(
-            f"`validation` and `test` must leave an image of each class for training. Received: {count} images to be "
-            f"taken from {sum(class_sizes.values())} of {len(class_sizes)} classes. Give a smaller number, or a "
-            "fraction in (0, 1)."
-        )
     heap = [(-float(size), label) for label, size in class_sizes.items() if size > 1]
     heapq.heapify(heap)
     for _ in range(count):
