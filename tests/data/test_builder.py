@@ -272,6 +272,17 @@ def test_builder_refuses_bad_arguments(options, message):
         DatasetBuilder("photos", **options)
 
 
+def test_build_refuses_split_that_is_given_twice(synthetic):
+    message = r"`validation` must be None .*Received: validation='.*train' for a source with 20 validation images"
+    with pytest.raises(DataError, match=message):
+        build(synthetic, validation=synthetic / "train")
+
+
+def test_build_refuses_fractions_of_less_precision_that_leave_nothing():
+    with pytest.raises(ValueError, match="with fractions whose sum is below 1"):
+        DatasetBuilder("photos", validation=np.float32(0.1), test=np.float32(0.9))
+
+
 def test_build_refuses_bad_sources(folder, tmp_path):
     empty = tmp_path / "empty"
     (empty / "cats").mkdir(parents=True)

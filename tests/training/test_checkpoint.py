@@ -84,6 +84,26 @@ def test_checkpoint_damaged_raises(data: Data, tmp_path: Path, content: bytes | 
     assert len(file.read_bytes()) == len(complete)
 
 
+@pytest.mark.parametrize("change", ["value", "dtype", "history"])
+def test_checkpoint_changed_raises(tmp_path: Path, change: str) -> None:
+    model = small_classifier(hidden=(128,))
+    model.compile("adam", "binary_crossentropy")
+    checkpoint = Checkpoint(tmp_path, 0, {"seed": 1})
+    checkpoint.save(model, {"loss": [0.5]}, finished=False)
+    with np.load(checkpoint.path) as saved:
+        arrays = {name: saved[name] for name in saved.files}
+    if change == "value":
+        arrays["value_0"].flat[3] += 1e-6
+    elif change == "dtype":
+        # NumPy reads as many bytes as the type needs, and zipfile verifies only members that are read to their end.
+        arrays["value_0"] = arrays["value_0"].astype("float16")
+    else:
+        arrays["record"] = np.array(str(arrays["record"]).replace("0.5", "0.4"))
+    np.savez(checkpoint.path, **arrays)
+    with pytest.raises(ValueError, match=r"which cannot be read \(its checksum differs\). Delete this file"):
+        checkpoint.restore(model)
+
+
 def test_checkpoint_save_and_restore(tmp_path: Path) -> None:
     model, other = small_classifier(), small_classifier()
     for one in (model, other):

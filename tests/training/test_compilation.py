@@ -28,6 +28,18 @@ def test_model_compiled_after_trainer_raises(data: Data) -> None:
         trainer.fit(data, epochs=1, verbose=0)
 
 
+def test_fit_under_mixed_float16_policy(data: Data) -> None:
+    # Keras scales the loss then, for which it wraps the optimizer.
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        trainer = tk.Trainer(small_classifier(), learning_rate=1e-2)
+        losses = trainer.fit(data, epochs=3, verbose=0).history["loss"]
+        trainer.fine_tune(data, epochs=1, unfreeze_from=0, verbose=0)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert losses[-1] < losses[0] and isinstance(trainer.model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+
 def test_two_trainers_of_one_model_keep_their_rates(data: Data) -> None:
     model = small_classifier()
     first, second = tk.Trainer(model, learning_rate=0.1), tk.Trainer(model, learning_rate=1e-5)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from transferkit._utils.files import atomic_folder, atomic_write, cache_home, lock, read_json, update_json
+from transferkit.errors import StorageError
 
 _HOLD_LOCK = """
 import sys, time
@@ -25,6 +26,24 @@ with lock(sys.argv[1]):
 
 def entries(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_cache_home_of_user_without_home_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TRANSFERKIT_HOME", "~no-such-user/cache")
+    with pytest.raises(StorageError, match="must be known. Received: '~no-such-user/cache'. Set TRANSFERKIT_HOME"):
+        cache_home()
+    # Other files can still be written, and their errors are not replaced.
+    with pytest.raises(StorageError, match="something that is not a file.*Choose another path"), atomic_write(tmp_path):
+        pass
+
+
+def test_atomic_write_below_file_in_cache_raises(own_home: Path) -> None:
+    (own_home / "locks").touch()
+    with (
+        pytest.raises(StorageError, match="Set TRANSFERKIT_HOME to a folder that you"),
+        lock(own_home / "locks/a.lock"),
+    ):
+        pass
 
 
 def test_cache_home_follows_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -42,18 +42,26 @@ def is_system_name(name: str) -> bool:
 def cache_home() -> Path:
     """Return the cache folder: $TRANSFERKIT_HOME, or the cache folder of the platform.
 
-    The environment is read at each call, so that tests and jobs can redirect it.
+    The environment is read at each call, so that tests and jobs can redirect it. Raise a StorageError when the user has
+    no home folder.
     """
     chosen = os.environ.get("TRANSFERKIT_HOME")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "transferkit"
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        if sys.platform == "win32":
+            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        elif sys.platform == "darwin":
+            base = Path.home() / "Library" / "Caches"
+        else:
+            base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return base / "transferkit"
+    except RuntimeError as error:
+        # As in a container whose user has no account.
+        received = repr(chosen) if chosen else "no home folder of this user"
+        raise StorageError(
+            errno.ENOENT, f"The cache folder must be known. Received: {received}. Set TRANSFERKIT_HOME to a folder."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -208,9 +216,13 @@ def _free_space(target: Path) -> str:
 
 
 def _remedy(error: OSError, target: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None)):
+    in_cache = False
+    with contextlib.suppress(StorageError):
         in_cache = target.is_relative_to(cache_home())
+    if error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None)):
         return "Free disk space, or " + ("set TRANSFERKIT_HOME to another disk" if in_cache else "choose another disk")
+    if in_cache:
+        return "Set TRANSFERKIT_HOME to a folder that you may write to"
     if error.errno == errno.ENAMETOOLONG:
         return "Choose a shorter name"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -171,13 +171,13 @@ class DatasetBuilder:
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.image_spec.image_size))
-        is_path = isinstance(self.source, (str, os.PathLike))
-        source = repr(os.fspath(self.source)) if is_path else type(self.source).__name__
-        return f"DatasetBuilder({source}, image_size={size}, batch_size={self.batch_size}, seed={self.seed})"
+        return (
+            f"DatasetBuilder({_shown(self.source)}, image_size={size}, batch_size={self.batch_size}, seed={self.seed})"
+        )
 
     def _check_sizes(self) -> None:
         fractions = [size for size in self._split_sizes().values() if size < 1]
-        if self.validation is not None and not self._given_splits() and sum(fractions) >= 1:
+        if self.validation is not None and not self._given_splits() and sum(fractions) > 1 - 1e-6:
             raise ValueError(
                 "`validation` and `test` must leave images for training, with fractions whose sum is below 1. "
                 f"Received: validation={self.validation!r} and test={self.test!r}. Give smaller fractions."
@@ -215,6 +215,11 @@ class DatasetBuilder:
         if "train" not in indexes:
             raise DataError(f"`source` must have training images. Received: the splits {sorted(indexes)} only.")
         for name, value in self._given_splits().items():
+            if name in indexes:
+                raise DataError(
+                    f"`{name}` must be None for a source that has this split. Received: {name}={_shown(value)} for a "
+                    f"source with {len(indexes[name])} {name} images. Omit it, or use another folder as the source."
+                )
             parts, more = index_source(value, name, self.label_separator)
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
@@ -339,6 +344,10 @@ def _image_spec(image_size: tuple[int, int], resize: str, image_spec: ImageSpec 
             f"resize={resize!r}. Give either."
         )
     return image_spec
+
+
+def _shown(source: Any) -> str:
+    return repr(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else type(source).__name__
 
 
 def _check_size(name: str, value: Any, otherwise: str) -> Any:

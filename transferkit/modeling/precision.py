@@ -44,9 +44,10 @@ def check_precision(precision: str) -> str:
     return precision
 
 
-def with_loss_scaling(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
-    """Return the optimizer for `precision`: float16 needs a scaled loss, or small gradients vanish."""
-    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "float16" else optimizer
+def with_loss_scaling(optimizer: keras.optimizers.Optimizer, *precisions: str) -> keras.optimizers.Optimizer:
+    """Return the optimizer for these precisions: float16 needs a scaled loss, or small gradients vanish."""
+    is_needed = any("float16" in name and "bfloat16" not in name for name in precisions)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if is_needed else optimizer
 
 
 def mixed_precision_layers(model: keras.Model) -> list[keras.layers.Layer]:

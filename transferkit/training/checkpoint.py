@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from transferkit._utils.files import atomic_write
 from transferkit.modeling.keras_graph import all_layers, own_statistics
 from transferkit.training.run_identity import describe_differences
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class Checkpoint:
@@ -30,10 +30,11 @@ class Checkpoint:
 
     def save(self, model: keras.Model, history: dict[str, list[float]], *, finished: bool) -> None:
         """Write the state of `model` after the epochs in `history`."""
-        record = {"identity": self._identity, "history": history, "finished": finished}
-        arrays: dict[str, Any] = {f"value_{index}": _to_numpy(value) for index, value in enumerate(_state(model))}
+        values = [_to_numpy(value) for value in _state(model)]
+        record = json.dumps({"identity": self._identity, "history": history, "finished": finished})
+        arrays: dict[str, Any] = {f"value_{index}": value for index, value in enumerate(values)}
         with atomic_write(self.path, suffix=".npz") as temporary, open(temporary, "wb") as file:
-            np.savez(file, record=np.array(json.dumps(record)), **arrays)
+            np.savez(file, record=np.array(record), digest=np.array(_digest(record, values)), **arrays)
 
     def restore(self, model: keras.Model) -> tuple[dict[str, list[float]], bool]:
         """Set `model` to the saved state, if any; return the history and whether the phase was finished.
@@ -56,10 +57,14 @@ class Checkpoint:
     def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         try:
             with np.load(self.path, allow_pickle=False) as saved:
-                record = json.loads(str(saved["record"]))
-                values = [saved[f"value_{index}"] for index in range(len(saved.files) - 1)]
+                text, is_known = str(saved["record"]), "digest" in saved.files
+                values = [saved[f"value_{index}"] for index in range(len(saved.files) - 1 - is_known)]
+                # Earlier formats have no digest; they are refused by the identity of their run.
+                if is_known and str(saved["digest"]) != _digest(text, values):
+                    raise ValueError("its checksum differs")
+                record = json.loads(text)
                 return {"history": record["history"], "finished": record["finished"], **record}, values
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        except Exception as error:  # the parsers of NumPy and zipfile raise errors of many kinds for a damaged file
             raise ValueError(
                 f"`checkpoint_dir` must have complete checkpoints. Received: {str(self.path)!r}, which cannot be read "
                 f"({error}). Delete this file to start its phase again."
@@ -90,6 +95,14 @@ class CheckpointCallback(keras.callbacks.Callback):
     def on_train_end(self, logs: Any = None) -> None:
         # Early stopping may have restored the best weights after the checkpoint of the last epoch.
         self._checkpoint.save(self._classifier, self._history, finished=True)
+
+
+def _digest(record: str, values: list[np.ndarray]) -> str:
+    digest = hashlib.blake2b(record.encode(), digest_size=16)
+    for value in values:
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
 
 
 def _state(model: keras.Model) -> list[Any]:

@@ -68,7 +68,9 @@ class Compilation:
 
     def _make_optimizer(self, objective: Objective, learning_rate: float) -> None:
         self.objective = objective
-        self._optimizer = with_loss_scaling(release_graphs(keras.optimizers.Adam(learning_rate)), self._precision)
+        adam = release_graphs(keras.optimizers.Adam(learning_rate))
+        # Under the policy mixed_float16 Keras would wrap it in `compile`, and it would be taken for the user's.
+        self._optimizer = with_loss_scaling(adam, self._precision, self._model.dtype_policy.name)
         self._optimizer.name = _OPTIMIZER_NAME
         # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
         self._optimizer.build(self._model.trainable_variables)
