@@ -1,6 +1,7 @@
 """Arrays in memory: forms of images and labels, checked over all of the data."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from PIL import Image
@@ -50,7 +51,7 @@ def test_build_accepts_form_of_images(form):
 @pytest.mark.parametrize(
     "labels",
     [INDICES.tolist(), INDICES[:, None], INDICES.astype(np.float64), INDICES.astype(">i8"), np.eye(3)[INDICES],
-     np.eye(3, dtype=bool)[INDICES], tf.one_hot(INDICES, 3)],
+     np.eye(3, dtype=bool)[INDICES], tf.one_hot(INDICES, 3), INDICES.astype(object), pd.array(INDICES, "Int64")],
 )  # fmt: skip
 def test_build_accepts_form_of_labels(labels):
     data = build((noise(), labels))
@@ -61,7 +62,7 @@ def test_validate_pairs_decides_over_all_splits():
     one_hot, several = np.eye(3)[INDICES], np.array([[1, 1, 0], [0, 0, 1]] * 6)
     alone = validate_pairs({"train": (noise(), one_hot)}, SIZE)
     assert alone["train"][1].tolist() == INDICES.tolist()
-    both = validate_pairs({"train": (noise(), several), "validation": (noise(), one_hot)}, SIZE)
+    both = validate_pairs({"train": (noise(), several), "validation": (255 - noise(), one_hot)}, SIZE)
     assert both["validation"][1].tolist() == one_hot.tolist()
 
 
@@ -97,6 +98,7 @@ def test_build_refuses_labels(labels, message):
         ([*noise(11), noise(1)[0][:5]], r"\(8, 6, 3\) and, at position 11, \(5, 6, 3\)"),
         (noise()[:0], r"Received: \(0, 8, 6, 3\)\.$"),
         (noise() > 99, "Convert them to uint8"),
+        (noise().astype(np.longdouble), "Convert them to uint8"),
     ],
 )
 def test_build_refuses_images(images, message):
@@ -114,3 +116,21 @@ def test_build_finds_a_value_in_any_image():
 @pytest.mark.parametrize("source", [(["a.jpg"], ["x"]), ("a", "b"), noise(), [noise()], None, (b"", 1)])
 def test_is_arrays_distinguishes_paths(source):
     assert not is_arrays(source)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_training_images_of_another_split_are_left_out(split, caplog):
+    images = noise(24)
+    data = build((images, np.arange(24) % 3), **{split: (images[:6], INDICES[:6])})
+    assert np.array_equal(data.splits["train"].images, images[6:]) and len(data.splits[split]) == 6
+    assert "Left out 6 of 24 training images" in caplog.text
+
+
+def test_training_images_that_all_are_in_another_split_raise():
+    with pytest.raises(DataError, match="training images that all are in"):
+        build((noise(), INDICES), validation=(noise(), INDICES))
+
+
+def test_class_weight_of_class_without_images_is_zero():
+    data = build((noise(), INDICES), class_names=["a", "b", "c", "d"])
+    assert data.class_weight == {0: 0.75, 1: 0.75, 2: 0.75, 3: 0.0}

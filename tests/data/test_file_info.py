@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.images.image_corpus import encode
+from transferkit.data import file_info
 from transferkit.data.file_info import FileInfo, hash_files, inspect_files
 from transferkit.images.spec import ImageSpec
 
@@ -93,6 +96,68 @@ def test_locked_database_is_bypassed(two_images: list[Path], own_home: Path) -> 
     # Twice the time that one access waits, for loading and for saving.
     assert time.monotonic() - started < 10
     holder.close()
+
+
+def write_garbage_after_first_page(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+
+
+def run_sql(*statements: str) -> Callable[[Path], None]:
+    def run(path: Path) -> None:
+        path.unlink()
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            for statement in statements:
+                database.execute(statement)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"no database"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        write_garbage_after_first_page,
+        run_sql("CREATE TABLE files (path, digest)"),
+        # A query of this view would never end.
+        run_sql(
+            "CREATE VIEW files AS WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers) "
+            "SELECT n AS path, n AS size FROM numbers"
+        ),
+    ],
+)
+def test_damaged_database_is_replaced_at_once(
+    two_images: list[Path], own_home: Path, damage: Callable[[Path], None]
+) -> None:
+    before = inspect(two_images)
+    path = next(own_home.glob("files-*.sqlite"))
+    damage(path)
+    assert inspect(two_images) == before
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(DISTINCT path) FROM files").fetchone() == (2,)
+
+
+def test_folder_in_place_of_database_is_bypassed(two_images: list[Path], own_home: Path) -> None:
+    before = inspect(two_images)
+    path = next(own_home.glob("files-*.sqlite"))
+    path.unlink()
+    path.mkdir()
+    assert inspect(two_images) == before and path.is_dir()
+
+
+def test_hash_files_waits_for_lock_once(
+    two_images: list[Path], own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = [info.digest for info in inspect(two_images)]
+    monkeypatch.setattr(file_info, "_HASH_BATCH", 1)
+    with contextlib.closing(sqlite3.connect(next(own_home.glob("files-*.sqlite")))) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        started = time.monotonic()
+        assert hash_files([str(path) for path in two_images] * 10) == digests * 10
+        # Twenty batches; each access waits for half a second.
+        assert time.monotonic() - started < 3
 
 
 def test_image_over_the_limit_is_not_remembered(two_images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,38 @@ def test_later_labels_must_stay_one_hot():
         labels_of(data)
 
 
-@pytest.mark.parametrize("source", [tf.data.Dataset.range(3), tf.data.Dataset.from_tensors((noise()[..., 0], INDICES))])
+SLICES = tf.data.Dataset.from_tensor_slices
+OTHER_FORMS = [
+    tf.data.Dataset.range(3),
+    tf.data.Dataset.from_tensors((noise()[..., 0], INDICES)),
+    SLICES({"image": noise(), "label": INDICES}),
+    SLICES((noise(), {"label": INDICES})),
+    SLICES(((noise(), noise()), INDICES)),
+    SLICES((noise(), INDICES, np.ones(12))),
+    SLICES((noise(2), tf.ragged.constant([[0], [0, 1]]))),
+    SLICES((noise(2), tf.sparse.from_dense([[0, 1], [1, 0]]))),
+]
+
+
+@pytest.mark.parametrize("source", OTHER_FORMS)
 def test_build_refuses_elements_of_other_form(source):
     with pytest.raises(DataError, match="`source` must be a tf.data.Dataset of "):
         DatasetBuilder(source, class_names=CLASSES).build()
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (SLICES((noise(), INDICES)).repeat(), "Received: an infinite dataset. Remove repeat"),
+        (SLICES((noise(), INDICES)).take(0), "Received: an empty dataset"),
+        (SLICES((noise(), np.array(CLASSES)[INDICES])), "must be finite numbers. Received: texts"),
+        (SLICES((noise(), np.eye(4)[INDICES])), "one column for each of the 3 `class_names`. Received: 4 columns"),
+    ],
+)
+@pytest.mark.parametrize("argument", ["source", "validation"])
+def test_build_refuses_datasets_without_end_or_classes(source, message, argument):
+    other = SLICES((noise(), INDICES))
+    given = {"source": other, "validation": other, argument: source}
+    with pytest.raises(DataError, match=message) as caught:
+        DatasetBuilder(image_size=SIZE, class_names=CLASSES, **given).build()
+    assert f"`{argument}`" in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -148,6 +149,16 @@ def test_write_shard_and_open_shard(tmp_path: Path) -> None:
         np.testing.assert_array_equal(output[np.array([1, 0, 1])], array[[1, 0, 1]])
     remove_shard(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_open_shard_with_fewer_outputs_raises(tmp_path: Path) -> None:
+    path = write_shard(tmp_path, [key(5), key(7)], rows_of([5, 7]))
+    header, _, body = path.read_bytes().partition(b"\n")
+    described = json.loads(header)
+    assert len(described["sums"]) == 2
+    path.write_bytes(json.dumps({**described, "sums": described["sums"][:1]}).encode() + b"\n" + body)
+    with pytest.raises(ValueError, match="the checksum of its keys differs"):
+        open_shard(path)
 
 
 @pytest.mark.parametrize("suffix", [".keys", ".0.npy"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import reprlib
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from transferkit._utils.hashing import content_hash
 from transferkit.data.examples import Split
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import ImageIndex
@@ -17,6 +19,7 @@ from transferkit.images.pillow_decoder import decode_image
 from transferkit.images.pixels import is_pixels, shape_hint, value_problem
 from transferkit.images.spec import ImageSpec
 
+_LOG = logging.getLogger("transferkit")
 Pair = tuple[np.ndarray, np.ndarray]
 # Larger class indices are numbers of another meaning, such as the ids of a database.
 _MAX_CLASSES = 1_000_000
@@ -37,7 +40,8 @@ def is_arrays(source: Any) -> bool:
 def validate_pairs(sources: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Pair]:
     """Return images (n, height, width, 3) and labels, int32 (n,) or float32 (n, classes), for each split.
 
-    Labels (n, classes) are those of single classes where every row of every split has exactly one 1.
+    Labels (n, classes) are those of single classes where every row of every split has exactly one 1. Training images
+    that are also in another split are left out.
 
     Raises:
         DataError: when images and labels do not match, or the images are not of `size` or not in [0, 255].
@@ -52,9 +56,28 @@ def validate_pairs(sources: Mapping[str, Any], size: tuple[int, int]) -> dict[st
         if len(pairs[split][0]) != len(pairs[split][1]):
             counts = f"{len(pairs[split][0])} images and {len(pairs[split][1])} labels"
             raise DataError(f"`{name}` must have as many labels as images. Received: {counts}.")
+    pairs["train"] = _without_copies(pairs)
     if all(labels.ndim == 2 and (labels.sum(axis=1) == 1).all() for _, labels in pairs.values()):
         return {split: (images, _to_indices(split, labels)) for split, (images, labels) in pairs.items()}
     return pairs
+
+
+def _without_copies(pairs: Mapping[str, Pair]) -> Pair:
+    """Return the training images that are in no other split, with their labels."""
+    images, labels = pairs["train"]
+    others = [image for name, pair in pairs.items() if name != "train" for image in pair[0]]
+    held_out = {content_hash(image.tobytes()) for image in others}
+    kept = [row for row, image in enumerate(images) if content_hash(image.tobytes()) not in held_out] if others else []
+    if not others or len(kept) == len(images):
+        return images, labels
+    if not kept:
+        raise DataError(
+            "Every split must have at least one image. Received: training images that all are in `validation` or "
+            "`test` too. Give other images for them, or a fraction."
+        )
+    count = len(images) - len(kept)
+    _LOG.warning("Left out %d of %d training images that are also in validation or test", count, len(images))
+    return images[kept], labels[kept]
 
 
 def _validate_images(name: str, images: Any, size: tuple[int, int]) -> np.ndarray:
@@ -93,6 +116,9 @@ def _validate_labels(name: str, labels: Any) -> np.ndarray:
         array = np.asarray(labels)
     except ValueError as error:
         raise DataError(f"The labels of `{name}` must form an array. Received: rows of different lengths.") from error
+    if array.dtype.kind == "O":
+        # Tables of pandas hold integers as objects.
+        array = np.asarray(array.tolist())
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.dtype.kind in "iufb" and array.ndim in (1, 2) and np.isfinite(array).all():

@@ -90,13 +90,18 @@ class Data:
     def class_weight(self) -> dict[int, float]:
         """Class index to a weight that makes all classes of the training split count the same; the mean weight is 1.
 
+        A class without training images, which arrays can have, has the weight 0.
+
         Reference: King and Zeng, "Logistic Regression in Rare Events Data", 2001.
         """
         split = self.splits["train"]
         if split.dataset is not None:
             raise ValueError("`class_weight` needs labels to count. Received: a split of a tf.data.Dataset.")
         counts = split.labels.sum(axis=0) if self.multi_label else np.bincount(split.labels, minlength=self.num_classes)
-        return {index: float(counts.sum() / (self.num_classes * count)) for index, count in enumerate(counts)}
+        return {
+            index: float(counts.sum() / (self.num_classes * count)) if count else 0.0
+            for index, count in enumerate(counts)
+        }
 
     def show(
         self,

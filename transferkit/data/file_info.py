@@ -76,14 +76,15 @@ def hash_files(paths: Sequence[str]) -> list[bytes]:
         ImageError: for the first file that must be read and cannot be.
     """
     hashes: list[bytes] = []
-    for start in range(0, len(paths), _HASH_BATCH):
-        # The database identifies files by their absolute paths.
-        batch = [os.path.abspath(path) for path in paths[start : start + _HASH_BATCH]]
-        rows = file_info_db.load_rows(batch, [_file_version(path) for path in batch])
-        known = [row[0] if row and isinstance(row[0], bytes) and len(row[0]) == HASH_BYTES else None for row in rows]
-        missing = [index for index, digest in enumerate(known) if digest is None]
-        read = iter(content_hashes([paths[start + index] for index in missing]) if missing else ())
-        hashes += [next(read) if digest is None else digest for digest in known]
+    with file_info_db.Database() as database:
+        for start in range(0, len(paths), _HASH_BATCH):
+            # The database identifies files by their absolute paths.
+            batch = [os.path.abspath(path) for path in paths[start : start + _HASH_BATCH]]
+            rows = database.load(batch, [_file_version(path) for path in batch])
+            known = [_digest(row) if row else None for row in rows]
+            missing = [index for index, digest in enumerate(known) if digest is None]
+            read = iter(content_hashes([paths[start + index] for index in missing]) if missing else ())
+            hashes += [next(read) if digest is None else digest for digest in known]
     return hashes
 
 
@@ -127,13 +128,19 @@ def _file_version(path: str) -> file_info_db.Version:
 
 
 def _load(paths: Sequence[str], versions: Sequence[file_info_db.Version]) -> list[FileInfo | None]:
-    rows = file_info_db.load_rows(paths, versions)
+    with file_info_db.Database() as database:
+        rows = database.load(paths, versions)
     return [None if row is None else _from_row(row, version[0]) for row, version in zip(rows, versions)]
 
 
+def _digest(row: file_info_db.Row) -> bytes | None:
+    return row[0] if isinstance(row[0], bytes) and len(row[0]) == HASH_BYTES else None
+
+
 def _from_row(row: file_info_db.Row, num_bytes: int) -> FileInfo | None:
-    digest, error, format_name, height, width, looks = row
-    if not isinstance(digest, bytes) or len(digest) != HASH_BYTES or (looks is not None and len(looks) != 8):
+    _, error, format_name, height, width, looks = row
+    digest = _digest(row)
+    if digest is None or (looks is not None and len(looks) != 8):
         return None
     looks = None if looks is None else int.from_bytes(looks, "big")
     return FileInfo(digest, error, format_name, height, width, looks, num_bytes)
@@ -164,4 +171,5 @@ def _save(
                 looks = None if info.perceptual_hash is None else info.perceptual_hash.to_bytes(8, "big")
                 yield paths[index], version, (info.digest, info.error, info.format, info.height, info.width, looks)
 
-    file_info_db.save_rows(rows())
+    with file_info_db.Database() as database:
+        database.save(rows())

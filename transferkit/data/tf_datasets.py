@@ -30,7 +30,7 @@ def dataset_splits(
     """
     arguments = {name: "source" if name == "train" else name for name in sources}
     for name, dataset in sources.items():
-        _check_spec(arguments[name], dataset)
+        _check_spec(arguments[name], dataset, len(class_names))
     one_hot = _are_one_hot(sources.values())
     return {
         name: Split(
@@ -44,12 +44,27 @@ def dataset_splits(
     }
 
 
-def _check_spec(name: str, dataset: Any) -> None:
-    spec = getattr(dataset, "element_spec", None)
-    if not isinstance(spec, tuple) or len(spec) != 2 or spec[0].shape.rank not in (3, 4) or spec[0].shape[-1] != 3:
+def _check_spec(name: str, dataset: Any, classes: int) -> None:
+    """Raise a DataError for a dataset whose elements are not images with labels, or that has no end."""
+    spec: Any = getattr(dataset, "element_spec", None)
+    is_pair = isinstance(spec, tuple) and len(spec) == 2 and all(isinstance(part, tf.TensorSpec) for part in spec)
+    if not is_pair or spec[0].shape.rank not in (3, 4) or spec[0].shape[-1] != 3:
         raise DataError(
             f"`{name}` must be a tf.data.Dataset of (images, labels), images (height, width, 3) or batches of them, "
             f"like `source`: a dataset cannot be split without leaks. Received: {dataset if spec is None else spec!r}."
+        )
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise DataError(f"`{name}` must have an end. Received: an infinite dataset. Remove repeat().")
+    _check_label_spec(name, spec[1], spec[0].shape.rank - 2, classes)
+
+
+def _check_label_spec(name: str, labels: tf.TensorSpec, matrix_rank: int, classes: int) -> None:
+    if labels.dtype == tf.string:
+        raise DataError(f"The labels of `{name}` must be finite numbers. Received: texts. Number the `class_names`.")
+    if labels.shape.rank == matrix_rank and labels.shape[-1] not in (None, 1, classes):
+        raise DataError(
+            f"The labels of `{name}` must have one column for each of the {classes} `class_names`. Received: "
+            f"{labels.shape[-1]} columns. Name all classes, or give class indices."
         )
 
 
@@ -72,8 +87,10 @@ def _rows_are_one_hot(labels: np.ndarray) -> bool:
 def _batched(check: _Check, dataset: tf.data.Dataset, image_spec: ImageSpec, batch_size: int) -> tf.data.Dataset:
     images = dataset.element_spec[0]
     is_batched = images.shape.rank == 4
-    for first, labels in dataset.take(1):
-        check(first.numpy(), labels.numpy())
+    first = next(iter(dataset.take(1)), None)
+    if first is None:
+        raise DataError(f"`{check.name}` must have at least one image. Received: an empty dataset. Check its filters.")
+    check(*(part.numpy() for part in first))
     dataset = dataset.map(check.in_graph)
     if tuple(images.shape[-3:-1]) != image_spec.image_size:
         dataset = dataset.unbatch() if is_batched else dataset

@@ -21,8 +21,8 @@ from transferkit.features.store import FeatureArray, FeatureStore, to_storage_dt
 from transferkit.features.views import ORIGINAL, Row, SplitViews, View
 from transferkit.modeling.fingerprint import model_fingerprint
 
-# Changes whenever the same inputs would give other rows than before.
-_VERSION = 6
+# Changes whenever the same inputs would give other rows than before, and with the format of the files.
+_VERSION = 7
 # Shards are large enough that 100,000 images make few files, and small enough that an interruption loses little: this
 # many bytes or seconds of work, whichever is less.
 _SHARD_BYTES, _SHARD_SECONDS, _FIRST_ROWS = 64 << 20, 20.0, 1024

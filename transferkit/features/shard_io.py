@@ -104,7 +104,8 @@ def write_shard(folder: Path, keys: Sequence[bytes], arrays: Sequence[np.ndarray
         # Files written a moment ago need no verification.
         _remember_verified(path, [ShardArray(_array_path(path, number)).file_version for number in range(len(arrays))])
         with atomic_write(path) as temporary:
-            temporary.write_bytes(json.dumps({"sums": sums, "keys": zlib.crc32(body)}).encode() + b"\n" + body)
+            header = json.dumps({"sums": sums, "keys": _checksum_of_keys(sums, body)})
+            temporary.write_bytes(header.encode() + b"\n" + body)
     except OSError:
         remove_shard(path)
         raise
@@ -119,7 +120,7 @@ def open_shard(path: Path) -> tuple[list[bytes], tuple[ShardArray, ...]]:
     """
     header, _, body = path.read_bytes().partition(b"\n")
     described = parse_json(header)
-    if zlib.crc32(body) != described["keys"] or len(body) % KEY_BYTES:
+    if _checksum_of_keys(described["sums"], body) != described["keys"] or len(body) % KEY_BYTES:
         raise ValueError("the checksum of its keys differs")
     keys = [body[start : start + KEY_BYTES] for start in range(0, len(body), KEY_BYTES)]
     outputs = tuple(ShardArray(_array_path(path, number)) for number in range(len(described["sums"])))
@@ -189,6 +190,11 @@ def _write_array(path: Path, array: np.ndarray) -> int:
         file.write(header.getvalue())
         file.write(values)
     return zlib.crc32(values, zlib.crc32(header.getvalue()))
+
+
+def _checksum_of_keys(sums: list[int], keys: bytes) -> int:
+    # With the sums, whose number is that of the outputs.
+    return zlib.crc32(keys, zlib.crc32(json.dumps(sums).encode()))
 
 
 def _last_verified(path: Path) -> list[list[int]] | None:

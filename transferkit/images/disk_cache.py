@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from transferkit._utils.cache_limit import evict, mark_used
 from transferkit._utils.files import atomic_folder, cache_home, lock
 from transferkit._utils.progress import track
+from transferkit.errors import StorageError
 from transferkit.images.loading import image_batches, load_image
 from transferkit.images.spec import ImageSpec
 
@@ -73,18 +75,24 @@ def open_disk_cache(
                 files = [paths[first[digest]] for digest in unique]
                 _write(folder, shape, image_batches(files, image_spec, batch_size=_BATCH), progress)
             evict(keep={folder})
-        found = _open(folder, shape)
+            found = _open(folder, shape)
+        if found is None:
+            raise StorageError(
+                errno.EIO,
+                f"{str(folder)!r} must be readable. Received: other files than were written a moment ago. Set "
+                "TRANSFERKIT_HOME to another disk, or use cache_images=False.",
+            )
     else:
         mark_used(folder)
-    assert found is not None
     return DiskImageCache(*found, np.array([rows[digest] for digest in digests], np.int64), tuple(paths), image_spec)
 
 
 def _open(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray] | None:
     try:
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        images = np.lib.format.open_memmap(folder / "images.npy", mode="r")
         checksums = np.load(folder / "checksums.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+    except Exception:
+        # NumPy's parser raises many kinds of errors for damaged files, even those of its tokenizer.
         return None
     valid = images.shape == shape and images.dtype == np.uint8
     valid = valid and checksums.shape == shape[:1] and checksums.dtype == np.uint32
@@ -94,13 +102,13 @@ def _open(folder: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]
 def _write(folder: Path, shape: tuple[int, ...], batches: Iterator[np.ndarray], progress: bool) -> None:
     checksums = np.zeros(shape[0], np.uint32)
     with atomic_folder(folder) as temporary:
-        images = np.lib.format.open_memmap(temporary / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
-        start = 0
-        for batch in track(batches, -(-shape[0] // _BATCH), "Caching images", enabled=progress):
-            images[start : start + len(batch)] = batch
-            checksums[start : start + len(batch)] = [zlib.crc32(image.data) for image in batch]
-            start += len(batch)
-        images.flush()
-        # On some systems a folder cannot be renamed while a file in it is mapped.
-        del images
+        # Not through a memory map: there a full disk ends the process instead of raising an error.
+        with open(temporary / "images.npy", "wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            start = 0
+            for batch in track(batches, -(-shape[0] // _BATCH), "Caching images", enabled=progress):
+                file.write(batch.data)
+                checksums[start : start + len(batch)] = [zlib.crc32(image.data) for image in batch]
+                start += len(batch)
         np.save(temporary / "checksums.npy", checksums)

@@ -80,7 +80,7 @@ def shape_hint(shape: tuple[int, ...]) -> str:
 def value_problem(images: np.ndarray) -> str | None:
     """Return what is wrong with the values of images (n, ...), and what to do; None if they are RGB in [0, 255]."""
     kind = images.dtype.kind
-    if kind not in "uif":
+    if kind not in "uif" or images.dtype.itemsize > 8:
         return f"Received: values of the type {images.dtype}. Convert them to uint8."
     highest, rows = 0.0, max(1, _CHUNK // max(1, images[:1].size))
     for start in range(0, len(images), rows):
