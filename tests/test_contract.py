@@ -202,7 +202,7 @@ def test_building_data_twice_gives_equal_data(synthetic: Path) -> None:
 
 
 def test_one_builder_builds_equal_data_twice(synthetic: Path) -> None:
-    data_builder = tk.DatasetBuilder(synthetic, validation=0.25, image_size=SIZE)
+    data_builder = tk.DatasetBuilder(synthetic / "train", validation=0.25, image_size=SIZE)
     first, second = data_builder.build(), data_builder.build()
     assert repr(first) == repr(second)
     for one, two in zip(first.validation, second.validation, strict=True):

@@ -50,8 +50,11 @@ class NotebookFigure(Figure):
 
 def save_figure(figure: Figure, path: PathLike) -> None:
     """Save a figure atomically; the extension of `path` selects the format, PNG without one."""
-    with atomic_write(path, suffix=os.path.splitext(os.fspath(path))[1] or ".png") as temporary:
-        figure.savefig(temporary, dpi=100)
+    # Matplotlib hides the error of a full disk behind others.
+    contents = io.BytesIO()
+    figure.savefig(contents, dpi=100, format=os.path.splitext(os.fspath(path))[1][1:] or "png")
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(contents.getvalue())
 
 
 def learning_curves(histories: Iterable[Mapping[str, Sequence[float]]], path: PathLike | None = None) -> Figure:

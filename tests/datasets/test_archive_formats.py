@@ -78,6 +78,9 @@ def test_kind_of_archive_by_first_bytes(tmp_path: Path, head: bytes, kind: str |
     [
         (b"<!DOCTYPE html><html>", "a web page (HTML), such as a login page. Open the link in a browser"),
         (b"\xef\xbb\xbf\n  <html lang='en'>", "a web page"),
+        (b"<?xml version='1.0'?>\n<!-- saved -->\n<!DOCTYPE html PUBLIC", "a web page"),
+        ("\ufeff<html><head>".encode("utf-16-le"), "a web page"),
+        (b"<?xml version='1.0'?><svg>", None),
         (b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS. Run: git lfs pull"),
         (b"Rar!\x1a\x07\x01", "a rar archive. Unpack it with another program, and give the folder"),
         (b"PK\x03\x04", None),
@@ -219,6 +222,27 @@ def test_tar_that_continues_after_its_end_raises(tmp_path: Path) -> None:
     with pytest.raises(UnsafeArchive, match="it continues after its end"):
         contents(path)
     path.write_bytes(gzip.compress(tar) + b"signature")
+    assert contents(path) == {"a.txt": b"A"}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_joined_tar_archives_raise(tmp_path: Path, mode: str) -> None:
+    # `tarfile` ends at the end of the first one, and the files of the second would be lost.
+    parts = [tar_of(tmp_path / name, (tarfile.TarInfo(name), b"A"), mode=mode).read_bytes() for name in ("a", "b")]
+    path = tmp_path / "joined.tar"
+    path.write_bytes(b"".join(parts))
+    with pytest.raises(UnsafeArchive, match="another archive follows in the same file"):
+        contents(path)
+
+
+def test_tar_without_magic(tmp_path: Path) -> None:
+    # As programs before POSIX wrote it.
+    path = tar_of(tmp_path / "a.tar", (tarfile.TarInfo("a.txt"), b"A"), form=tarfile.USTAR_FORMAT)
+    data = bytearray(path.read_bytes())
+    data[257:265] = bytes(8)
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    path.write_bytes(data)
     assert contents(path) == {"a.txt": b"A"}
 
 

@@ -228,6 +228,14 @@ def test_download_of_compressed_response(serve: Serve, tmp_path: Path, name: str
     assert download(f"{url}/{name}", folder=tmp_path, progress=False).read_bytes() == expected
 
 
+@pytest.mark.parametrize("encoding", ["br", "zstd", "deflate"])
+def test_download_in_other_encoding_raises(serve: Serve, tmp_path: Path, encoding: str) -> None:
+    url = serve(lambda handler: respond(handler, BODY, Content_Encoding=encoding, Content_Length=len(BODY)))
+    with pytest.raises(tk.DownloadError, match=f"a file in the encoding '{encoding}', which was not requested"):
+        download(f"{url}/a.bin", folder=tmp_path, progress=False)
+    assert visible(tmp_path) == []
+
+
 def test_download_of_truncated_compressed_response_raises(serve: Serve, tmp_path: Path, no_waiting: None) -> None:
     body = gzip.compress(BODY, mtime=0)[:-100]
     url = serve(lambda handler: respond(handler, body, Content_Encoding="gzip", Content_Length=len(body)))

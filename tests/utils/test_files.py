@@ -37,6 +37,12 @@ def test_cache_home_of_user_without_home_raises(monkeypatch: pytest.MonkeyPatch,
         pass
 
 
+def test_cache_home_with_long_name_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSFERKIT_HOME", "/tmp/" + "é" * 128)
+    with pytest.raises(StorageError, match="names of at most 255 bytes. Received: '/tmp/é+'?... Choose a shorter name"):
+        cache_home()
+
+
 def test_atomic_write_below_file_in_cache_raises(own_home: Path) -> None:
     (own_home / "locks").touch()
     with (

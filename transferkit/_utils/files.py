@@ -24,6 +24,8 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 # Far above the size of any file of measurements.
 _MAX_JSON_BYTES = 16 << 20
+# What file systems allow.
+_MAX_NAME_BYTES = 255
 _SYSTEM_NAME = re.compile(
     r"(?i)\.|(thumbs\.db|ehthumbs\.db|desktop\.ini|icon\r|__macosx|__pycache__|\$recycle\.bin|recycler|recycled|"
     r"system volume information|lost\+found|found\.\d{3}|@eadir|[#@]recycle|@tmp|#snapshot|lost\.dir)$"
@@ -48,7 +50,7 @@ def cache_home() -> Path:
     chosen = os.environ.get("TRANSFERKIT_HOME")
     try:
         if chosen:
-            return Path(chosen).expanduser().absolute()
+            return _checked_home(Path(chosen).expanduser().absolute())
         if sys.platform == "win32":
             base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
         elif sys.platform == "darwin":
@@ -62,6 +64,16 @@ def cache_home() -> Path:
         raise StorageError(
             errno.ENOENT, f"The cache folder must be known. Received: {received}. Set TRANSFERKIT_HOME to a folder."
         ) from error
+
+
+def _checked_home(folder: Path) -> Path:
+    if any(len(os.fsencode(part)) > _MAX_NAME_BYTES for part in folder.parts):
+        raise StorageError(
+            errno.ENAMETOOLONG,
+            f"The environment variable TRANSFERKIT_HOME must be a path with names of at most {_MAX_NAME_BYTES} bytes. "
+            f"Received: {str(folder)[:60]!r}... Choose a shorter name.",
+        )
+    return folder
 
 
 @contextlib.contextmanager

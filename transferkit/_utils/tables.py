@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from transferkit._utils.text import printable
+
 
 class Html(str):
     """A cell that is trusted HTML: `html_table` does not escape it."""
@@ -47,5 +49,5 @@ def html_table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = Non
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:
-    texts = (cell if isinstance(cell, Html) else html.escape(cell) for cell in cells)
+    texts = (cell if isinstance(cell, Html) else html.escape(printable(cell)) for cell in cells)
     return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from transferkit._utils.files import atomic_write
 from transferkit._utils.tables import Html, html_table
+from transferkit._utils.text import printable
 from transferkit.errors import ImageError
 from transferkit.images.loading import load_image
 from transferkit.images.spec import ImageSpec
@@ -43,7 +44,10 @@ def write_report(fields: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
     counts = [
         [split, name, f"{count:,}"] for split, classes in fields["counts"].items() for name, count in classes.items()
     ]
-    parts = [f"<h1>{fields['total']:,} images</h1>", *(f"<p>{html.escape(note)}</p>" for note in fields["notes"])]
+    parts = [
+        f"<h1>{fields['total']:,} images</h1>",
+        *(f"<p>{html.escape(printable(note))}</p>" for note in fields["notes"]),
+    ]
     parts.append(html_table(counts, ["split", "class", "images"]))
     for field, (title, grouped, pictured) in _SECTIONS.items():
         rows = fields[field]
@@ -62,7 +66,10 @@ def write_report(fields: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
 def _cells(row: Sequence[str], grouped: bool, pictured: bool) -> list[str]:
     paths, rest = (row, []) if grouped else (row[:1], [row[1]])
     return [
-        *(Html((_thumbnail(path) if pictured else "") + f"<div>{html.escape(path)}</div>") for path in paths),
+        *(
+            Html((_thumbnail(path) if pictured else "") + f"<div>{html.escape(printable(path))}</div>")
+            for path in paths
+        ),
         *rest,
     ]
 

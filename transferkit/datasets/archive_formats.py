@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import gzip
 import lzma
+import re
 import struct
 import tarfile
 import zipfile
@@ -34,7 +35,10 @@ _SIGNATURES = (
 )
 _DECOMPRESSORS: dict[str | None, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
 _UNSUPPORTED = ("7z", "rar", "zstd")
-_HTML = (b"<!doctype html", b"<html", b"<head", b"<script")
+# A declaration and comments may come first.
+_HTML = re.compile(
+    r"(\s|<\?xml[^>]*>|<!--.*?-->)*<(!doctype html|html|head|script|body|meta|title)\b", re.DOTALL | re.IGNORECASE
+)
 _TABLE_ENTRY = b"PK\x01\x02"
 # In the table of a zip file: the smallest entry, and a typical one with a long name.
 _MIN_ENTRY_BYTES, _ENTRY_BYTES, _MIN_TABLE_BYTES = 46, 128, 16 << 20
@@ -43,6 +47,7 @@ _UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
 _SPARE_HEADER_BYTES, _HEADER_BYTES, _MAX_GLOBAL_HEADERS = 1 << 20, 4 << 10, 1000
 # The end of a tar archive is filled up to a multiple of at most this size.
 _MAX_FILL_BYTES = 64 << 20
+_TAR_MAGIC = b"ustar"
 
 
 class UnsafeArchive(Exception):
@@ -69,7 +74,9 @@ def kind_of_archive(path: Path) -> str | None:
 
 def is_html(head: bytes) -> bool:
     """Return whether these first bytes of a file are those of a web page."""
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:20].lower().startswith(_HTML)
+    is_wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    text = head.decode("utf-16", "replace") if is_wide else head.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+    return _HTML.match(text) is not None
 
 
 def describe_contents(path: Path) -> str | None:
@@ -96,6 +103,8 @@ def read_members(path: Path, max_files: int) -> Iterator[Member]:
         if kind == "zip" or (kind is None and zipfile.is_zipfile(file)):
             yield from _zip_members(file, max_files)
         else:
+            # The search for the end of a zip file moved the position.
+            file.seek(0)
             yield from _tar_members(file, _DECOMPRESSORS.get(kind))
 
 
@@ -231,8 +240,7 @@ def _tar_members(file: BinaryIO, decompress: Any) -> Iterator[Member]:
                 archive.members.clear()  # type: ignore[attr-defined]
                 headers.allowed += _HEADER_BYTES
                 yield Member(member.name, member.isdir(), _tar_chunks(stream, member))
-        if decompress is not None:
-            _check_rest(stream)
+        _check_rest(stream)
 
 
 def _tar_chunks(stream: BinaryIO, member: tarfile.TarInfo) -> Iterator[bytes]:
@@ -248,11 +256,14 @@ def _tar_chunks(stream: BinaryIO, member: tarfile.TarInfo) -> Iterator[bytes]:
 
 
 def _check_rest(stream: BinaryIO) -> None:
-    """Read a compressed stream to its end, where its checksum is."""
-    size = 0
+    """Read a stream to its end, where the checksum of a compressed one is."""
+    size, last = 0, b""
     try:
         while chunk := stream.read(_CHUNK):
             size += len(chunk)
+            if _TAR_MAGIC in last + chunk:
+                raise UnsafeArchive("another archive follows in the same file; unpack it with tar --ignore-zeros")
+            last = chunk[-len(_TAR_MAGIC) :]
             if size > _MAX_FILL_BYTES:
                 raise UnsafeArchive("it continues after its end")
     except gzip.BadGzipFile as error:

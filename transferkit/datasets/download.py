@@ -195,6 +195,8 @@ class _Download:
         """Append a response to the partial file; return its SHA-256 and, if known, the size of the file."""
         start = partial.stat().st_size if getattr(response, "status", 200) == 206 else 0
         encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("identity", "gzip", "x-gzip", ""):
+            raise self._failed(f"a file in the encoding {encoding[:50]!r}, which was not requested")
         is_gzip = encoding in ("gzip", "x-gzip") and not self.target.name.endswith(_GZIP_EXTENSIONS)
         if start and (is_gzip or not self._is_requested_part(response, start)):
             self._forget()

@@ -17,14 +17,18 @@ _RANGES = {"F": ((0, 1), (127, 255), (32767, 65535)), "I": ((0, 65535),)}
 # Rows and columns of which the range of values is estimated.
 _SAMPLED = 1000
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+_PLANAR, _SEPARATE, _SAMPLE_FORMAT, _UNSIGNED = 284, 2, 339, 1
 
 
 def to_rgb(image: Image.Image) -> np.ndarray:
     """Return uint8 (height, width, 3) of a loaded image of any mode.
 
     Raises:
-        ValueError: when it has no finite value.
+        ValueError: when it has no finite value, or Pillow reads its planes wrong.
     """
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_PLANAR) == _SEPARATE and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8:
+        raise ValueError("it has planes of more than 8 bits; save it with the colors of each pixel next to each other")
     width, height = image.size
     pixels = np.empty((height, width, 3), np.uint8)
     convert, top = _converter(image), 0
@@ -89,9 +93,10 @@ def _gray_scaler(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     tags = getattr(image, "tag_v2", {})
     is_inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     transparent = image.info.get("transparency")
+    as_stored = _value_reader(image)
 
     def scale(strip: Image.Image) -> Image.Image:
-        values = np.asarray(strip)
+        values = as_stored(strip)
         # Values of a float file may be anything, up to the largest number.
         with np.errstate(over="ignore", invalid="ignore"):
             fractions = np.nan_to_num((values.astype(np.float32) - low) / (high - low), posinf=1, neginf=0)
@@ -104,12 +109,20 @@ def _gray_scaler(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
     return scale
 
 
+def _value_reader(image: Image.Image) -> Callable[[Image.Image], np.ndarray]:
+    """Return the function from a strip to its values; Pillow takes unsigned numbers of 32 bits for signed ones."""
+    tags = getattr(image, "tag_v2", {})
+    is_unsigned = image.mode == "I" and tags.get(_BITS_PER_SAMPLE) == (32,)
+    is_unsigned = is_unsigned and tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))[0] == _UNSIGNED
+    return lambda strip: np.asarray(strip).view(np.uint32) if is_unsigned else np.asarray(strip)
+
+
 def _value_range(image: Image.Image) -> tuple[float, float]:
     """Return the values that become 0 and 255."""
     if image.mode not in _RANGES:
         return 0.0, 4095.0 if getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE) == (12,) else 65535.0
     size = min(image.width, _SAMPLED), min(image.height, _SAMPLED)
-    sample = np.asarray(image.resize(size, Image.Resampling.NEAREST), np.float64)
+    sample = _value_reader(image)(image.resize(size, Image.Resampling.NEAREST)).astype(np.float64)
     finite = sample[np.isfinite(sample)]
     if not finite.size:
         raise ValueError("it has no finite value")
