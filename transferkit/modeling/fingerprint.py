@@ -15,6 +15,7 @@ from transferkit.modeling.keras_graph import graph_nodes, is_functional
 # Keras numbers the layers of a process in their names; these entries do not change what is computed.
 _IRRELEVANT = ("name", "trainable", "seed", "batch_shape", "build_config")
 _IRRELEVANT_IN_TRAINING = ("name", "batch_shape", "build_config")
+_CONTAINERS = (dict, list, tuple)
 
 
 def model_fingerprint(model: keras.Model) -> str:
@@ -77,10 +78,15 @@ class _Fingerprint:
             self._digest.update(value.view(np.uint8).reshape(-1))
 
     def _relevant(self, value: Any) -> Any:
+        # Most values are plain: a call for each would take longer than all other work.
         if isinstance(value, dict):
-            return {key: self._relevant(inner) for key, inner in value.items() if key not in self._irrelevant}
+            return {
+                key: self._relevant(inner) if isinstance(inner, _CONTAINERS) else inner
+                for key, inner in value.items()
+                if key not in self._irrelevant
+            }
         if isinstance(value, (list, tuple)):
-            return [self._relevant(inner) for inner in value]
+            return [self._relevant(inner) if isinstance(inner, _CONTAINERS) else inner for inner in value]
         return value
 
     def _add(self, value: Any) -> None:

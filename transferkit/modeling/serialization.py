@@ -16,6 +16,7 @@ from transferkit.modeling.keras_graph import GraphNode, all_layers, all_nodes
 # Layers of these packages are restored from equal kinds of configurations in one way.
 _TRUSTED = ("keras", "keras_hub", "keras_nlp", "keras_cv")
 _KNOWN = (*_TRUSTED, "transferkit")
+_PLAIN = frozenset({str, int, float, bool, tuple, list, dict, type(None)})
 _GRAPHS = ("Functional", "Sequential", "Model")
 _MAX_REASON = 300
 
@@ -72,10 +73,8 @@ def _describe_layer(layer: keras.layers.Layer) -> str:
 
 def _has_code_of_user(layer: keras.layers.Layer) -> bool:
     """Return whether a layer, or a function or object that it holds, comes from another package."""
-    parts = [
-        layer,
-        *(value for value in vars(layer).values() if inspect.isfunction(value) or hasattr(value, "get_config")),
-    ]
+    values = (value for value in vars(layer).values() if type(value) not in _PLAIN)
+    parts = [layer, *(value for value in values if inspect.isfunction(value) or hasattr(value, "get_config"))]
     modules = [part.__module__ if inspect.isfunction(part) else type(part).__module__ for part in parts]
     return isinstance(layer, keras.layers.Lambda) or any(name.split(".")[0] not in _KNOWN for name in modules)
 
