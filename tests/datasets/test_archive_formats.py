@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -244,6 +247,17 @@ def test_tar_without_magic(tmp_path: Path) -> None:
     data[148:156] = b"%06o\0 " % sum(data[:512])
     path.write_bytes(data)
     assert contents(path) == {"a.txt": b"A"}
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+def test_describe_compressed_table(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "labels.csv.gz"
+    path.write_bytes(compress(b"path,label\na.jpg,cats\n"))
+    assert (describe_contents(path) or "").endswith("such as of a single table. Decompress it, and give the result")
+    path.write_bytes(compress(tar_of(tmp_path / "a", (tarfile.TarInfo("a.txt"), b"A")).read_bytes()))
+    assert describe_contents(path) is None
+    path.write_bytes(path.read_bytes()[:20])
+    assert describe_contents(path) is None
 
 
 def test_text_raises(tmp_path: Path) -> None:

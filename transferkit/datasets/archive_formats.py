@@ -88,7 +88,18 @@ def describe_contents(path: Path) -> str | None:
         return "a web page (HTML), such as a login page. Open the link in a browser, and give the archive"
     if head.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS. Run: git lfs pull"
+    if kind in _DECOMPRESSORS and not _holds_tar(path, kind):
+        return f"a {kind} file of no archive, such as of a single table. Decompress it, and give the result"
     return None
+
+
+def _holds_tar(path: Path, kind: str | None) -> bool:
+    """Return whether a compressed file starts as a tar archive; True for a damaged one, where it is not known."""
+    try:
+        with _DECOMPRESSORS[kind](path) as stream:
+            return _TAR_MAGIC in stream.read(_HEAD_BYTES)
+    except Exception:  # errors of many decompressors
+        return True
 
 
 def read_members(path: Path, max_files: int) -> Iterator[Member]:
