@@ -23,7 +23,7 @@ def test_class_weight_by_name_equals_index(data: Data) -> None:
 def test_class_weight_balanced_by_hand() -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
-    data = tk.DatasetBuilder((images, labels), image_size=32, validation=(images, labels)).build()
+    data = tk.DatasetBuilder((images, labels), image_size=32, validation=(255 - images, labels)).build()
     assert resolve_class_weight("balanced", data) == {0: 8 / 12, 1: 8 / 4}
 
 

@@ -285,7 +285,7 @@ def test_evaluate_other_data_raises_and_changes_nothing(
         source, options = other_classes(tmp_path / "other", synthetic), {}
         message = r"must have the class names of the training data, \['cats', 'dogs'\].*'alsatian', 'kitten'"
     else:
-        source, options = synthetic, {"resize": "crop"}
+        source, options = synthetic / "train", {"resize": "crop"}
         message = "must have the image spec of the training data, .*Received: .*'crop'"
     other = tk.DatasetBuilder(source, validation=0.5, image_size=32, **options).build()
     for dataset in (other, other.validation, other.validation.prefetch(1), other.train.map(lambda x, y: (x, y))):

@@ -324,6 +324,7 @@ class Trainer:
                 metrics = self._train(plan, data, epochs, options, self._checkpoint(name, plan, data, epochs, options))
             else:
                 metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
+        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         seconds = time.perf_counter() - started
         self.history.append(Phase(name, metrics, first_epoch, seconds, rate, plan.trained_on, precision))
         return make_history(self.model, metrics, first_epoch)
@@ -365,7 +366,6 @@ class Trainer:
         if plan.trained_on == "images":
             raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
         features = load_features(plan, data, self._extraction)
-        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         return solve_linear_head(plan.partition.trainable, features, self._compilation.objective, data.num_classes)
 
     def _plan(self, data: Data, num_views: int | str, *, measure: bool) -> Plan:
