@@ -64,7 +64,7 @@ class ClassifierHead:
         check_int("num_classes", self.num_classes, minimum=1 if self.multi_label else 2, hint=hint)
         check_choice("pooling", self.pooling, POOLINGS)
         check_fraction("dropout", self.dropout, below_one=True)
-        if not isinstance(self.hidden, (list, tuple)):
+        if not hasattr(self.hidden, "__iter__"):
             raise TypeError(
                 f"`hidden` must be a sequence of integers. Received: {self.hidden!r}. Give, for example, (128,)."
             )

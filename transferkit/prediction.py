@@ -214,18 +214,12 @@ class Predictor:
         images = [image for image in loaded if not isinstance(image, ImageError)]
         rows: Iterator[np.ndarray] = iter(())
         if images:
-            probabilities = to_probabilities(run(np.stack(images))[0], self.activation, len(self.class_names))
-            if np.isnan(probabilities).any():
-                raise ValueError(
-                    f"The outputs of a model must be finite. Received: NaN from {self.model.name!r}. "
-                    "Train it again with a lower learning rate."
-                )
-            rows = iter(probabilities)
+            rows = iter(to_probabilities(run(np.stack(images))[0], self.activation, len(self.class_names)))
         predictions = []
         for source, image in zip(sources, loaded):
             path = source.path if isinstance(source, ImageError) else source if isinstance(source, str) else None
-            error, row = (image.reason, None) if isinstance(image, ImageError) else (None, next(rows))
-            predictions.append(Prediction(path, error, self.class_names, row))
+            error, probabilities = (image.reason, None) if isinstance(image, ImageError) else (None, next(rows))
+            predictions.append(Prediction(path, error, self.class_names, probabilities))
         return predictions
 
     def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:
@@ -250,15 +244,17 @@ class Predictor:
 
 
 def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> np.ndarray:
-    """Return the probabilities (n, num_classes), float32, of a model's outputs (n, units).
+    """Return the probabilities (n, num_classes), float32, of a model's outputs (n, units); NaN raises a ValueError.
 
     >>> to_probabilities(np.array([[0.0]]), "sigmoid", 2)
     array([[0.5, 0.5]], dtype=float32)
     """
     values = np.asarray(outputs, "float64")
+    if np.isnan(values).any():
+        # The first class would be predicted for each image.
+        raise ValueError("The outputs of a model must not be NaN. Received: NaN. Train it with a lower learning rate.")
     if activation == "sigmoid":
-        with np.errstate(invalid="ignore"):
-            values = np.exp(-np.logaddexp(0.0, -values))
+        values = np.exp(-np.logaddexp(0.0, -values))
         if values.shape[-1] == 1 and num_classes == 2:
             values = np.concatenate([1.0 - values, values], axis=-1)
     elif activation == "softmax":

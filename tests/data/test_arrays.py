@@ -126,6 +126,12 @@ def test_training_images_of_another_split_are_left_out(split, caplog):
     assert "Left out 6 of 24 training images" in caplog.text
 
 
+def test_training_images_of_another_split_in_another_type_are_left_out():
+    images = np.random.default_rng(0).integers(0, 256, (6, *SIZE, 3), np.uint8)
+    data = build((images, [0, 1, 0, 1, 0, 1]), validation=(images[:2].astype(np.float64), [0, 1]))
+    assert len(data.splits["train"]) == 4
+
+
 def test_training_images_that_all_are_in_another_split_raise():
     with pytest.raises(DataError, match="training images that all are in"):
         build((noise(), INDICES), validation=(noise(), INDICES))

@@ -14,7 +14,6 @@ from transferkit.data.assignment import assign_splits
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import ImageIndex
 from transferkit.data.sources import _sample_id
-from transferkit.errors import DataError
 
 SIZES = {"test": 0.15, "validation": 0.2}
 Row = tuple[str, str, str | None]
@@ -109,13 +108,3 @@ def test_index_keeps_origin_when_taken() -> None:
 )
 def test_sample_id_of_bare_name_is_that_of_a_copy(given: str, sample_id: str) -> None:
     assert _sample_id("/b/a/0.jpg", given) == sample_id
-
-
-def test_assign_splits_keeps_a_split_of_the_source() -> None:
-    index = ImageIndex(("a", "b", "c", "d"), ("a", "b", "c", "d"), ("x", "y", "x", "y"))
-    info = {path: FileInfo(content_hash(path.encode()), None) for path in index.paths}
-    indexes = {"train": index.take([0, 1]), "test": index.take([2, 3])}
-    with pytest.raises(
-        DataError, match="`test` must be None for a source with a test split. Received: test=0.5 and the 2"
-    ):
-        assign_splits(indexes, {"test": 0.5}, info, 0)

@@ -272,10 +272,12 @@ def test_builder_refuses_bad_arguments(options, message):
         DatasetBuilder("photos", **options)
 
 
-def test_build_refuses_split_that_is_given_twice(synthetic):
-    message = r"`validation` must be None .*Received: validation='.*train' for a source with 20 validation images"
+@pytest.mark.parametrize("validation", [0.25, 5, "train"])
+def test_build_refuses_split_that_is_given_twice(synthetic, validation):
+    given = synthetic / validation if validation == "train" else validation
+    message = rf"`validation` must be None .*Received: validation=.*{validation}'? for a source with 20 validation im"
     with pytest.raises(DataError, match=message):
-        build(synthetic, validation=synthetic / "train")
+        build(synthetic, validation=given)
 
 
 def test_build_refuses_fractions_of_less_precision_that_leave_nothing():

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 import transferkit as tk
-from tests.training.conftest import small_network
+from tests.training.conftest import small_classifier, small_network
 from transferkit.data import Data
 from transferkit.training.evaluation import Evaluated, evaluate_batches, make_evaluation_step
 
@@ -43,6 +43,13 @@ def test_evaluation_without_batches_raises() -> None:
     empty = tf.data.Dataset.from_tensor_slices((np.ones((0, 2), "float32"), np.ones(0))).batch(2)
     with pytest.raises(tk.DataError, match="`dataset` must have at least one batch. Received: none"):
         evaluate(empty)
+
+
+def test_evaluate_of_diverged_model_raises(data: Data) -> None:
+    trainer = tk.Trainer(small_classifier())
+    trainer.model.set_weights([np.full_like(weight, np.nan) for weight in trainer.model.get_weights()])
+    with pytest.raises(ValueError, match="must not be NaN. Received: NaN. Train it with a lower learning rate"):
+        trainer.evaluate(data.validation)
 
 
 @pytest.mark.parametrize("cache", [True, False])

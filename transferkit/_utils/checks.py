@@ -32,7 +32,7 @@ def check_fraction(name: str, value: Any, *, below_one: bool = False, hint: str 
     """Return `value` as a float in [0, 1], or in [0, 1) with `below_one`; else raise a ValueError."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not (is_number and 0 <= float(value) <= 1) or (below_one and value == 1):
-        if is_number and 1 < value <= 100:
+        if is_number and 2 <= value <= 100:
             hint = hint or f"For {value:g} percent, give {float(value) / 100:g}."
         raise ValueError(_message(f"`{name}` must be in [0, 1{')' if below_one else ']'}", value, hint))
     return float(value)

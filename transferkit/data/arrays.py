@@ -66,8 +66,8 @@ def _without_copies(pairs: Mapping[str, Pair]) -> Pair:
     """Return the training images that are in no other split, with their labels."""
     images, labels = pairs["train"]
     others = [image for name, pair in pairs.items() if name != "train" for image in pair[0]]
-    held_out = {content_hash(image.tobytes()) for image in others}
-    kept = [row for row, image in enumerate(images) if content_hash(image.tobytes()) not in held_out] if others else []
+    held_out = set(map(_value_hash, others))
+    kept = [row for row, image in enumerate(images) if _value_hash(image) not in held_out] if others else []
     if not others or len(kept) == len(images):
         return images, labels
     if not kept:
@@ -78,6 +78,11 @@ def _without_copies(pairs: Mapping[str, Pair]) -> Pair:
     count = len(images) - len(kept)
     _LOG.warning("Left out %d of %d training images that are also in validation or test", count, len(images))
     return images[kept], labels[kept]
+
+
+def _value_hash(image: np.ndarray) -> bytes:
+    # Equal for integers and floats, which different splits may have.
+    return content_hash(np.ascontiguousarray(image, np.float32).tobytes())
 
 
 def _validate_images(name: str, images: Any, size: tuple[int, int]) -> np.ndarray:

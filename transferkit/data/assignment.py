@@ -66,11 +66,6 @@ def assign_splits(
     A fraction for the test split is taken from the validation images where these have a separate source.
     """
     assigned = dict(indexes)
-    for name in sorted(set(sizes) & set(indexes)):
-        raise DataError(
-            f"`{name}` must be None for a source with a {name} split. Received: {name}={sizes[name]!r} and the "
-            f"{len(indexes[name])} images of that split. Remove one of them."
-        )
     # The test split first, so that it does not depend on the size of the validation split.
     pools = {"test": "validation" if "validation" in indexes else "train", "validation": "train"}
     for pool in ("train", "validation"):

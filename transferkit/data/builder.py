@@ -214,12 +214,13 @@ class DatasetBuilder:
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
             raise DataError(f"`source` must have training images. Received: the splits {sorted(indexes)} only.")
-        for name, value in self._given_splits().items():
-            if name in indexes:
+        for name in sorted({"validation", "test"} & set(indexes)):
+            if (value := getattr(self, name)) is not None:
                 raise DataError(
                     f"`{name}` must be None for a source that has this split. Received: {name}={_shown(value)} for a "
                     f"source with {len(indexes[name])} {name} images. Omit it, or use another folder as the source."
                 )
+        for name, value in self._given_splits().items():
             parts, more = index_source(value, name, self.label_separator)
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
@@ -347,6 +348,8 @@ def _image_spec(image_size: tuple[int, int], resize: str, image_spec: ImageSpec 
 
 
 def _shown(source: Any) -> str:
+    if isinstance(source, numbers.Real):
+        return repr(source)
     return repr(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else type(source).__name__
 
 

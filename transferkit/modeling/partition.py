@@ -62,8 +62,8 @@ def partition_model(model: keras.Model) -> ModelPartition:
     reasons = [why_not_constant(node) for node in nodes]
     repeated = None
     # Only a partly constant nested model is flattened: that takes time.
-    is_flattened = any(reason and is_functional(node.layer) for node, reason in zip(nodes, reasons))
-    if is_flattened and (repeated := repeated_name(model)) is None:
+    needs_flattening = any(reason and is_functional(node.layer) for node, reason in zip(nodes, reasons))
+    if needs_flattening and (repeated := repeated_name(model)) is None:
         model = flatten(model)
         nodes = graph_nodes(model)
         reasons = [why_not_constant(node) for node in nodes]

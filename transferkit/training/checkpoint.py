@@ -57,12 +57,14 @@ class Checkpoint:
     def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         try:
             with np.load(self.path, allow_pickle=False) as saved:
-                text, is_known = str(saved["record"]), "digest" in saved.files
-                values = [saved[f"value_{index}"] for index in range(len(saved.files) - 1 - is_known)]
-                # Earlier formats have no digest; they are refused by the identity of their run.
-                if is_known and str(saved["digest"]) != _digest(text, values):
-                    raise ValueError("its checksum differs")
+                text = str(saved["record"])
                 record = json.loads(text)
+                count = sum(name.startswith("value_") for name in saved.files)
+                values = [saved[f"value_{index}"] for index in range(count)]
+                # Earlier formats have no digest; they are refused by the identity of their run.
+                is_present = record.get("identity", {}).get("format") == FORMAT_VERSION
+                if is_present and str(saved["digest"]) != _digest(text, values):
+                    raise ValueError("its checksum differs")
                 return {"history": record["history"], "finished": record["finished"], **record}, values
         except Exception as error:  # the parsers of NumPy and zipfile raise errors of many kinds for a damaged file
             raise ValueError(

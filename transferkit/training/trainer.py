@@ -324,7 +324,7 @@ class Trainer:
                 metrics = self._train(plan, data, epochs, options, self._checkpoint(name, plan, data, epochs, options))
             else:
                 metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
-        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
+                self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         seconds = time.perf_counter() - started
         self.history.append(Phase(name, metrics, first_epoch, seconds, rate, plan.trained_on, precision))
         return make_history(self.model, metrics, first_epoch)
