@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -38,6 +41,39 @@ def test_read_model(path: Path) -> None:
     model = read_model(path)
     images = np.ones((1, 8, 8, 3), np.float32)
     np.testing.assert_array_equal(model(images), keras.saving.load_model(path)(images))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Nested(keras.layers.Layer):
+    """Its layers are in lists of lists, whose weights Keras before 3.14 did not save."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.blocks = [[keras.layers.Dense(3)], [keras.layers.Dense(3)]]
+
+    def build(self, input_shape: Any) -> None:
+        for block in self.blocks:
+            block[0].build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        return self.blocks[1][0](self.blocks[0][0](inputs))
+
+
+def test_read_model_without_weights_of_nested_layers_raises(path: Path) -> None:
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, Nested(name="nested")(images))
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        contents = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(contents, "r+") as file:
+        if "blocks" not in file["layers/nested"]:
+            pytest.skip("this version of Keras does not save the weights")
+        np.testing.assert_array_equal(read_model(path).get_weights()[2], model.get_weights()[2])
+        del file["layers/nested/blocks/container_1"]
+    rewrite(path, "model.weights.h5", contents.getvalue())
+    # Keras warns, and the layer has random weights.
+    with pytest.raises(ValueError, match="Skipping nested container"):
+        read_model(path)
 
 
 def test_read_model_of_too_many_weights_raises(path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from transferkit._utils import files
 from transferkit._utils.files import atomic_folder, atomic_write, cache_home, lock, read_json, update_json
 from transferkit.errors import StorageError
 
@@ -149,6 +150,23 @@ def test_lock_leaves_no_file(tmp_path: Path) -> None:
             if error is not None:
                 raise error
         assert not [*tmp_path.iterdir()]
+
+
+def test_lock_of_file_that_was_deleted_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, try_lock = tmp_path / "lock", files._try_lock
+    tried: list[int] = []
+
+    def late(handle: int) -> bool:
+        if not tried:
+            # The holder before deletes its file, and another process creates a new one.
+            path.unlink()
+            path.touch()
+        tried.append(handle)
+        return try_lock(handle)
+
+    monkeypatch.setattr(files, "_try_lock", late)
+    with lock(path), open(path, "a+b") as other:
+        assert len(tried) == 2 and not try_lock(other.fileno())
 
 
 _COUNT_IN_FILE = """
