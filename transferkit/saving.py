@@ -21,7 +21,7 @@ from transferkit.errors import ArtifactError
 from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read_metadata
 from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
 from transferkit.modeling.keras_graph import graph_nodes
-from transferkit.modeling.model_file import read_model
+from transferkit.modeling.model_file import check_weights_are_saved, read_model
 from transferkit.prediction import ENGINES, Predictor
 
 _MODEL_FILE = "model.keras"
@@ -44,13 +44,16 @@ def save_classifier(
     Raises:
         ArtifactError: when `folder` has other contents, or the name of a file.
         StorageError: when it cannot be written, as on a full disk; a classifier saved before is kept.
+        ValueError: when this version of Keras does not save all weights; a classifier saved before is kept.
     """
     target = Path(folder)
     _check_name(target)
     _check_replaceable(target)
     with atomic_folder(target) as staging_dir:
         with original_dropout_rates(predictor.model):
-            _without_augmentation(predictor.model).save(staging_dir / _MODEL_FILE)
+            model = _without_augmentation(predictor.model)
+            model.save(staging_dir / _MODEL_FILE)
+        check_weights_are_saved(staging_dir / _MODEL_FILE, model)
         metadata = Metadata(
             predictor.class_names,
             predictor.activation,

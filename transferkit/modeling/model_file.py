@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
 import threading
 import warnings
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import h5py
 import keras
 
 # Far above the size of the configuration of any real model.
 _MAX_CONFIG_BYTES = 64 << 20
+_WEIGHT_GROUPS = ("layers/", "vars/")
 # Weights that are not in the file, such as the states of random generators.
 _SPARE_BYTES = 16 << 20
 _LOADING = threading.RLock()
@@ -37,6 +40,31 @@ def read_model(path: Path) -> keras.Model:
     except Exception as error:
         # Keras, h5py and layers raise errors of many kinds for a damaged or hostile file.
         raise ValueError(str(error) or type(error).__name__) from error
+
+
+def check_weights_are_saved(path: Path, model: keras.Model) -> None:
+    """Raise a ValueError when the .keras file of `model` lacks weights.
+
+    Keras 3.8 leaves out those of layers in lists of lists, and loads random ones without a warning.
+    """
+    names: list[str] = []
+
+    def add_weight(name: str, item: Any) -> None:
+        # Next to the weights are the states of the optimizer, of metrics and of random generators.
+        if isinstance(item, h5py.Dataset) and name.startswith(_WEIGHT_GROUPS) and "seed_generator" not in name:
+            names.append(name)
+
+    with zipfile.ZipFile(path) as archive:
+        # In memory: inside the archive, each step back would read it from its start.
+        contents = io.BytesIO(archive.read("model.weights.h5"))
+    with h5py.File(contents, "r") as weights:
+        weights.visititems(add_weight)
+    expected = len({id(weight) for weight in model.weights})
+    if len(names) < expected:
+        raise ValueError(
+            f"This version of Keras must save each weight of {model.name!r}. Received: {len(names)} of {expected} in "
+            "the file. Keep the layers of your classes in lists, not in lists of lists, or install a newer Keras."
+        )
 
 
 def _check_members(path: Path, size: int) -> None:
