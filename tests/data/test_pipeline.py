@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +12,7 @@ import tensorflow as tf
 from tests.images.image_corpus import encode, sample_image
 from transferkit.data import DatasetBuilder
 from transferkit.data.examples import Split
-from transferkit.data.pipeline import epoch_order, epochs_dataset, evaluation_dataset, split_of
+from transferkit.data.pipeline import epoch_order, epochs_dataset, evaluation_dataset, split_of, training_dataset
 from transferkit.images import ImageSpec, load_image
 
 SPEC = ImageSpec((24, 32))
@@ -95,3 +96,55 @@ def test_split_of_is_found_through_prefetch_only(folder):
         assert split_of(other) is None and split_of(other, same_elements=False) is split
     assert split.class_names == ("cats", "dogs")
     assert split_of(tf.data.Dataset.range(3)) is None
+
+
+def weighted_split(labels=range(5), **options):
+    labels = np.array(labels, np.int32)
+    return Split("train", labels, SPEC, weights=np.float32(labels) / 4, **options)
+
+
+def test_batches_of_a_weighted_split_have_its_weights(files):
+    images = np.arange(5 * 24 * 32 * 3).reshape(5, 24, 32, 3).astype(np.uint8)
+    for split in (weighted_split(images=images), weighted_split(paths=tuple(files[:5]))):
+        assert [weights.numpy().tolist() for _, _, weights in evaluation_dataset(split, batch_size=3)] == [
+            [0.0, 0.25, 0.5],
+            [0.75, 1.0],
+        ]
+        for batches in (
+            training_dataset(split, batch_size=2, seed=3),
+            epochs_dataset(split, batch_size=2, seed=3, first_epoch=1, epochs=2),
+        ):
+            assert batches.element_spec[2] == tf.TensorSpec((None,), tf.float32)
+            for _, labels, weights in batches:
+                assert weights.numpy().tolist() == (labels.numpy() / 4).tolist()
+
+
+def test_batches_skip_the_weight_of_a_deleted_file(files):
+    split = weighted_split(paths=tuple(files[:5]))
+    os.unlink(files[1])
+    found = [
+        (labels.numpy().tolist(), weights.numpy().tolist())
+        for _, labels, weights in evaluation_dataset(split, batch_size=2)
+    ]
+    assert found == [([0], [0.0]), ([2, 3], [0.5, 0.75]), ([4], [1.0])]
+
+
+def test_batch_without_a_readable_file_repeats_the_last_weight(files):
+    split = weighted_split(paths=tuple(files[:5]))
+    os.unlink(files[4])
+    *_, (_, labels, weights) = evaluation_dataset(split, batch_size=2)
+    assert labels.numpy().tolist() == [3] and weights.numpy().tolist() == [0.75]
+
+
+def test_keras_fit_uses_the_weights():
+    images = np.zeros((4, 24, 32, 3), np.uint8)
+    split = Split("train", np.array([0, 1, 1, 1], np.int32), SPEC, images=images, weights=np.float32([3, 1, 0, 4]))
+    model = keras.Sequential([keras.Input((24, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+    # The bias is 0, so both probabilities are 1/2, and class 0 is predicted.
+    assert model.evaluate(evaluation_dataset(split, batch_size=4), verbose=0) == pytest.approx(
+        [np.log(2) * 8 / 4, 3 / 8], rel=1e-5
+    )
+    model.fit(training_dataset(split, batch_size=4, seed=0), verbose=0)
+    # The gradient of the first bias is the sum of weight * (probability - label) over 4: (3 * -0.5 + 5 * 0.5) / 4.
+    assert model.layers[-1].bias.numpy().tolist() == pytest.approx([-0.0025, 0.0025], rel=1e-4)

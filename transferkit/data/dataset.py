@@ -26,7 +26,8 @@ class Data:
     """A data set as `DatasetBuilder.build()` returns it.
 
     `train`, `validation` and `test` are tf.data.Datasets of batches (images, labels), images float32 (n, height, width,
-    3), RGB in [0, 255]. They are created when they are first used: training on cached features needs none of them.
+    3), RGB in [0, 255], or (images, labels, weights) where the data have sample weights. They are created when they are
+    first used: training on cached features needs none of them.
 
     Attributes:
         class_names: tuple of str, in the order of the labels.
@@ -90,14 +91,18 @@ class Data:
     def class_weight(self) -> dict[int, float]:
         """Class index to a weight that makes all classes of the training split count the same; the mean weight is 1.
 
-        A class without training images, which arrays can have, has the weight 0.
+        Images count by their sample weights, if they have any. A class without training images, which arrays can have,
+        has the weight 0.
 
         Reference: King and Zeng, "Logistic Regression in Rare Events Data", 2001.
         """
         split = self.splits["train"]
         if split.dataset is not None:
             raise ValueError("`class_weight` needs labels to count. Received: a split of a tf.data.Dataset.")
-        counts = split.labels.sum(axis=0) if self.multi_label else np.bincount(split.labels, minlength=self.num_classes)
+        if not self.multi_label:
+            counts = np.bincount(split.labels, split.weights, minlength=self.num_classes)
+        else:
+            counts = split.labels.sum(axis=0) if split.weights is None else split.weights @ split.labels
         return {
             index: float(counts.sum() / (self.num_classes * count)) if count else 0.0
             for index, count in enumerate(counts)
@@ -146,7 +151,7 @@ class Data:
 
     def _select(self, split: Split, offset: int, count: int) -> tuple[Any, Any, list[int]]:
         if split.dataset is not None:
-            images, labels = next(iter(split.dataset.unbatch().skip(offset).batch(count)))
+            images, labels, *_ = next(iter(split.dataset.unbatch().skip(offset).batch(count)))
             return images.numpy(), labels.numpy(), list(range(offset, offset + len(images)))
         # Files are sorted by class, so the first nine would be of one class.
         indices = epoch_order(len(split), self.seed, 0).tolist()[offset : offset + count]

@@ -21,11 +21,13 @@ class Split:
     Attributes:
         name: "train", "validation" or "test".
         labels: int32 (n,), or float32 (n, classes) where an image can have several labels; empty for a dataset.
+        weights: float32 (n,), finite and >= 0, by which the loss of each example is multiplied; None without any, and
+            for a dataset, whose elements have them.
         image_spec: how files become images.
         class_names: in the order of the labels; empty where they are not known.
         paths: the files.
         images: (n, height, width, 3), already of the image size.
-        dataset: the user's tf.data.Dataset of batches (images, labels).
+        dataset: the user's tf.data.Dataset of batches (images, labels), or (images, labels, weights).
         image_cache: the decoded images of `paths` on disk, or None.
         memory_cache: decoded images in memory, shared by the splits of a data set, or None.
         on_error: "skip" or "raise". The reaction to a file deleted or damaged after the data set was built.
@@ -43,6 +45,7 @@ class Split:
     memory_cache: MemoryImageCache | None = None
     on_error: str = "skip"
     unreadable: dict[str, str] = dataclasses.field(default_factory=dict)
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -30,6 +30,7 @@ class ImageIndex:
         labels: one per example: a class name, or a tuple of label names.
         splits: the split that the source assigns to each example, or None.
         groups: examples with the same group stay in one split, or None.
+        weights: finite and >= 0, one per example, or None where the source has none.
         skipped: (path, reason) of files that should be images but are not.
         ignored: (path, reason) of files without any sign of being images.
         from_table: whether paths and labels come from a table or lists, whose integers are ordered as numbers.
@@ -43,6 +44,7 @@ class ImageIndex:
     skipped: tuple[tuple[str, str], ...] = ()
     ignored: tuple[tuple[str, str], ...] = ()
     from_table: bool = False
+    weights: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,7 +63,8 @@ class ImageIndex:
 
     def take(self, indices: Sequence[int]) -> ImageIndex:
         """Return the index of the selected examples."""
-        columns = {name: getattr(self, name) for name in ("paths", "sample_ids", "labels", "splits", "groups")}
+        names = ("paths", "sample_ids", "labels", "splits", "groups", "weights")
+        columns = {name: getattr(self, name) for name in names}
         taken: dict[str, Any] = {n: None if c is None else tuple(c[i] for i in indices) for n, c in columns.items()}
         return dataclasses.replace(self, **taken)
 
@@ -71,10 +74,12 @@ class ImageIndex:
 
 
 def concat(indexes: Sequence[ImageIndex]) -> ImageIndex:
-    """Return one index with the examples of all `indexes`, without their splits."""
-    groups = None
+    """Return one index with the examples of all `indexes`, without their splits; without a weight, it is 1."""
+    groups = weights = None
     if any(index.groups is not None for index in indexes):
         groups = tuple(group for index in indexes for group in index.groups or (None,) * len(index))
+    if any(index.weights is not None for index in indexes):
+        weights = tuple(weight for index in indexes for weight in index.weights or (1.0,) * len(index))
     return dataclasses.replace(
         indexes[0],
         paths=tuple(path for index in indexes for path in index.paths),
@@ -82,5 +87,6 @@ def concat(indexes: Sequence[ImageIndex]) -> ImageIndex:
         labels=tuple(label for index in indexes for label in index.labels),
         splits=None,
         groups=groups,
+        weights=weights,
         from_table=any(index.from_table for index in indexes),
     )

@@ -18,7 +18,9 @@ from transferkit.images.loading import image_batch_lists, stack_images
 _LOG = logging.getLogger("transferkit")
 # Transformations of tf.data that keep the elements and their order.
 _SAME_ELEMENTS = ("_PrefetchDataset", "_OptionsDataset", "CacheDataset", "_AssertCardinalityDataset")
-Batches = Iterator[tuple[np.ndarray, np.ndarray]]
+# (images, labels), or (images, labels, weights) where the split has weights.
+Batch = tuple[np.ndarray, ...]
+Batches = Iterator[Batch]
 
 
 class SplitDataset(dataset_ops.UnaryUnchangedStructureDataset):
@@ -63,7 +65,8 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 def epochs_dataset(split: Split, *, batch_size: int, seed: int, first_epoch: int, epochs: int) -> tf.data.Dataset:
     """Return the batches (images, labels) of several epochs in one dataset, each epoch in its own order.
 
-    The last batch of an epoch may be smaller; no batch has images of two epochs.
+    A split with weights has batches (images, labels, weights), here and below. The last batch of an epoch may be
+    smaller; no batch has images of two epochs.
     """
 
     def batches() -> Batches:
@@ -93,18 +96,22 @@ def _split_dataset(batches: Callable[[], Batches], split: Split, batch_size: int
 def _dataset(batches: Callable[[], Batches], split: Split) -> tf.data.Dataset:
     dtype = tf.uint8 if split.images is None else tf.as_dtype(split.images.dtype)
     images = tf.TensorSpec((None, *split.image_spec.image_size, 3), dtype)
-    labels = tf.TensorSpec((None, *split.labels.shape[1:]), split.labels.dtype)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, labels))
+    targets = [tf.TensorSpec((None, *column.shape[1:]), column.dtype) for column in _targets(split)]
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, *targets))
     # uint8 leaves Python; the conversion to float32 runs outside of it.
-    return dataset.map(lambda image, label: (tf.cast(image, tf.float32), label)).prefetch(2)
+    return dataset.map(lambda image, *target: (tf.cast(image, tf.float32), *target)).prefetch(2)
+
+
+def _targets(split: Split) -> Batch:
+    return (split.labels,) if split.weights is None else (split.labels, split.weights)
 
 
 def _batches(split: Split, batch_size: int, order: np.ndarray) -> Batches:
-    starts = range(0, len(order), batch_size)
+    starts, targets = range(0, len(order), batch_size), _targets(split)
     if split.images is not None:
         for start in starts:
             rows = order[start : start + batch_size]
-            yield split.images[rows], split.labels[rows]
+            yield split.images[rows], *(column[rows] for column in targets)
         return
     assert split.paths is not None
     if split.image_cache is None:
@@ -113,18 +120,19 @@ def _batches(split: Split, batch_size: int, order: np.ndarray) -> Batches:
         )
     else:
         loaded = (_read_cached(split.image_cache, order[start : start + batch_size]) for start in starts)
-    images, labels = np.empty(0), np.empty(0)
+    images, target = np.empty(0), targets
     for start, batch in zip(starts, loaded):
         rows = order[start : start + batch_size]
         readable = [index for index, image in enumerate(batch) if not _skip_unreadable(image, split)]
         if readable:
-            images, labels = stack_images([batch[index] for index in readable]), split.labels[rows[readable]]
+            images = stack_images([batch[index] for index in readable])
+            target = tuple(column[rows[readable]] for column in targets)
         elif len(images):
             # The number of batches is fixed and an empty batch has no loss, so the last readable image is repeated.
-            images, labels = images[-1:], labels[-1:]
+            images, target = images[-1:], tuple(column[-1:] for column in target)
         else:
             stack_images(batch)
-        yield images, labels
+        yield images, *target
 
 
 def _read_cached(cache: DiskImageCache, rows: np.ndarray) -> list[np.ndarray | ImageError]:
