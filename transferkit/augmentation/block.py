@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from transferkit._utils.arguments import check_keywords
-from transferkit._utils.checks import check_choice, check_fraction, check_int
+from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
 from transferkit.augmentation.affine import affine_transform
+from transferkit.augmentation.mixing import mix_pairs
 from transferkit.images import read_image
 from transferkit.plots import image_grid
 
@@ -21,6 +22,7 @@ FLIPS = (None, "horizontal", "vertical", "horizontal_and_vertical")
 FILL_MODES = ("reflect", "constant", "wrap", "nearest")
 # Two flips, angle, zoom, two shifts, brightness, contrast, saturation, hue.
 _NUM_RANDOM_VALUES = 10
+_NEWER_DEFAULTS: dict[str, Any] = {"mixup": 0.0, "cutmix": 0.0}
 
 
 @keras.saving.register_keras_serializable(package="transferkit")
@@ -43,6 +45,11 @@ class AugmentationBlock(keras.layers.Layer):
         hue: float in [0, 1]. Largest change in either direction, as a fraction of the color circle. Defaults to 0.
         fill_mode: "reflect", "constant" (black), "wrap" or "nearest": how points outside the image are filled.
             Defaults to "reflect".
+        mixup: float >= 0. Parameter alpha of MixUp, which blends pairs of images and their labels; the share of each
+            image has the distribution Beta(alpha, alpha). 0.2 is common. Defaults to 0, which is off.
+        cutmix: float >= 0. Parameter alpha of CutMix, which pastes a rectangle of one image into another and mixes
+            their labels by area. 1 is common. With `mixup` too, each batch uses one of the two at random. Defaults to
+            0, which is off.
         seed: int >= 0. Defaults to 0.
         name: str, the name of the layer. Defaults to "augmentation".
 
@@ -74,6 +81,8 @@ class AugmentationBlock(keras.layers.Layer):
         saturation: float = 0.0,
         hue: float = 0.0,
         fill_mode: str = "reflect",
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
         seed: int = 0,
         name: str | None = "augmentation",
         **kwargs: Any,
@@ -90,6 +99,7 @@ class AugmentationBlock(keras.layers.Layer):
         self.brightness, self.contrast = check_fraction("brightness", brightness), check_fraction("contrast", contrast)
         self.saturation, self.hue = check_fraction("saturation", saturation), check_fraction("hue", hue)
         self.fill_mode = check_choice("fill_mode", fill_mode, FILL_MODES)
+        self.mixup, self.cutmix = check_number("mixup", mixup, minimum=0), check_number("cutmix", cutmix, minimum=0)
         self.seed = check_int("seed", seed, minimum=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
@@ -129,6 +139,46 @@ class AugmentationBlock(keras.layers.Layer):
         if self._has_color:
             images = np.asarray(self._adjust_color(images, keras.ops.convert_to_tensor(random_values)))
         return images
+
+    @property
+    def mixes(self) -> bool:
+        """Whether `mix_batch` mixes images: `mixup` or `cutmix` is above 0."""
+        return bool(self.mixup or self.cutmix)
+
+    def mix_batch(self, images: Any, labels: Any, sample_weight: Any = None) -> tuple[Any, ...]:
+        """Return a batch of training images mixed in random pairs, with labels and sample weights in the same shares.
+
+        The trainer calls it in each training step on images; `call` and `augment` do not mix.
+
+        Args:
+            images: (n, height, width, 3).
+            labels: one-hot or soft labels (n, units).
+            sample_weight: (n,). Defaults to None.
+
+        Returns:
+            (images, labels), or (images, labels, sample_weight) if there are weights; float32. Unchanged if `mixes` is
+            False or the batch has one image.
+
+        Raises:
+            ValueError: if `labels` are not two-dimensional.
+
+        Example:
+
+        >>> block = AugmentationBlock(cutmix=1.0)
+        >>> images, labels = block.mix_batch(np.zeros((4, 32, 32, 3)), np.eye(4))
+        >>> labels.shape
+        TensorShape([4, 4])
+
+        References: Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, arXiv:1710.09412; Yun et al.,
+        "CutMix", 2019, arXiv:1905.04899.
+        """
+        if len(labels.shape) != 2:
+            raise ValueError(
+                "`labels` must be one-hot or soft labels (n, units), because labels are mixed. Received: shape "
+                f"{tuple(labels.shape)}. Apply keras.ops.one_hot to class indices."
+            )
+        batch = (images, labels) if sample_weight is None else (images, labels, sample_weight)
+        return mix_pairs(batch, self.mixup, self.cutmix, self.seed_generator) if self.mixes else batch
 
     def _augment(self, images: Any, random_values: Any) -> Any:
         images = keras.ops.cast(images, "float32")
@@ -204,4 +254,8 @@ class AugmentationBlock(keras.layers.Layer):
         """Return the arguments of the layer, for `from_config`."""
         fractions = ("rotation", "zoom", "translation", "brightness", "contrast", "saturation", "hue")
         names = ("flip", *fractions, "fill_mode", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+        # Without the defaults of newer options, the configuration, a part of the keys of stored features, is unchanged.
+        newer = {
+            name: getattr(self, name) for name, default in _NEWER_DEFAULTS.items() if getattr(self, name) != default
+        }
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}, **newer}
