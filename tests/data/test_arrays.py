@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 from transferkit import DatasetBuilder
-from transferkit.data.arrays import is_arrays, validate_pairs
+from transferkit.data.arrays import is_arrays, validate_arrays
 from transferkit.errors import DataError
 
 SIZE = (8, 6)
@@ -58,11 +58,11 @@ def test_build_accepts_form_of_labels(labels):
     assert data.splits["train"].labels.tolist() == INDICES.tolist() and not data.multi_label
 
 
-def test_validate_pairs_decides_over_all_splits():
+def test_validate_arrays_decides_over_all_splits():
     one_hot, several = np.eye(3)[INDICES], np.array([[1, 1, 0], [0, 0, 1]] * 6)
-    alone = validate_pairs({"train": (noise(), one_hot)}, SIZE)
+    alone = validate_arrays({"train": (noise(), one_hot)}, SIZE)
     assert alone["train"][1].tolist() == INDICES.tolist()
-    both = validate_pairs({"train": (noise(), several), "validation": (255 - noise(), one_hot)}, SIZE)
+    both = validate_arrays({"train": (noise(), several), "validation": (255 - noise(), one_hot)}, SIZE)
     assert both["validation"][1].tolist() == one_hot.tolist()
 
 

@@ -222,6 +222,54 @@ def test_build_subset_is_part_of_larger_subsets(folder):
     assert [len(part) for part in parts] == [4, 10, 10] and parts[0] < parts[1] and parts[0] < parts[2]
 
 
+def write_test_images(folder):
+    """Six more cats and six more dogs, in `held_out/`."""
+    for number in range(12):
+        write_jpeg(folder.parent / "held_out" / ("cats", "dogs")[number % 2] / f"{number}.jpg", 500 + number)
+    return folder.parent / "held_out"
+
+
+def sizes_of(data):
+    return {name: list(classes.values()) for name, classes in data.report.counts.items()}
+
+
+def test_build_subset_leaves_separate_test_images_whole(folder):
+    data = build(folder, validation=0.25, test=write_test_images(folder), subset=2)
+    assert sizes_of(data) == {"train": [2, 2], "validation": [2, 2], "test": [6, 6]}
+    cut = build(folder, validation=write_test_images(folder), subset=2)
+    assert sizes_of(cut) == {"train": [2, 2], "validation": [2, 2]}
+
+
+def test_build_subset_cuts_test_images_of_a_fraction(folder):
+    held_out = write_test_images(folder)
+    assert sizes_of(build(folder, test=0.5, subset=2)) == {"train": [2, 2], "test": [2, 2]}
+    of_validation = build(folder, validation=held_out, test=6, subset=2)
+    assert sizes_of(of_validation) == {"train": [2, 2], "validation": [2, 2], "test": [2, 2]}
+
+
+def test_build_subset_leaves_test_split_of_source_whole(folder, tmp_path):
+    held_out = write_test_images(folder)
+    shutil.copytree(folder, tmp_path / "all" / "train")
+    shutil.copytree(held_out, tmp_path / "all" / "test")
+    assert sizes_of(build(tmp_path / "all", validation=0.25, subset=0.3)) == {
+        "train": [3, 2],
+        "validation": [1, 1],
+        "test": [6, 6],
+    }
+    rows = [
+        (path, path.parent.name, split)
+        for split, root in (("train", folder), ("test", held_out))
+        for path in root.rglob("*.jpg")
+    ]
+    table = pd.DataFrame(rows, columns=["path", "label", "split"])
+    assert sizes_of(build(table, subset=2)) == {"train": [2, 2], "test": [6, 6]}
+
+
+def test_folds_of_subset_leave_separate_test_images_whole(folder):
+    for data in DatasetBuilder(folder, test=write_test_images(folder), subset=2, image_size=SIZE).folds(3):
+        assert sizes_of(data) == {"train": [2, 2], "validation": [2, 2], "test": [6, 6]}
+
+
 def test_build_weights_or_oversamples_small_classes(folder):
     data = build(folder)
     assert data.class_weight == {0: pytest.approx(20 / 24), 1: pytest.approx(20 / 16)}
@@ -351,6 +399,12 @@ def test_build_of_arrays_subsamples_and_oversamples():
     even = build(arrays(), balance="oversample")
     assert np.bincount(even.splits["train"].labels).tolist() == [15, 15]
     assert even.report.counts["train"] == {"0": 15, "1": 5}
+    images = 255 - arrays()[0]
+    apart = build(arrays(), test=(images, np.arange(20) % 2), subset=3)
+    assert sizes_of(apart) == {"train": [3, 3], "test": [10, 10]} and np.array_equal(
+        apart.splits["test"].images, images
+    )
+    assert sizes_of(build(arrays(), test=0.4, subset=1)) == {"train": [1, 1], "test": [1, 1]}
     originals = {image.tobytes() for image in arrays()[0]}
     assert {image.tobytes() for image in even.splits["train"].images} == originals
 
@@ -362,6 +416,7 @@ def test_build_of_arrays_subsamples_and_oversamples():
         ({"image_spec": ImageSpec(SIZE, antialias=True)}, "resize"),
         ({"label_separator": "|"}, "label_separator"),
         ({"cache_images": True}, "cache_images"),
+        ({"weight_column": "weight"}, "weight_column"),
     ],
 )
 def test_builder_of_arrays_refuses_unsupported_options(options, name):
@@ -370,7 +425,14 @@ def test_builder_of_arrays_refuses_unsupported_options(options, name):
 
 
 @pytest.mark.parametrize(
-    "options", [{"subset": 0.1}, {"balance": "oversample"}, {"label_separator": "|"}, {"cache_images": True}]
+    "options",
+    [
+        {"subset": 0.1},
+        {"balance": "oversample"},
+        {"label_separator": "|"},
+        {"weight_column": "weight"},
+        {"cache_images": True},
+    ],
 )
 def test_builder_of_dataset_refuses_unsupported_options(options):
     source = tf.data.Dataset.from_tensor_slices(arrays())

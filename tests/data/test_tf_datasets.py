@@ -93,7 +93,7 @@ OTHER_FORMS = [
     SLICES({"image": noise(), "label": INDICES}),
     SLICES((noise(), {"label": INDICES})),
     SLICES(((noise(), noise()), INDICES)),
-    SLICES((noise(), INDICES, np.ones(12))),
+    SLICES((noise(), INDICES, np.ones(12), np.ones(12))),
     SLICES((noise(2), tf.ragged.constant([[0], [0, 1]]))),
     SLICES((noise(2), tf.sparse.from_dense([[0, 1], [1, 0]]))),
 ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import reprlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,20 +14,36 @@ from transferkit._utils.hashing import content_hash
 from transferkit.data.examples import Split
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import ImageIndex
+from transferkit.data.weights import parse_weights
 from transferkit.errors import DataError
 from transferkit.images.pillow_decoder import decode_image
 from transferkit.images.pixels import is_pixels, shape_hint, value_problem
 from transferkit.images.spec import ImageSpec
 
 _LOG = logging.getLogger("transferkit")
-Pair = tuple[np.ndarray, np.ndarray]
 # Larger class indices are numbers of another meaning, such as the ids of a database.
 _MAX_CLASSES = 1_000_000
 
 
+class Arrays(NamedTuple):
+    """Images (n, height, width, 3), labels int32 (n,) or float32 (n, classes), and weights float32 (n,) or None."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray | None = None
+
+    def take(self, rows: Sequence[int]) -> Arrays:
+        """Return the selected rows."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Arrays(self.images[rows], self.labels[rows], weights)
+
+
 def is_arrays(source: Any) -> bool:
-    """Return whether `source` is a pair (images, labels) with images in memory, in one array or in a list."""
-    if not isinstance(source, (tuple, list)) or len(source) != 2 or isinstance(source[0], (str, bytes)):
+    """Return whether `source` is (images, labels) or (images, labels, weights) with images in memory.
+
+    They are in one array or in a list.
+    """
+    if not isinstance(source, (tuple, list)) or len(source) not in (2, 3) or isinstance(source[0], (str, bytes)):
         return False
     images = source[0]
     if isinstance(images, np.ndarray) and images.dtype.kind == "O":
@@ -37,8 +53,8 @@ def is_arrays(source: Any) -> bool:
     return is_pixels(images) and getattr(images, "ndim", 0) > 1
 
 
-def validate_pairs(sources: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Pair]:
-    """Return images (n, height, width, 3) and labels, int32 (n,) or float32 (n, classes), for each split.
+def validate_arrays(sources: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Arrays]:
+    """Return the arrays of each split.
 
     Labels (n, classes) are those of single classes where every row of every split has exactly one 1. Training images
     that are also in another split are left out.
@@ -46,30 +62,32 @@ def validate_pairs(sources: Mapping[str, Any], size: tuple[int, int]) -> dict[st
     Raises:
         DataError: when images and labels do not match, or the images are not of `size` or not in [0, 255].
     """
-    pairs = {}
+    arrays = {}
     for split, source in sources.items():
         name = "source" if split == "train" else split
         if not is_arrays(source):
             received = type(source).__name__
             raise DataError(f"`{name}` must be arrays (images, labels), like `source`. Received: {received}.")
-        pairs[split] = _validate_images(name, source[0], size), _validate_labels(name, source[1])
-        if len(pairs[split][0]) != len(pairs[split][1]):
-            counts = f"{len(pairs[split][0])} images and {len(pairs[split][1])} labels"
+        images, labels = _validate_images(name, source[0], size), _validate_labels(name, source[1])
+        if len(images) != len(labels):
+            counts = f"{len(images)} images and {len(labels)} labels"
             raise DataError(f"`{name}` must have as many labels as images. Received: {counts}.")
-    pairs["train"] = _without_copies(pairs)
-    if all(labels.ndim == 2 and (labels.sum(axis=1) == 1).all() for _, labels in pairs.values()):
-        return {split: (images, _to_indices(split, labels)) for split, (images, labels) in pairs.items()}
-    return pairs
+        weights = _validate_weights(name, source[2], len(images)) if len(source) == 3 else None
+        arrays[split] = Arrays(images, labels, weights)
+    arrays["train"] = _without_copies(arrays)
+    if all(part.labels.ndim == 2 and (part.labels.sum(axis=1) == 1).all() for part in arrays.values()):
+        return {split: part._replace(labels=_to_indices(split, part.labels)) for split, part in arrays.items()}
+    return arrays
 
 
-def _without_copies(pairs: Mapping[str, Pair]) -> Pair:
+def _without_copies(arrays: Mapping[str, Arrays]) -> Arrays:
     """Return the training images that are in no other split, with their labels."""
-    images, labels = pairs["train"]
-    others = [image for name, pair in pairs.items() if name != "train" for image in pair[0]]
+    images = arrays["train"].images
+    others = [image for name, part in arrays.items() if name != "train" for image in part.images]
     held_out = set(map(_value_hash, others))
     kept = [row for row, image in enumerate(images) if _value_hash(image) not in held_out] if others else []
     if not others or len(kept) == len(images):
-        return images, labels
+        return arrays["train"]
     if not kept:
         raise DataError(
             "Every split must have at least one image. Received: training images that all are in `validation` or "
@@ -77,7 +95,7 @@ def _without_copies(pairs: Mapping[str, Pair]) -> Pair:
         )
     count = len(images) - len(kept)
     _LOG.warning("Left out %d of %d training images that are also in validation or test", count, len(images))
-    return images[kept], labels[kept]
+    return arrays["train"].take(kept)
 
 
 def _value_hash(image: np.ndarray) -> bytes:
@@ -137,6 +155,16 @@ def _validate_labels(name: str, labels: Any) -> np.ndarray:
     )
 
 
+def _validate_weights(name: str, weights: Any, count: int) -> np.ndarray:
+    try:
+        array = np.asarray(weights)
+    except ValueError as error:
+        raise DataError(f"The weights of `{name}` must form an array. Received: rows of different lengths.") from error
+    if array.shape != (count,):
+        raise DataError(f"`{name}` must have one weight for each of {count} images. Received: the shape {array.shape}.")
+    return np.array(parse_weights(array.tolist(), lambda row: f"the weight at position {row} of `{name}`"), np.float32)
+
+
 def _to_indices(split: str, labels: np.ndarray) -> np.ndarray:
     empty = np.flatnonzero(~labels.any(axis=0))
     if split == "train" and empty.size:
@@ -147,37 +175,33 @@ def _to_indices(split: str, labels: np.ndarray) -> np.ndarray:
     return labels.argmax(axis=1).astype(np.int32)
 
 
-def index_arrays(name: str, pair: Pair, image_spec: ImageSpec) -> tuple[ImageIndex, dict[str, FileInfo]]:
+def index_arrays(name: str, arrays: Arrays, image_spec: ImageSpec) -> tuple[ImageIndex, dict[str, FileInfo]]:
     """Index arrays like files, so that they are split, subsampled and oversampled in the same way.
 
     Returns:
         The index, whose paths are "name@row", and the metadata of each path. Sample ids are content hashes.
     """
-    images, labels = pair
-    hashes = Split(name, labels, image_spec, images=images).content_hashes()
-    paths = tuple(f"{name}@{row}" for row in range(len(labels)))
-    index = ImageIndex(paths, tuple(map(bytes.hex, hashes)), tuple(str(label) for label in labels.tolist()))
+    hashes = Split(name, arrays.labels, image_spec, images=arrays.images).content_hashes()
+    paths = tuple(f"{name}@{row}" for row in range(len(hashes)))
+    index = ImageIndex(paths, tuple(map(bytes.hex, hashes)), tuple(str(label) for label in arrays.labels.tolist()))
     return index, {path: FileInfo(digest, None) for path, digest in zip(paths, hashes)}
 
 
-def take_rows(index: ImageIndex, arrays: Mapping[str, Pair]) -> Pair:
-    """Return the images and labels of an index made by `index_arrays`, all from one pair."""
+def take_rows(index: ImageIndex, arrays: Mapping[str, Arrays]) -> Arrays:
+    """Return the rows of an index made by `index_arrays`, all from the arrays of one split."""
     name = index.paths[0].rsplit("@", 1)[0]
-    images, labels = arrays[name]
     rows = [int(path.rsplit("@", 1)[1]) for path in index.paths]
-    if rows == list(range(len(labels))):
-        # Avoids a copy of all images.
-        return images, labels
-    return images[rows], labels[rows]
+    # Without a selection, avoids a copy of all images.
+    return arrays[name] if rows == list(range(len(arrays[name].labels))) else arrays[name].take(rows)
 
 
-def array_class_names(pairs: Mapping[str, Pair], class_names: tuple[str, ...] | None) -> tuple[str, ...]:
+def array_class_names(arrays: Mapping[str, Arrays], class_names: tuple[str, ...] | None) -> tuple[str, ...]:
     """Return the class names: as given, or "0", "1" and so on."""
-    labels = pairs["train"][1]
-    if {pair[1].ndim for pair in pairs.values()} != {labels.ndim}:
+    labels = arrays["train"].labels
+    if {part.labels.ndim for part in arrays.values()} != {labels.ndim}:
         raise DataError("The labels of all splits must have one form. Received: class indices and several per image.")
-    count = labels.shape[1] if labels.ndim == 2 else 1 + max(int(pair[1].max()) for pair in pairs.values())
-    used = np.unique(np.concatenate([pair[1] for pair in pairs.values()])) if labels.ndim == 1 else range(count)
+    count = labels.shape[1] if labels.ndim == 2 else 1 + max(int(part.labels.max()) for part in arrays.values())
+    used = np.unique(np.concatenate([part.labels for part in arrays.values()])) if labels.ndim == 1 else range(count)
     if class_names is None and len(used) < count:
         raise DataError(
             f"The labels must be all class indices from 0. Received: {len(used)} different ones up to {count - 1}: "

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from transferkit._utils.arguments import suggests_arguments
@@ -34,6 +35,7 @@ from transferkit.data.report import DataReport
 from transferkit.data.sources import index_source
 from transferkit.data.splitting import k_fold
 from transferkit.data.tf_datasets import dataset_splits
+from transferkit.data.weights import check_positive, check_weight_column
 from transferkit.errors import DataError, ImageError
 from transferkit.images.disk_cache import open_disk_cache
 from transferkit.images.memory_cache import MemoryImageCache
@@ -53,7 +55,8 @@ class DatasetBuilder:
             such a folder, or its URL; a CSV file or DataFrame with the columns path, label and, optionally, split and
             group; a pair of lists (paths, labels), where a label that is a list means several labels per image; a pair
             of arrays (images, labels), images (n, height, width, 3), RGB in [0, 255]; a TFRecord file written by
-            `write_tfrecord`; or a tf.data.Dataset of (images, labels).
+            `write_tfrecord`; or a tf.data.Dataset of (images, labels). Lists, arrays and datasets may have sample
+            weights as a third part.
         validation: another source of the same kind, a fraction of `source` in (0, 1), or a number of images >= 1.
             Defaults to None.
         test: likewise. A fraction or number is taken from the validation images where these have a separate source,
@@ -66,7 +69,11 @@ class DatasetBuilder:
         class_names: list of str. The order of the classes, or the names of the classes of arrays and datasets. Defaults
             to the sorted names.
         label_separator: str. For tables, the separator between several labels of one image. Defaults to None.
-        subset: a fraction in (0, 1) or a number >= 1 of the images of each class in each split. Defaults to None (all).
+        weight_column: str. For tables, the column of sample weights, finite numbers >= 0 by which the loss of each
+            image is multiplied. Images given separately for validation or test without it have the weight 1. Defaults
+            to None (no weights).
+        subset: a fraction in (0, 1) or a number >= 1 of the images of each class in each split, except a test split
+            that is a separate source or that `source` defines, which stays whole. Defaults to None (all).
         balance: None, or "oversample" to repeat training images of small classes. For weights, see
             `Data.class_weight`. Defaults to None.
         on_error: "skip" (unreadable files are listed in the report) or "raise". Defaults to "skip".
@@ -99,6 +106,7 @@ class DatasetBuilder:
         image_spec: ImageSpec | None = None,
         class_names: Sequence[str] | None = None,
         label_separator: str | None = None,
+        weight_column: str | None = None,
         subset: float | int | None = None,
         balance: str | None = None,
         on_error: str = "skip",
@@ -114,6 +122,7 @@ class DatasetBuilder:
         self.seed = check_int("seed", seed, minimum=0)
         self.class_names = check_class_names(class_names)
         self.label_separator = label_separator
+        self.weight_column = check_weight_column(weight_column)
         self.subset = _check_size("subset", subset, "or None")
         self.balance = check_choice("balance", balance, (None, "oversample"))
         self.on_error = check_choice("on_error", on_error, ("skip", "raise"))
@@ -187,10 +196,10 @@ class DatasetBuilder:
         """Refuse options that arrays and datasets cannot honor."""
         if arrays.is_arrays(self.source):
             kind = "arrays, which are used without resizing"
-            unsupported: tuple[str, ...] = ("resize", "label_separator", "cache_images")
+            unsupported: tuple[str, ...] = ("resize", "label_separator", "weight_column", "cache_images")
         elif isinstance(self.source, tf.data.Dataset):
             kind = "a tf.data.Dataset, whose images are not known in advance"
-            unsupported = ("label_separator", "subset", "balance", "cache_images")
+            unsupported = ("label_separator", "weight_column", "subset", "balance", "cache_images")
         else:
             return
         values = {name: getattr(self, name) for name in unsupported if name != "resize"}
@@ -210,7 +219,7 @@ class DatasetBuilder:
 
     def _index_and_inspect(self) -> _IndexedSource:
         """List all files, read those that are new, and move duplicates into one split."""
-        found, notes = index_source(self.source, "source", self.label_separator)
+        found, notes = index_source(self.source, "source", self.label_separator, self.weight_column)
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
             raise DataError(f"`source` must have training images. Received: the splits {sorted(indexes)} only.")
@@ -221,7 +230,7 @@ class DatasetBuilder:
                     f"source with {len(indexes[name])} {name} images. Omit it, or use another folder as the source."
                 )
         for name, value in self._given_splits().items():
-            parts, more = index_source(value, name, self.label_separator)
+            parts, more = index_source(value, name, self.label_separator, self.weight_column)
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
         paths = [path for index in indexes.values() for path in index.paths]
@@ -256,9 +265,18 @@ class DatasetBuilder:
                 *skipped[0],
             )
 
+    def _subsample(self, indexes: dict[str, ImageIndex]) -> dict[str, ImageIndex]:
+        """Return the subset of each split, with test images that are not sampled from others left whole."""
+        if self.subset is None:
+            return indexes
+        whole = () if "test" in self._split_sizes() else ("test",)
+        return {
+            name: index if name in whole else subsample(index, self.subset, self.seed)
+            for name, index in indexes.items()
+        }
+
     def _from_indexes(self, indexes: dict[str, ImageIndex], source: _IndexedSource) -> Data:
-        if self.subset is not None:
-            indexes = {name: subsample(index, self.subset, self.seed) for name, index in indexes.items()}
+        indexes = self._subsample(indexes)
         names = resolve_class_names(indexes, self.class_names)
         report = DataReport(**analyze_files(indexes, source.file_info), **source.report_fields)
         if self.balance == "oversample":
@@ -274,6 +292,7 @@ class DatasetBuilder:
                 image_cache=self._disk_cache(index, source.file_info) if self.cache_images else None,
                 memory_cache=source.memory_cache,
                 on_error=self.on_error,
+                weights=None if index.weights is None else np.array(index.weights, np.float32),
             )
             for name, index in indexes.items()
         }
@@ -285,24 +304,22 @@ class DatasetBuilder:
 
     def _from_arrays(self) -> Data:
         size = self.image_spec.image_size
-        pairs = arrays.validate_pairs({"train": self.source, **self._given_splits()}, size)
+        parts = arrays.validate_arrays({"train": self.source, **self._given_splits()}, size)
         indexes: dict[str, ImageIndex] = {}
         file_info: dict[str, FileInfo] = {}
-        for name, pair in pairs.items():
-            indexes[name], info = arrays.index_arrays(name, pair, self.image_spec)
+        for name, part in parts.items():
+            indexes[name], info = arrays.index_arrays(name, part, self.image_spec)
             file_info |= info
-        indexes = assign_splits(indexes, self._split_sizes(), file_info, self.seed)
-        if self.subset is not None:
-            indexes = {name: subsample(index, self.subset, self.seed) for name, index in indexes.items()}
-        names = arrays.array_class_names(pairs, self.class_names)
-        counts = {name: count_labels(arrays.take_rows(index, pairs)[1], names) for name, index in indexes.items()}
+        indexes = self._subsample(assign_splits(indexes, self._split_sizes(), file_info, self.seed))
+        names = arrays.array_class_names(parts, self.class_names)
+        counts = {name: count_labels(arrays.take_rows(index, parts).labels, names) for name, index in indexes.items()}
         if self.balance == "oversample":
             indexes["train"] = oversample(indexes["train"], self.seed)
         splits = {}
         for name, index in indexes.items():
-            images, labels = arrays.take_rows(index, pairs)
-            splits[name] = Split(name, labels, self.image_spec, names, images=images)
-        return self._data(splits, names, pairs["train"][1].ndim == 2, DataReport(counts))
+            images, labels, weights = arrays.take_rows(index, parts)
+            splits[name] = Split(name, labels, self.image_spec, names, images=images, weights=weights)
+        return self._data(splits, names, parts["train"].labels.ndim == 2, DataReport(counts))
 
     def _from_datasets(self) -> Data:
         if self.class_names is None:
@@ -320,6 +337,7 @@ class DatasetBuilder:
                 f"There must be at least two classes. Received: {list(names)}. Put the images of each class into a "
                 "separate folder."
             )
+        check_positive({name: split.weights for name, split in splits.items()})
         for split in splits.values():
             # An archive that the cache unpacked must not be evicted while its files are used.
             hold_files(split, split.paths or ())

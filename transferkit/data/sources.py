@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import re
 import unicodedata
 from collections.abc import Sized
 from typing import Any
 
+from transferkit._utils.checks import did_you_mean
 from transferkit.data.assignment import partition_by_split
 from transferkit.data.cells import from_one_hot, is_missing, similar_names, split_name, to_group, to_label
 from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
 from transferkit.data.tfrecord import index_tfrecord
+from transferkit.data.weights import parse_weights
 from transferkit.datasets.archive import content_root, is_archive
 from transferkit.datasets.download import download
 from transferkit.datasets.unpacked import unpacked
@@ -23,35 +26,38 @@ from transferkit.errors import DataError
 Found = tuple[dict[str, ImageIndex], list[str]]
 
 
-def index_source(source: Any, name: str, label_separator: str | None) -> Found:
+def index_source(source: Any, name: str, label_separator: str | None, weight_column: str | None = None) -> Found:
     """Return the index of a source under "all", or one per split that it defines; and notes on its interpretation.
 
     `name` is the argument for error messages; a source without images and labels raises a DataError.
     """
-    found, notes = _index(source, name, label_separator)
+    found, notes = _index(source, name, label_separator, weight_column)
     return found, notes + similar_names({label for index in found.values() for label in index.class_names()})
 
 
-def _index(source: Any, name: str, label_separator: str | None) -> Found:
+def _index(source: Any, name: str, label_separator: str | None, weight_column: str | None) -> Found:
     if label_separator is not None and (not isinstance(label_separator, str) or not label_separator):
         raise ValueError(
             f"`label_separator` must be a text, such as '|', or None. Received: {label_separator!r}. Change it."
         )
     if is_table(source):
-        return _from_table(read_table(source, name), label_separator)
-    if label_separator is not None:
-        raise DataError(
-            f"`label_separator` is supported for tables only. Received: {label_separator!r} for `{name}`. Give a CSV "
-            "file or a DataFrame, or remove it."
-        )
+        return _from_table(_read_table(source, name, weight_column), label_separator, weight_column)
+    # Images given separately for validation and test need no weights.
+    needed = {"label_separator": label_separator, "weight_column": weight_column if name == "source" else None}
+    for option, value in needed.items():
+        if value is not None:
+            raise DataError(
+                f"`{option}` is supported for tables only. Received: {value!r} for `{name}`. Give a CSV file or a "
+                "DataFrame, or remove it."
+            )
     if isinstance(source, (str, os.PathLike)):
         return _index_path(os.fspath(source), name)
-    if isinstance(source, (tuple, list)) and len(source) == 2 and all(map(_is_list, source)):
-        paths, labels = source
-        return _from_table(table_of_lists(paths, labels, name), None)
+    if isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(map(_is_list, source)):
+        return _from_table(table_of_lists(source, name), None, None)
     raise DataError(
         f"`{name}` must be a folder, an archive or its URL, a CSV or Parquet file, a DataFrame, a TFRecord file, lists "
-        f"(paths, labels), arrays (images, labels) or a tf.data.Dataset. Received: {type(source).__name__}."
+        "(paths, labels) or (paths, labels, weights), arrays (images, labels) or (images, labels, weights), or a "
+        f"tf.data.Dataset. Received: {type(source).__name__}."
     )
 
 
@@ -86,9 +92,27 @@ def _by_split(index: ImageIndex) -> dict[str, ImageIndex]:
     return {"all": index} if index.splits is None else partition_by_split(index)
 
 
-def _from_table(table: Table, label_separator: str | None) -> Found:
+def _read_table(source: Any, name: str, weight_column: str | None) -> Table:
+    table = read_table(source, name, weight_column)
+    if weight_column is None or "weight" in table.columns:
+        return table
+    if name == "source":
+        hint = did_you_mean(weight_column, table.header) or "Name one of them."
+        raise DataError(
+            f"`source` must have the column of `weight_column`, {weight_column!r}. Received: {table.name} with the "
+            f"columns {list(table.header)[:20]}. {hint}"
+        )
+    note = f"{table.name} has no column {weight_column!r}, so its images have the weight 1"
+    return dataclasses.replace(table, notes=(*table.notes, note))
+
+
+def _from_table(table: Table, label_separator: str | None, weight_column: str | None) -> Found:
     """Return the index of a table, whose relative paths are relative to its folder."""
     paths, notes = _resolve_paths(table)
+    if "weight" in table.columns:
+        place = functools.partial(table.place, column=weight_column or "weight")
+        weights = list(parse_weights(table.columns["weight"], place))
+        table = dataclasses.replace(table, columns={**table.columns, "weight": weights})
     # The same file can be written in several ways.
     repeated = repeated_rows([paths, *(cells for name, cells in table.columns.items() if name != "path")])
     rows = [row for row in range(len(table.lines)) if row not in repeated]
@@ -104,6 +128,7 @@ def _from_table(table: Table, label_separator: str | None) -> Found:
         None if splits is None else tuple(_to_split(table, row) for row in range(len(rows))),
         None if groups is None else tuple(map(to_group, groups)),
         from_table=True,
+        weights=tuple(columns["weight"]) if "weight" in columns else None,
     )
     return _by_split(index.sorted()), [*table.notes, *notes]
 

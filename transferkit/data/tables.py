@@ -27,9 +27,11 @@ _COLUMNS = {
     "split": ("split",),
     "group": ("group",),
 }
-_OPTIONAL = ("split", "group")
+_OPTIONAL = ("split", "group", "weight")
 # Names of other tools for a column of splits.
 _LIKE_SPLIT = ("splits", "set", "subset", "dataset", "data_set", "partition", "fold", "phase", "usage")
+# A column of such a name can hold the weights of animals, so it is used only if `weight_column` names it.
+_LIKE_WEIGHT = ("weight", "weights", "sample_weight", "sample_weights")
 _DELIMITERS = (",", ";", "\t", "|")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -53,9 +55,10 @@ class Table:
     Attributes:
         name: of the table in errors.
         root: folder of its relative paths.
-        columns: "path" and "label", and where present "split" and "group", to their cells.
+        columns: "path" and "label", and where present "split", "group" and "weight", to their cells.
         lines: number of each row, as a spreadsheet or an editor shows it.
         notes: for the report.
+        header: the names of all columns of a file or DataFrame.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Table:
     columns: dict[str, list[Any]]
     lines: Sequence[int]
     notes: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
 
     def place(self, row: int, column: str) -> str:
         """Return where a cell is, for errors."""
@@ -76,19 +80,20 @@ def is_table(source: Any) -> bool:
     return hasattr(source, "columns") and hasattr(source, "__getitem__")
 
 
-def read_table(source: Any, name: str) -> Table:
+def read_table(source: Any, name: str, weight_column: str | None = None) -> Table:
     """Return the columns of a CSV, TSV or Parquet file or of a DataFrame.
 
     Args:
         source: path or DataFrame.
         name: the argument, for errors.
+        weight_column: the name of the column "weight" of the result, which is absent where no column has that name.
 
     Raises:
         DataError: when it cannot be read, or a needed column or cell is missing.
         MissingExtraError: for a Parquet file without the packages that read it.
     """
     if not isinstance(source, (str, os.PathLike)):
-        return _from_frame(source, f"`{name}`", os.getcwd())
+        return _from_frame(source, f"`{name}`", os.getcwd(), weight_column)
     path = os.fspath(source)
     if path.startswith(("http://", "https://")):
         raise DataError(
@@ -102,23 +107,23 @@ def read_table(source: Any, name: str) -> Table:
         )
     root = os.path.dirname(os.path.abspath(path))
     if path.casefold().endswith(_PARQUET_SUFFIXES):
-        return _from_frame(_read_parquet(path, name), repr(os.path.basename(path)), root)
-    return _read_text(path, name, root)
+        return _from_frame(_read_parquet(path, name), repr(os.path.basename(path)), root, weight_column)
+    return _read_text(path, name, root, weight_column)
 
 
-def table_of_lists(paths: Sequence[Any], labels: Sequence[Any], name: str) -> Table:
-    """Return paths and labels that are given as lists, as a table.
+def table_of_lists(lists: Sequence[Sequence[Any]], name: str) -> Table:
+    """Return paths, labels and, optionally, weights that are given as lists, as a table.
 
     Raises:
         DataError: when they differ in length or are empty.
     """
-    if len(paths) != len(labels) or len(paths) == 0:
-        raise DataError(
-            f"`{name}` must have as many labels as paths, and at least one. "
-            f"Received: {len(paths)} paths and {len(labels)} labels."
-        )
-    columns = {"path": list(paths), "label": list(labels)}
-    return _checked(Table(f"the lists of `{name}`", os.getcwd(), columns, range(1, len(paths) + 1)))
+    columns = {column: list(cells) for column, cells in zip(("path", "label", "weight"), lists)}
+    rows = len(columns["path"])
+    if rows == 0 or any(len(cells) != rows for cells in columns.values()):
+        counts = " and ".join(f"{len(cells)} {column}s" for column, cells in columns.items())
+        required = "labels as paths" if len(columns) == 2 else "labels and weights as paths"
+        raise DataError(f"`{name}` must have as many {required}, and at least one. Received: {counts}.")
+    return _checked(Table(f"the lists of `{name}`", os.getcwd(), columns, range(1, rows + 1)))
 
 
 def _read_parquet(path: str, name: str) -> Any:
@@ -139,19 +144,20 @@ def _read_parquet(path: str, name: str) -> Any:
         raise DataError(f"`{name}` must be a readable Parquet file. Received: {received}. Write it again.") from error
 
 
-def _from_frame(frame: Any, name: str, root: str) -> Table:
+def _from_frame(frame: Any, name: str, root: str, weight_column: str | None) -> Table:
     if hasattr(frame, "to_pandas"):
         frame = frame.to_pandas()
     columns = [str(column) for column in frame.columns]
     try:
-        positions = _choose_columns(columns, name)
+        positions = _choose_columns(columns, name, weight_column)
         chosen = {key: list(frame[frame.columns[at]]) for key, at in positions.items()}
     except UnicodeDecodeError as error:
         raise DataError(f"The texts of {name} must be in UTF-8. Received: {error}. Write the table again.") from error
-    return _checked(Table(name, root, chosen, range(1, len(chosen["path"]) + 1), _notes(columns, positions)))
+    lines = range(1, len(chosen["path"]) + 1)
+    return _checked(Table(name, root, chosen, lines, _notes(columns, positions), tuple(columns)))
 
 
-def _read_text(path: str, name: str, root: str) -> Table:
+def _read_text(path: str, name: str, root: str, weight_column: str | None) -> Table:
     text = _decode(path, name)
     shown = repr(os.path.basename(path))
     start = 0
@@ -174,11 +180,11 @@ def _read_text(path: str, name: str, root: str) -> Table:
             f"error ({error}). Check its quotation marks."
         ) from error
     header = [cell.strip() for cell in rows[0][1]] if rows else []
-    chosen = _choose_columns(header, shown)
+    chosen = _choose_columns(header, shown, weight_column)
     body = rows[1:]
     _check_widths(body, len(header), shown)
     columns = {key: [row[at] if at < len(row) else "" for _, row in body] for key, at in chosen.items()}
-    return _checked(Table(shown, root, columns, [number for number, _ in body], _notes(header, chosen)))
+    return _checked(Table(shown, root, columns, [number for number, _ in body], _notes(header, chosen), tuple(header)))
 
 
 def _decode(path: str, name: str) -> str:
@@ -217,11 +223,12 @@ def _normalized(name: str) -> str:
     return name.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
-def _choose_columns(header: Sequence[str], table: str) -> dict[str, int]:
+def _choose_columns(header: Sequence[str], table: str, weight_column: str | None) -> dict[str, int]:
     """Return column -> its position in the header."""
     names = [_normalized(name) for name in header]
     chosen = {}
-    for column, accepted in _COLUMNS.items():
+    weights = {} if weight_column is None else {"weight": (_normalized(weight_column),)}
+    for column, accepted in {**_COLUMNS, **weights}.items():
         name = next((name for name in accepted if name in names), None)
         if name is None and column not in _OPTIONAL:
             raise DataError(
@@ -235,12 +242,21 @@ def _choose_columns(header: Sequence[str], table: str) -> dict[str, int]:
             )
         if name is not None:
             chosen[column] = names.index(name)
+    if "weight" in chosen and list(chosen.values()).count(chosen["weight"]) > 1:
+        raise DataError(
+            f"`weight_column` must be a column of numbers. Received: {weight_column!r}, which {table} has for another "
+            "purpose. Name the column of the weights."
+        )
     return chosen
 
 
 def _notes(header: Sequence[str], chosen: Mapping[str, int]) -> tuple[str, ...]:
-    unused = [name for name in header if _normalized(name) in _LIKE_SPLIT and "split" not in chosen]
-    return tuple(f"the column {name!r} is not used; call it 'split' if it assigns images to splits" for name in unused)
+    splits = [name for name in header if _normalized(name) in _LIKE_SPLIT and "split" not in chosen]
+    weights = [name for name in header if _normalized(name) in _LIKE_WEIGHT and "weight" not in chosen]
+    return (
+        *(f"the column {name!r} is not used; call it 'split' if it assigns images to splits" for name in splits),
+        *(f"the column {name!r} is not used; give weight_column={name!r} if it has sample weights" for name in weights),
+    )
 
 
 def _check_widths(rows: Sequence[tuple[int, list[str]]], width: int, table: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data.examples import Split
+from transferkit.data.weights import are_weights
 from transferkit.errors import DataError
 from transferkit.images.pixels import value_problem
 from transferkit.images.spec import ImageSpec
@@ -47,11 +48,12 @@ def dataset_splits(
 def _check_spec(name: str, dataset: Any, classes: int) -> None:
     """Raise a DataError for a dataset whose elements are not images with labels, or that has no end."""
     spec: Any = getattr(dataset, "element_spec", None)
-    is_pair = isinstance(spec, tuple) and len(spec) == 2 and all(isinstance(part, tf.TensorSpec) for part in spec)
-    if not is_pair or spec[0].shape.rank not in (3, 4) or spec[0].shape[-1] != 3:
+    is_known = isinstance(spec, tuple) and len(spec) in (2, 3) and all(isinstance(s, tf.TensorSpec) for s in spec)
+    if not is_known or spec[0].shape.rank not in (3, 4) or spec[0].shape[-1] != 3:
         raise DataError(
-            f"`{name}` must be a tf.data.Dataset of (images, labels), images (height, width, 3) or batches of them, "
-            f"like `source`: a dataset cannot be split without leaks. Received: {dataset if spec is None else spec!r}."
+            f"`{name}` must be a tf.data.Dataset of (images, labels) or (images, labels, weights), images (height, "
+            "width, 3) or batches of them, like `source`: a dataset cannot be split without leaks. Received: "
+            f"{dataset if spec is None else spec!r}."
         )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise DataError(f"`{name}` must have an end. Received: an infinite dataset. Remove repeat().")
@@ -71,10 +73,10 @@ def _check_label_spec(name: str, labels: tf.TensorSpec, matrix_rank: int, classe
 def _are_one_hot(datasets: Iterable[tf.data.Dataset]) -> bool:
     """Return whether the first labels of every dataset are rows with exactly one 1."""
     for dataset in datasets:
-        images, labels = dataset.element_spec
+        images, labels, *_ = dataset.element_spec
         if labels.shape.rank != images.shape.rank - 2 or labels.shape[-1] in (None, 1):
             return False
-        for _, batch in dataset.take(_SAMPLED):
+        for _, batch, *_ in dataset.take(_SAMPLED):
             if not _rows_are_one_hot(batch.numpy()):
                 return False
     return True
@@ -94,13 +96,14 @@ def _batched(check: _Check, dataset: tf.data.Dataset, image_spec: ImageSpec, bat
     dataset = dataset.map(check.in_graph)
     if tuple(images.shape[-3:-1]) != image_spec.image_size:
         dataset = dataset.unbatch() if is_batched else dataset
-        dataset, is_batched = dataset.map(lambda image, label: (resize_tensor(image, image_spec), label)), False
+        dataset, is_batched = dataset.map(lambda image, *rest: (resize_tensor(image, image_spec), *rest)), False
     dataset = dataset if is_batched else dataset.batch(batch_size)
     return dataset.map(functools.partial(_to_float, check.one_hot)).prefetch(2)
 
 
-def _to_float(one_hot: bool, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.cast(images, tf.float32), tf.argmax(labels, axis=-1, output_type=tf.int32) if one_hot else labels
+def _to_float(one_hot: bool, images: tf.Tensor, labels: tf.Tensor, *weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    labels = tf.argmax(labels, axis=-1, output_type=tf.int32) if one_hot else labels
+    return tf.cast(images, tf.float32), labels, *(tf.cast(part, tf.float32) for part in weights)
 
 
 class _Check:
@@ -109,12 +112,12 @@ class _Check:
     def __init__(self, name: str, classes: int, one_hot: bool) -> None:
         self.name, self.classes, self.one_hot = name, classes, one_hot
 
-    def in_graph(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def in_graph(self, *parts: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Return the same tensors, which raise an error where they are wrong."""
-        with tf.control_dependencies([tf.numpy_function(self, [images, labels], tf.bool)]):
-            return tf.identity(images), tf.identity(labels)
+        with tf.control_dependencies([tf.numpy_function(self, parts, tf.bool)]):
+            return tuple(map(tf.identity, parts))
 
-    def __call__(self, images: np.ndarray, labels: np.ndarray) -> bool:
+    def __call__(self, images: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None) -> bool:
         if problem := value_problem(images if images.ndim == 4 else images[None]):
             raise DataError(f"The images of `{self.name}` must be RGB in [0, 255]. {problem}")
         if labels.dtype.kind not in "iufb" or not np.isfinite(labels).all():
@@ -124,8 +127,16 @@ class _Check:
                 raise self._error(f"class indices from 0 to {self.classes - 1}", labels)
         elif self.one_hot and not _rows_are_one_hot(labels):
             raise self._error("rows with exactly one 1, like the first ones", labels)
+        if weights is not None:
+            self._check_weights(weights, images.shape[:-3])
         return True
 
-    def _error(self, required: str, labels: np.ndarray) -> DataError:
-        received = np.array2string(labels.ravel(), threshold=8, edgeitems=4)
-        return DataError(f"The labels of `{self.name}` must be {required}. Received: {received}. Correct the dataset.")
+    def _check_weights(self, weights: np.ndarray, shape: tuple[int, ...]) -> None:
+        if weights.shape != shape:
+            raise self._error(f"one number per image, of the shape {shape}", weights, "weights")
+        if weights.dtype.kind not in "iuf" or not are_weights(weights):
+            raise self._error("finite numbers of at least 0", weights, "weights")
+
+    def _error(self, required: str, values: np.ndarray, kind: str = "labels") -> DataError:
+        received = np.array2string(np.ravel(values), threshold=8, edgeitems=4)
+        return DataError(f"The {kind} of `{self.name}` must be {required}. Received: {received}. Correct the dataset.")

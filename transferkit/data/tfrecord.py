@@ -10,10 +10,12 @@ import struct
 from collections.abc import Iterator
 
 from transferkit.data.index import ImageIndex
+from transferkit.data.weights import parse_weights
 from transferkit.errors import DataError, ImageError
 from transferkit.images.files import RECORD_HEADER_BYTES, open_regular, parse_example
 
 FEATURES = ("image/encoded", "image/name", "image/labels", "image/split")
+WEIGHT = "image/weight"
 _CHECKSUM_BYTES = 4
 
 
@@ -24,12 +26,14 @@ def index_tfrecord(path: str) -> ImageIndex:
         DataError: when the file is missing, damaged or in another layout.
     """
     rows = []
+    weights: list[bytes | None] = []
     try:
         for offset, record in _iter_records(path):
-            fields = parse_example(record, FEATURES)
+            fields = parse_example(record, (*FEATURES, WEIGHT))
             name, labels, split = (fields[key] for key in FEATURES[1:])
             texts = [label.decode("utf-8", "surrogateescape") for label in labels]
             rows.append((f"{path}@{offset}", name[0].decode("utf-8", "surrogateescape"), texts, split[0].decode()))
+            weights.append(fields[WEIGHT][0] if WEIGHT in fields else None)
     except (ImageError, KeyError, ValueError, IndexError, struct.error, OSError) as error:
         raise DataError(
             f"`source` must be a TFRecord file written by transferkit's write_tfrecord. Received: {path!r} ({error})."
@@ -42,7 +46,13 @@ def index_tfrecord(path: str) -> ImageIndex:
         sample_ids=tuple(row[1] for row in rows),
         labels=tuple(tuple(row[2]) if multi_label else row[2][0] for row in rows),
         splits=tuple(row[3] for row in rows),
+        weights=_weights(weights, path) if any(weights) else None,
     ).sorted()
+
+
+def _weights(texts: list[bytes | None], path: str) -> tuple[float, ...]:
+    values = [1.0 if text is None else text.decode("ascii", "replace") for text in texts]
+    return parse_weights(values, lambda row: f"the weight of record {row} of {path!r}")
 
 
 def _iter_records(path: str) -> Iterator[tuple[int, bytes]]:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from transferkit._utils.files import atomic_write
 from transferkit.data.dataset import Data
+from transferkit.data.tfrecord import WEIGHT
 from transferkit.images.files import read_bytes
 
 # The error numbers of the system that TensorFlow reports as these; any other is an input/output error.
@@ -24,7 +25,7 @@ _ERROR_NUMBERS = {
 def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
     """Write all images of a data set into one TFRecord file, which `DatasetBuilder(path)` reads.
 
-    The encoded images are copied, and the splits are kept. The file appears when it is complete.
+    The encoded images are copied, and the splits and sample weights are kept. The file appears when it is complete.
 
     Args:
         data: `Data`. A data set of files.
@@ -65,7 +66,8 @@ def _records(data: Data) -> Iterator[bytes]:
         if split.paths is None:
             raise ValueError(f"`data` must be made of files. Received: a split {split.name!r} of arrays or a dataset.")
         base = os.path.commonpath([os.path.dirname(path) for path in split.paths])
-        for path, label in zip(split.paths, split.labels):
+        weights = [None] * len(split) if split.weights is None else split.weights.tolist()
+        for path, label, weight in zip(split.paths, split.labels, weights):
             names = [data.class_names[n] for n in (label.nonzero()[0] if data.multi_label else [label])]
             values = {
                 "image/encoded": [read_bytes(path)[1]],
@@ -73,5 +75,7 @@ def _records(data: Data) -> Iterator[bytes]:
                 "image/labels": [name.encode("utf-8", "surrogateescape") for name in names],
                 "image/split": [split.name.encode()],
             }
+            if weight is not None:
+                values[WEIGHT] = [repr(weight).encode()]
             features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=v)) for key, v in values.items()}
             yield tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
