@@ -124,7 +124,7 @@ def train_head(
     views: list[tuple[np.ndarray]], labels: np.ndarray, learning_rate: float, seed: int
 ) -> tuple[np.ndarray, float]:
     """Train one logit as the trainer does; return its kernel and bias."""
-    batches = training_batches(views, labels, batch_size=BATCH_SIZE, seed=seed, epochs=range(EPOCHS))
+    batches = training_batches(views, (labels,), batch_size=BATCH_SIZE, seed=seed, epochs=range(EPOCHS))
     kernel, bias = tf.Variable(tf.zeros(views[0][0].shape[1])), tf.Variable(0.0)
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build([kernel, bias])

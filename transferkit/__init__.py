@@ -25,11 +25,13 @@ _PUBLIC = {
     "ImageError": "errors",
     "ImageSpec": "images",
     "MissingExtraError": "errors",
+    "Phase": "training",
     "Prediction": "prediction",
     "Predictor": "prediction",
     "Report": "evaluation",
-    "Trainer": "training",
     "StorageError": "errors",
+    "Trainer": "training",
+    "TrainingError": "errors",
     "WeightsError": "errors",
     "build_classifier": "classifier",
     "cache": "cache",
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
         ImageError,
         MissingExtraError,
         StorageError,
+        TrainingError,
         WeightsError,
     )
     from transferkit.evaluation import Report
@@ -65,7 +68,7 @@ if TYPE_CHECKING:
     from transferkit.images import ImageSpec, read_image
     from transferkit.prediction import Prediction, Predictor
     from transferkit.saving import load
-    from transferkit.training import Trainer
+    from transferkit.training import Phase, Trainer
 
 
 def __dir__() -> list[str]:

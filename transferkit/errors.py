@@ -54,3 +54,7 @@ class MissingExtraError(ImportError):
             f'Install it with: pip install "transferkit[{extra}]"'
         )
         self.extra = extra
+
+
+class TrainingError(RuntimeError):
+    """Training was stopped because its result would be of no use; the weights before the failure were restored."""

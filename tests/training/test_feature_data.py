@@ -34,7 +34,7 @@ def view(number: int, dtype: str = "float32") -> tuple[np.ndarray, ...]:
 def test_training_batches_have_each_row_in_its_view(dtype: str) -> None:
     labels = np.arange(ROWS, dtype=np.int32) * 10
     views = [view(number, dtype) for number in range(3)]
-    dataset = training_batches(views, labels, batch_size=32, seed=5, epochs=range(4, 6))
+    dataset = training_batches(views, (labels,), batch_size=32, seed=5, epochs=range(4, 6))
     seen = [(features[0].numpy(), features[1].numpy(), target.numpy()) for features, target in dataset]
     assert [len(target) for *_, target in seen] == 2 * ([32] * 9 + [12])
     for epoch, part in ((4, seen[:10]), (5, seen[10:])):
@@ -51,7 +51,7 @@ def test_training_batches_have_each_row_in_its_view(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_evaluation_batches_are_in_order_of_rows(dtype: str) -> None:
     labels = np.eye(ROWS, 4, dtype=np.float32)
-    seen = list(evaluation_batches(view(7, dtype), labels))
+    seen = list(evaluation_batches(view(7, dtype), (labels,)))
     first, second = (np.concatenate([features[number].numpy() for features, _ in seen]) for number in range(2))
     assert first.dtype == second.dtype == np.float32
     np.testing.assert_array_equal(first, view(7)[0])
@@ -63,8 +63,8 @@ def test_evaluation_batches_are_in_order_of_rows(dtype: str) -> None:
 def test_batches_of_one_tensor_are_not_nested() -> None:
     features = view(0)[:1]
     for dataset in (
-        evaluation_batches(features, np.zeros(ROWS)),
-        training_batches([features], np.zeros(ROWS), batch_size=8, seed=0, epochs=range(1)),
+        evaluation_batches(features, (np.zeros(ROWS),)),
+        training_batches([features], (np.zeros(ROWS),), batch_size=8, seed=0, epochs=range(1)),
     ):
         assert tuple(dataset.element_spec[0].shape) == (None, 2)
 
@@ -78,7 +78,7 @@ def test_load_features_of_both_splits(data: Data) -> None:
     assert [[array.shape for array in one] for one in features.views] == [[(len(training), 16)]] * 2
     np.testing.assert_array_equal(features.labels, training.labels)
     assert features.validation is not None
-    ((array,), labels) = features.validation
+    ((array,), (labels,)) = features.validation
     assert array.shape == (len(validation), 16)
     np.testing.assert_array_equal(labels, validation.labels)
     assert training_job(plan, data, options).num_missing == 0

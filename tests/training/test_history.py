@@ -10,15 +10,15 @@ import pytest
 import transferkit as tk
 from tests.training.conftest import small_classifier
 from transferkit.data import Data
-from transferkit.training import Phase, RunHistory
+from transferkit.training import PhaseRecord, RunHistory
 from transferkit.training.history import make_history
 
 
 @pytest.fixture
 def run() -> RunHistory:
     history = RunHistory()
-    history.append(Phase("frozen", {"loss": [0.7, 0.6], "accuracy": [0.5, 0.6]}, 0, 1.5, 1e-4, "features"))
-    history.append(Phase("fine-tuning", {"loss": [0.5], "accuracy": [0.8]}, 2, 2.5, 1e-5, "images", "bfloat16"))
+    history.append(PhaseRecord("frozen", {"loss": [0.7, 0.6], "accuracy": [0.5, 0.6]}, 0, 1.5, 1e-4, "features"))
+    history.append(PhaseRecord("fine-tuning", {"loss": [0.5], "accuracy": [0.8]}, 2, 2.5, 1e-5, "images", "bfloat16"))
     return history
 
 

@@ -38,7 +38,7 @@ def test_solver_uses_rows_of_all_views() -> None:
     views = [(generator.normal(size=(40, 5)).astype("float32"),) for _ in range(3)]
     labels = generator.integers(0, 2, 40).astype("int32")
     trained = keras.Sequential([keras.Input((5,)), keras.layers.Dense(1)])
-    features = CachedFeatures(views, labels, None)
+    features = CachedFeatures(views, (labels,), None)
     history = solve_linear_head(trained, features, objective_for(small_classifier()), 2)
     together, all_labels = np.concatenate([view[0] for view in views]), np.tile(labels, 3)
     expected = fit_linear_probe(together, all_labels, 2)

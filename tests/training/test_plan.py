@@ -38,13 +38,14 @@ def test_plan_cost_counts_missing_rows(data: Data) -> None:
 def test_plan_text(data: Data) -> None:
     images = len(data.splits["train"]) + len(data.splits["validation"])
     lines = str(tk.Trainer(small_classifier()).plan(data)).splitlines()
-    assert lines[:4] == [
+    assert lines[:5] == [
         "Mode: cached features",
         "Trainable parameters: 17",
+        "Steps: 300 (100 epochs of 3)",
         "Feature shape: (16,), 0.1 kB per image",
         f"1 view per training image; {images:,} images, 0.0 MB",
     ]
-    assert lines[4].startswith(f"Cached: 0 of {images:,}. Estimated extraction time: ") and len(lines) == 5
+    assert lines[5].startswith(f"Cached: 0 of {images:,}. Estimated extraction time: ") and len(lines) == 6
 
 
 def test_plan_beyond_limit_trains_on_images(data: Data) -> None:

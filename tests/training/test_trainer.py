@@ -80,7 +80,9 @@ def test_fine_tune_trains_from_given_layer_up(data: Data) -> None:
     model = small_classifier()
     base = find_backbone(model)
     before = {layer.name: layer.get_weights() for layer in base.layers}
-    tk.Trainer(model, learning_rate=1e-1).fine_tune(data, epochs=1, unfreeze_from="block1_conv", verbose=0)
+    tk.Trainer(model, learning_rate=1e-1).fine_tune(
+        data, epochs=1, unfreeze_from="block1_conv", keep_best=False, verbose=0
+    )
     changed = {
         layer.name
         for layer in base.layers

@@ -31,8 +31,8 @@ def unfreeze(
     blocks: int | None = None,
     batch_norm: bool = False,
     argument: str = "from_layer",
-) -> None:
-    """Make the upper layers of `model` trainable; without a choice, all of them.
+) -> int:
+    """Make the upper layers of `model` trainable and return the index of the first; without a choice, all of them.
 
     Give at most one of `from_layer` (index or name of the first trainable layer), `fraction` of the layers and number
     of `blocks`, from the top; `argument` is the name of the first in errors. Batch normalization stays in inference
@@ -53,6 +53,7 @@ def unfreeze(
         for layer in batch_norm_layers(model):
             layer.trainable = False
     disable_frozen_dropout(model)
+    return first
 
 
 def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:

@@ -1,7 +1,8 @@
 """Training: frozen phase, fine-tuning, evaluation and saving."""
 
-from transferkit.training.history import History, Phase, RunHistory
+from transferkit.training.history import History, PhaseRecord, RunHistory
+from transferkit.training.phase import Phase
 from transferkit.training.plan import Plan
 from transferkit.training.trainer import Trainer
 
-__all__ = ["History", "Phase", "Plan", "RunHistory", "Trainer"]
+__all__ = ["History", "Phase", "PhaseRecord", "Plan", "RunHistory", "Trainer"]

@@ -95,10 +95,12 @@ def choose_verbosity(verbose: int | str) -> int | str:
     return verbose if verbose != "auto" else 1 if sys.stdout is not None and sys.stdout.isatty() else 2
 
 
-def check_solver(solver: str, callbacks: Any, class_weight: Any) -> None:
+def check_solver(solver: str, callbacks: Any, class_weight: Any, schedule: Any = "constant") -> None:
     """Raise a ValueError for an unknown solver, or options that it does not support."""
     check_choice("solver", solver, SOLVERS)
-    for name, value in {"callbacks": callbacks, "class_weight": class_weight}.items():
+    given = {"callbacks": callbacks, "class_weight": class_weight, "schedule": schedule}
+    given["schedule"] = None if schedule == "constant" else schedule
+    for name, value in given.items():
         if solver == "lbfgs" and value is not None and value != () and value != []:
             raise ValueError(
                 f"`{name}` is not supported with solver='lbfgs', which has no epochs. Received: {value!r}. Omit it, or "

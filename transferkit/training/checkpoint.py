@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import keras
 import numpy as np
 
 from transferkit._utils.files import atomic_write
-from transferkit.modeling.keras_graph import all_layers, own_statistics
+from transferkit.modeling.state import changing_variables
+from transferkit.training.callback_state import callback_states, set_callback_states
 from transferkit.training.run_identity import describe_differences
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+
+Callbacks = Sequence[keras.callbacks.Callback]
 
 
 class Checkpoint:
-    """One phase's state in one file: trained weights, optimizer, history and the identity of the run.
+    """One phase's state in one file: trained weights, optimizer, callbacks, history and the identity of the run.
 
     The file is NumPy's .npz without pickle, written to a temporary name and renamed, so that an interruption leaves the
     state of the last complete epoch.
@@ -27,11 +31,29 @@ class Checkpoint:
     def __init__(self, folder: Path, number: int, identity: dict[str, Any]) -> None:
         self.path = folder / f"phase-{number}.npz"
         self._identity = json.loads(json.dumps({"format": FORMAT_VERSION, **identity}))
+        self._restored: tuple[list[dict[str, Any]], list[np.ndarray]] | None = None
 
-    def save(self, model: keras.Model, history: dict[str, list[float]], *, finished: bool) -> None:
-        """Write the state of `model` after the epochs in `history`."""
-        values = [_to_numpy(value) for value in _state(model)]
-        record = json.dumps({"identity": self._identity, "history": history, "finished": finished})
+    def save(
+        self,
+        model: keras.Model,
+        history: dict[str, list[float]],
+        *,
+        finished: bool,
+        callbacks: Callbacks = (),
+    ) -> None:
+        """Write the state of `model` and `callbacks` after the epochs in `history`."""
+        states, state_arrays = callback_states(callbacks)
+        values = [*map(_to_numpy, _state(model)), *state_arrays]
+        is_stopped = bool(getattr(model, "stop_training", False))
+        record = json.dumps(
+            {
+                "identity": self._identity,
+                "history": history,
+                "finished": finished,
+                "stopped": is_stopped,
+                "callbacks": states,
+            }
+        )
         arrays: dict[str, Any] = {f"value_{index}": value for index, value in enumerate(values)}
         with atomic_write(self.path, suffix=".npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, record=np.array(record), digest=np.array(_digest(record, values)), **arrays)
@@ -48,11 +70,21 @@ class Checkpoint:
             model.optimizer.build(model.trainable_variables)
         state = _state(model)
         record, values = self._read()
+        values, arrays = values[: len(state)], values[len(state) :]
         shapes = [value.shape for value in values] == [tuple(variable.shape) for variable in state]
         self._check(record.get("identity", record.get("run_config", {})), shapes)
         for variable, value in zip(state, values):
             variable.assign(value)
+        self._restored = record["callbacks"], arrays
+        # A run that was killed between its last epoch and its end must not train another one.
+        model.stop_training = record["stopped"]
         return record["history"], record["finished"]
+
+    def restore_callbacks(self, callbacks: Callbacks) -> None:
+        """Set callbacks to the restored state, if any; `on_train_begin` has prepared them."""
+        if self._restored is not None:
+            set_callback_states(callbacks, *self._restored)
+            self._restored = None
 
     def _read(self) -> tuple[dict[str, Any], list[np.ndarray]]:
         try:
@@ -65,7 +97,8 @@ class Checkpoint:
                 is_present = record.get("identity", {}).get("format") == FORMAT_VERSION
                 if is_present and str(saved["digest"]) != _digest(text, values):
                     raise ValueError("its checksum differs")
-                return {"history": record["history"], "finished": record["finished"], **record}, values
+                defaults = {"stopped": False, "callbacks": []}
+                return {**defaults, "history": record["history"], "finished": record["finished"], **record}, values
         except Exception as error:  # the parsers of NumPy and zipfile raise errors of many kinds for a damaged file
             raise ValueError(
                 f"`checkpoint_dir` must have complete checkpoints. Received: {str(self.path)!r}, which cannot be read "
@@ -82,21 +115,32 @@ class Checkpoint:
 
 
 class CheckpointCallback(keras.callbacks.Callback):
-    """Writes a checkpoint of a classifier after each epoch, and once more when the phase is finished."""
+    """Writes a checkpoint of a classifier after each epoch, and once more when the phase is finished.
 
-    def __init__(self, checkpoint: Checkpoint, model: keras.Model, history: dict[str, list[float]]) -> None:
+    It is the last of the callbacks, so that it has what the others did at the end of an epoch.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, model: keras.Model, history: dict[str, list[float]], callbacks: Callbacks
+    ) -> None:
         super().__init__()
-        self._checkpoint, self._classifier = checkpoint, model
+        self._checkpoint, self._classifier, self._callbacks = checkpoint, model, callbacks
         self._history = {name: list(values) for name, values in history.items()}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._checkpoint.restore_callbacks(self._callbacks)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
             self._history.setdefault(name, []).append(float(value))
-        self._checkpoint.save(self._classifier, self._history, finished=False)
+        self._save(finished=False)
 
     def on_train_end(self, logs: Any = None) -> None:
         # Early stopping may have restored the best weights after the checkpoint of the last epoch.
-        self._checkpoint.save(self._classifier, self._history, finished=True)
+        self._save(finished=True)
+
+    def _save(self, *, finished: bool) -> None:
+        self._checkpoint.save(self._classifier, self._history, finished=finished, callbacks=self._callbacks)
 
 
 def _digest(record: str, values: list[np.ndarray]) -> str:
@@ -108,21 +152,7 @@ def _digest(record: str, values: list[np.ndarray]) -> str:
 
 
 def _state(model: keras.Model) -> list[Any]:
-    return [*model.trainable_variables, *_changing_statistics(model), *model.optimizer.variables]
-
-
-def _changing_statistics(model: keras.Model) -> list[Any]:
-    """Return the variables that training changes without gradients, such as statistics of batch normalization.
-
-    States of random numbers are left out: they follow from seed and epoch.
-    """
-    layers = (layer for layer in all_layers(model) if layer.trainable or not _is_batch_norm(layer))
-    found = {id(variable): variable for layer in layers for variable in own_statistics(layer)}
-    return [variable for variable in found.values() if variable.name != "seed_generator_state"]
-
-
-def _is_batch_norm(layer: Any) -> bool:
-    return isinstance(layer, keras.layers.BatchNormalization)
+    return [*changing_variables(model), *model.optimizer.variables]
 
 
 def _to_numpy(variable: Any) -> np.ndarray:

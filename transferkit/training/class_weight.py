@@ -29,6 +29,11 @@ def resolve_class_weight(class_weight: Any, data: Data) -> dict[int, float] | No
         raise ValueError(
             f"`class_weight` requires one label per image. Received: {class_weight!r} with multi-label data. Omit it."
         )
+    if data.splits["train"].weights is not None:
+        raise ValueError(
+            f"`class_weight` requires images without sample weights. Received: {class_weight!r} and sample weights. "
+            "Multiply the weights of the images by those of their classes, and omit it."
+        )
     if isinstance(class_weight, str) and class_weight == "balanced":
         return _balanced(data)
     if not isinstance(class_weight, Mapping) or not class_weight:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import keras
 
 from transferkit.modeling.keras_graph import release_graphs
 from transferkit.modeling.precision import has_gpu, with_loss_scaling
 from transferkit.modeling.serialization import check_serializable
 from transferkit.training.arguments import check_trainable
+from transferkit.training.layer_rates import set_layer_rates
 from transferkit.training.objective import Objective
+from transferkit.training.optimizers import OptimizerOptions
+from transferkit.training.schedules import make_schedule
 
 # Distinguishes the optimizers of trainers from those of users.
-_OPTIMIZER_NAME = "transferkit_adam"
+_OPTIMIZER_NAME = "transferkit_optimizer"
 
 
 def check_not_compiled(model: keras.Model) -> None:
@@ -20,10 +26,33 @@ def check_not_compiled(model: keras.Model) -> None:
         optimizer, loss = type(model.optimizer).__name__, model.loss
         shown = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
         raise ValueError(
-            "`model` must not be compiled: the trainer compiles it with Adam, a loss for logits, and accuracy. "
+            "`model` must not be compiled: the trainer compiles it with its optimizer, a loss for logits, and metrics. "
             f"Received: a model compiled with {optimizer} and {shown}. Omit compile(...) and give the trainer "
-            "`learning_rate`, or train the model with Keras' own fit."
+            "`optimizer`, `loss` and `metrics`, or train the model with Keras' own fit."
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class UpdateOptions:
+    """How the weights are updated in one phase.
+
+    Attributes:
+        rate: the learning rate, of a schedule the largest one; None for that of the optimizer given by the user.
+        schedule: see `make_schedule`.
+        layer_decay, l2_sp: see `set_layer_rates`.
+    """
+
+    rate: float | None
+    schedule: Any = "constant"
+    layer_decay: float = 1.0
+    l2_sp: float = 0.0
+
+    def identity(self) -> dict[str, Any]:
+        """Return plain values, for checkpoints."""
+        schedule = self.schedule
+        if not isinstance(schedule, str):
+            schedule = [type(schedule).__name__, str(schedule.get_config())]
+        return {**dataclasses.asdict(dataclasses.replace(self, schedule="")), "schedule": schedule}
 
 
 class Compilation:
@@ -31,54 +60,62 @@ class Compilation:
 
     Attributes:
         objective: the `Objective` of the present loss and metrics.
+        updates: the `UpdateOptions` of the present optimizer.
     """
 
-    def __init__(self, model: keras.Model, precision: str, objective: Objective, learning_rate: float) -> None:
-        self._model, self._precision = model, precision
+    def __init__(self, model: keras.Model, precision: str, objective: Objective, options: OptimizerOptions) -> None:
+        self._model, self._precision, self._options = model, precision, options
         self._is_serializable = False
-        self._make_optimizer(objective, learning_rate)
+        self._make_optimizer(objective, UpdateOptions(None if options.has_own_schedule else options.rate), 1)
         if not model.compiled:
             # A model that another trainer compiled stays with it until this one trains.
             self._compile()
 
     @property
     def learning_rate(self) -> float:
-        """The present learning rate of the optimizer."""
-        return float(self._optimizer.learning_rate)
+        """The learning rate: of a schedule, the largest one."""
+        rate = self.updates.rate
+        return float(self._optimizer.learning_rate) if rate is None or self._is_constant() else rate
 
-    def renew(self, objective: Objective, learning_rate: float) -> None:
-        """Compile with a new optimizer: a change of `trainable` takes effect only after compiling."""
-        self._make_optimizer(objective, learning_rate)
-        self._compile()
-
-    def prepare(self, objective: Objective) -> None:
+    def prepare(
+        self, objective: Objective, updates: UpdateOptions | None = None, *, steps: int = 1, renew: bool = False
+    ) -> None:
         """Check before a phase of training that its result can be saved, and compile again where something changed.
 
-        That may be the objective, `trainable` or, by another trainer of the same model, the optimizer.
+        That may be the objective, the updates, `trainable` or, by another trainer of the same model, the optimizer.
+        An optimizer with a constant learning rate is used on, with its state, unless `renew` is set.
         """
         check_not_compiled(self._model)
         check_trainable(self._model)
         if not self._is_serializable:
             check_serializable(self._model)
             self._is_serializable = True
-        if objective != self.objective or self._trained != self._trained_variables():
-            self.renew(objective, self.learning_rate)
+        updates = updates or self.updates
+        changed = objective != self.objective or updates != self.updates or self._trained != self._trained_variables()
+        if renew or changed or not self._is_constant():
+            self._make_optimizer(objective, updates, steps)
+            self._compile()
         elif self._model.optimizer is not self._optimizer:
             self._compile()
 
-    def _make_optimizer(self, objective: Objective, learning_rate: float) -> None:
-        self.objective = objective
-        adam = release_graphs(keras.optimizers.Adam(learning_rate))
+    def _make_optimizer(self, objective: Objective, updates: UpdateOptions, steps: int) -> None:
+        self.objective, self.updates = objective, updates
+        rate = None if updates.rate is None else make_schedule(updates.schedule, updates.rate, steps)
+        optimizer = release_graphs(self._options.make(rate))
         # Under the policy mixed_float16 Keras would wrap it in `compile`, and it would be taken for the user's.
-        self._optimizer = with_loss_scaling(adam, self._precision, self._model.dtype_policy.name)
+        self._optimizer = with_loss_scaling(optimizer, self._precision, self._model.dtype_policy.name)
         self._optimizer.name = _OPTIMIZER_NAME
         # Built for the whole model, the optimizer lists its variables in one order, whichever part is trained.
         self._optimizer.build(self._model.trainable_variables)
+        set_layer_rates(self._optimizer, self._model, layer_decay=updates.layer_decay, l2_sp=updates.l2_sp)
         self._trained = self._trained_variables()
 
     def _compile(self) -> None:
         loss, metrics = self.objective.loss(), self.objective.metrics()
         self._model.compile(optimizer=self._optimizer, loss=loss, metrics=metrics, jit_compile=jit_compile_mode())
+
+    def _is_constant(self) -> bool:
+        return self.updates.rate is not None and self.updates.schedule == "constant"
 
     def _trained_variables(self) -> list[int]:
         return [id(variable) for variable in self._model.trainable_variables]

@@ -12,6 +12,8 @@ from transferkit.modeling.keras_graph import all_layers
 from transferkit.modeling.partition import partition_model
 from transferkit.modeling.precision import mixed_precision_layers, precision_scope
 from transferkit.training.evaluation import EvaluationStep, make_evaluation_step
+from transferkit.training.guards import NonFiniteLossError
+from transferkit.training.losses import to_columns
 
 _MAX_STEPS = 64
 
@@ -40,6 +42,7 @@ class FeatureModel(keras.Model):
     Attributes:
         num_steps: batches per epoch; epochs follow one another in one dataset.
         num_validation_steps: batches of the validation data, which is repeated.
+        mixing: the augmentation layer that mixes images and labels of each training batch, or None.
     """
 
     train_function: Any
@@ -49,9 +52,18 @@ class FeatureModel(keras.Model):
         super().__init__(inputs, outputs, name=name)
         self.compute_precision = precision
         self.num_steps = self.num_validation_steps = 1
+        self._mixing: list[Any] = []
+
+    def mix_batches(self, augmentation: Any) -> None:
+        """Mix images and labels of each training batch by MixUp or CutMix of an augmentation layer."""
+        # In a list, Keras would take a layer of the classifier for one of this model, and count its states twice.
+        self._mixing = [lambda *batch: augmentation.mix_batch(*batch)]
 
     def train_step(self, data: Any) -> Any:
         """Run one training step in the precision of the model."""
+        for mix in self._mixing:
+            images, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+            data = mix(images, to_columns(labels, self.output_shape[-1]), *(() if weights is None else (weights,)))
         if self.compute_precision == "float32":
             return super().train_step(data)
         with precision_scope(self.compute_precision, mixed_precision_layers(self)):
@@ -67,7 +79,7 @@ class FeatureModel(keras.Model):
     def make_train_function(self, force: bool = False) -> None:
         """Create the function that `fit` calls."""
         if self.train_function is None or force:
-            self.train_function = _MultiStepFunction(self, self.train_step, "num_steps")
+            self.train_function = _MultiStepFunction(self, self.train_step, "num_steps", check_loss=True)
 
     def make_test_function(self, force: bool = False) -> None:
         """Create the function that validation calls."""
@@ -76,8 +88,10 @@ class FeatureModel(keras.Model):
 
 
 class _MultiStepFunction:
-    def __init__(self, model: FeatureModel, step: Callable[[Any], Any], steps_attribute: str) -> None:
-        self._model, self._steps_attribute = model, steps_attribute
+    def __init__(
+        self, model: FeatureModel, step: Callable[[Any], Any], steps_attribute: str, *, check_loss: bool = False
+    ) -> None:
+        self._model, self._steps_attribute, self._check_loss = model, steps_attribute, check_loss
         self._step = tf.function(step, jit_compile=True, reduce_retracing=True) if model.jit_compile else step
         self._iterator, self._taken = None, 0
         self._traced: dict[tuple[str, bool], Any] = {}
@@ -86,26 +100,35 @@ class _MultiStepFunction:
         steps = getattr(self._model, self._steps_attribute)
         if iterator is not self._iterator:
             self._iterator, self._taken = iterator, 0
-        count = min(self._model.steps_per_execution, steps - self._taken)
+        count, first = min(self._model.steps_per_execution, steps - self._taken), self._taken
         self._taken = (self._taken + count) % steps
         # Traced explicitly and kept, so that further fits of the same model do not trace again.
         key = str(iterator.element_spec), steps == 1
         if key not in self._traced:
             run = tf.function(self._run_once if steps == 1 else self._run, autograph=False)
             self._traced[key] = run.get_concrete_function(iterator, tf.TensorSpec([], tf.int32))
-        return self._traced[key](iterator, tf.constant(count))
+        logs, taken, is_finite = self._traced[key](iterator, tf.constant(count))
+        if self._check_loss and not is_finite:
+            raise NonFiniteLossError(first + int(taken) - 1)
+        return logs
 
-    def _run(self, iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
-        def body(taken: tf.Tensor) -> tf.Tensor:
-            self._step(iterator.get_next())
-            return taken + 1
+    def _run(self, iterator: Any, count: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        def body(taken: tf.Tensor, is_finite: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return taken + 1, self._take(iterator)
 
-        tf.while_loop(lambda taken: taken < count, body, [tf.constant(0)])
-        return self._model.get_metrics_result()
+        # Stops at a loss that is not finite, so that the step is known.
+        taken, is_finite = tf.while_loop(
+            lambda taken, is_finite: (taken < count) & is_finite, body, [tf.constant(0), tf.constant(True)]
+        )
+        return self._model.get_metrics_result(), taken, is_finite
 
-    def _run_once(self, iterator: Any, count: tf.Tensor) -> dict[str, tf.Tensor]:
-        self._step(iterator.get_next())
-        return self._model.get_metrics_result()
+    def _run_once(self, iterator: Any, count: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        is_finite = self._take(iterator)
+        return self._model.get_metrics_result(), count, is_finite
+
+    def _take(self, iterator: Any) -> tf.Tensor:
+        logs = self._step(iterator.get_next())
+        return tf.math.is_finite(logs["loss"]) if self._check_loss else tf.constant(True)
 
 
 class ModelParts:
@@ -130,13 +153,19 @@ class ModelParts:
     def to_fit(self, trained_on: str, precision: str) -> keras.Model:
         """Return the model to fit on "features" or on "images".
 
-        On images it is the classifier itself or, in reduced precision, a model that shares its layers.
+        On images it is the classifier itself or, in reduced precision or with MixUp, a model that shares its layers.
         """
         source = self.partition.trainable if trained_on == "features" else self._model
+        mixes = getattr(self.partition.augmentation, "mixes", False)
         if trained_on == "images":
-            if precision == "float32":
+            if precision == "float32" and not mixes:
                 return source
             if type(source).train_step is not keras.Model.train_step:
+                if precision == "float32":
+                    raise ValueError(
+                        "The augmentation must not mix images for a model that overrides train_step. Received: mixup "
+                        "or cutmix. Omit them, or mix in your train_step."
+                    )
                 raise ValueError(
                     f"`precision` must be 'float32' for a model that overrides train_step. Received: {precision!r}."
                 )
@@ -144,6 +173,8 @@ class ModelParts:
         if key not in self._fitted:
             inputs = source.inputs[0] if len(source.inputs) == 1 else source.inputs
             fitted = FeatureModel(inputs, source.outputs[0], precision=precision, name=source.name)
+            if mixes:
+                fitted.mix_batches(self.partition.augmentation)
             self._fitted[key] = fitted
         return self._fitted[key]
 

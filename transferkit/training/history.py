@@ -31,7 +31,7 @@ def make_history(model: keras.Model, metrics: dict[str, list[float]], first_epoc
 
 
 @dataclasses.dataclass(frozen=True)
-class Phase:
+class PhaseRecord:
     """One call of `fit` or `fine_tune`.
 
     Attributes:
@@ -62,16 +62,16 @@ class RunHistory:
     """All phases of a trainer, in order.
 
     >>> run = RunHistory()
-    >>> run.append(Phase("frozen", {"loss": [0.7, 0.6]}, 0, 1.0, 1e-4, "features"))
-    >>> run.append(Phase("fine-tuning", {"loss": [0.5]}, 2, 1.0, 1e-5, "images"))
+    >>> run.append(PhaseRecord("frozen", {"loss": [0.7, 0.6]}, 0, 1.0, 1e-4, "features"))
+    >>> run.append(PhaseRecord("fine-tuning", {"loss": [0.5]}, 2, 1.0, 1e-5, "images"))
     >>> run.history
     {'loss': [0.7, 0.6, 0.5]}
     """
 
     def __init__(self) -> None:
-        self.phases: list[Phase] = []
+        self.phases: list[PhaseRecord] = []
 
-    def append(self, phase: Phase) -> None:
+    def append(self, phase: PhaseRecord) -> None:
         """Add a phase at the end."""
         self.phases.append(phase)
 
@@ -101,7 +101,7 @@ class RunHistory:
         """Return plain values, ready for JSON."""
         return [dataclasses.asdict(phase) for phase in self.phases]
 
-    def __iter__(self) -> Iterator[Phase]:
+    def __iter__(self) -> Iterator[PhaseRecord]:
         return iter(self.phases)
 
     def __len__(self) -> int:

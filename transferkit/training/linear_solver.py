@@ -35,7 +35,7 @@ def solve_linear_head(
     if features.validation is None:
         probe = fit_linear_probe(rows, labels, num_classes)
     else:
-        validation, validation_labels = features.validation
+        validation, (validation_labels, *_) = features.validation
         probe = select_linear_probe(rows, labels, validation[0], validation_labels, num_classes)
     dense.set_weights([probe.kernel.astype("float32"), probe.bias.astype("float32")])
     history = _metrics(probe, rows, labels, objective)
@@ -77,6 +77,8 @@ def _metrics(
     probe: LinearProbe, features: RowSource, labels: np.ndarray, objective: Objective
 ) -> dict[str, list[float]]:
     logits = probe_logits(probe, features).astype("float32")
-    metric = objective.metrics()[0]
-    metric.update_state(labels[:, None] if objective.kind == "binary" else labels, logits)
-    return {"loss": [objective.loss_of(labels, logits)], "accuracy": [float(metric.result())]}
+    values = {"loss": [objective.loss_of(labels, logits)]}
+    for metric in objective.metrics():
+        metric.update_state(labels[:, None] if objective.kind == "binary" else labels, logits)
+        values[metric.name] = [float(metric.result())]
+    return values

@@ -11,6 +11,8 @@ import numpy as np
 
 from transferkit.errors import DataError
 from transferkit.modeling.keras_graph import graph_nodes, is_functional
+from transferkit.training.losses import make_loss
+from transferkit.training.metrics import make_metrics
 
 # Layers and operations of Keras that return probabilities.
 _PROBABILITIES = ("Sigmoid", "HardSigmoid", "SparseSigmoid", "Softmax", "Sparsemax")
@@ -23,33 +25,37 @@ class Objective:
     Attributes:
         kind: "binary" (one logit), "multi_class" (one logit per class) or "multi_label" (independent logits).
         units: number of logits.
+        loss_name: name or instance of a loss; None for cross-entropy.
+        label_smoothing: in [0, 1).
+        metric_names: names and instances of metrics, in addition to accuracy.
+        soft_labels: whether training labels are fractions, as MixUp makes them.
     """
 
     kind: str
     units: int
+    loss_name: Any = None
+    label_smoothing: float = 0.0
+    metric_names: tuple[Any, ...] = ()
+    soft_labels: bool = False
 
     @property
     def activation(self) -> str:
         """The function from logits to probabilities."""
         return "softmax" if self.kind == "multi_class" else "sigmoid"
 
-    def loss(self) -> keras.losses.Loss:
-        """Return a new loss for logits."""
-        if self.kind == "multi_class":
-            return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        return keras.losses.BinaryCrossentropy(from_logits=True)
+    def loss(self) -> Any:
+        """Return the loss for logits."""
+        smoothing, soft = self.label_smoothing, self.soft_labels
+        return make_loss(self.kind, self.units, self.loss_name, label_smoothing=smoothing, soft_labels=soft)
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Return new metrics for logits, named "accuracy"."""
-        if self.kind == "multi_class":
-            return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-        # Keras' default threshold of 0.5 is for probabilities; of a logit it would mean a probability of 0.62.
-        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]
+        """Return new metrics for logits, the first of which is named "accuracy"."""
+        return make_metrics(self.kind, self.units, self.metric_names, soft_labels=self.soft_labels)
 
     def loss_of(self, labels: np.ndarray, logits: np.ndarray) -> float:
         """Return the mean loss of logits (n, units) and labels (n,) or (n, units)."""
         labels = labels[:, None] if self.kind == "binary" and labels.ndim == 1 else labels
-        return float(self.loss()(labels, logits))
+        return float(np.mean(self.loss()(labels, logits)))
 
     def check_fits(self, data: Any) -> None:
         """Raise a DataError when the logits do not match the classes of `data`."""

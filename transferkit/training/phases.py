@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit._utils.checks import check_int
 from transferkit.data.dataset import Data
 from transferkit.data.element_errors import element_errors
 from transferkit.data.pipeline import epochs_dataset
 from transferkit.modeling.precision import has_gpu
+from transferkit.training.arguments import Callbacks, check_monitors, choose_verbosity
+from transferkit.training.best_weights import BestWeights, monitor_mode
+from transferkit.training.checkpoint import Checkpoint, CheckpointCallback
+from transferkit.training.class_weight import resolve_class_weight
 from transferkit.training.compilation import jit_compile_mode
 from transferkit.training.feature_data import CachedFeatures, evaluation_batches, training_batches
 from transferkit.training.feature_model import FeatureModel, steps_per_call
+from transferkit.training.guards import Interruption, LossGuard
 from transferkit.training.objective import Objective
+from transferkit.training.schedules import plateau_callback
 
 # Training steps on images per call on a GPU: enough to hide Python, few enough to show progress.
 _MAX_GPU_STEPS = 16
@@ -25,11 +31,50 @@ _MAX_GPU_STEPS = 16
 
 @dataclasses.dataclass(frozen=True)
 class FitOptions:
-    """Arguments of Keras' `fit` that are passed on."""
+    """How a phase is run, without the data and the updates of the weights.
 
-    callbacks: Sequence[keras.callbacks.Callback]
+    Attributes:
+        callbacks, class_weight, verbose: arguments of Keras' `fit`.
+        monitor: name of the metric for `early_stopping` and `keep_best`.
+        early_stopping: epochs without improvement after which training stops, or None.
+        keep_best: whether the weights of the best epoch are restored.
+        counts_start: whether the weights before the phase count as an epoch for `keep_best`.
+    """
+
+    callbacks: Callbacks
     class_weight: dict[int, float] | None
     verbose: int | str
+    monitor: str = "val_loss"
+    early_stopping: int | None = None
+    keep_best: bool = False
+    counts_start: bool = False
+
+    @classmethod
+    def of(cls, data: Data, callbacks: Callbacks, class_weight: Any, verbose: int | str) -> FitOptions:
+        """Return checked options."""
+        used = check_monitors(callbacks, data)
+        return cls(used, resolve_class_weight(class_weight, data), choose_verbosity(verbose))
+
+    def stopping(
+        self, data: Data, early_stopping: int | None, keep_best: bool, monitor: str | None, schedule: Any
+    ) -> FitOptions:
+        """Return these options with those that depend on a monitored metric."""
+        has_validation = data.validation is not None
+        if early_stopping is not None:
+            check_int("early_stopping", early_stopping)
+        if monitor is None:
+            monitor = "val_loss" if has_validation else "loss"
+        elif monitor.startswith("val_") and not has_validation:
+            raise ValueError(
+                f"`monitor` must be a metric of the training images when there are no validation images. Received: "
+                f"{monitor!r}. Build the data with validation=0.2, or use {monitor.removeprefix('val_')!r}."
+            )
+        callbacks = self.callbacks
+        if schedule == "plateau":
+            callbacks = (*callbacks, plateau_callback(monitor, monitor_mode(monitor)))
+        return dataclasses.replace(
+            self, callbacks=callbacks, monitor=monitor, early_stopping=early_stopping, keep_best=bool(keep_best)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +87,10 @@ class PhaseRun:
         seed: of the order of the images.
         epochs: numbers of the epochs, from 0 over all phases.
         options: callbacks, class weights and verbosity.
+        guard: the guard of the loss.
+        interruption: what stops the phase after an epoch.
+        checkpoint: where the state is written after each epoch, or None.
+        metrics: those of the epochs before an interruption.
     """
 
     model: keras.Model
@@ -49,6 +98,10 @@ class PhaseRun:
     seed: int
     epochs: range
     options: FitOptions
+    guard: LossGuard
+    interruption: Interruption
+    checkpoint: Checkpoint | None = None
+    metrics: dict[str, list[float]] = dataclasses.field(default_factory=dict)
 
 
 def train_on_images(run: PhaseRun, trained: keras.Model, data: Data) -> dict[str, list[float]]:
@@ -83,7 +136,7 @@ def train_on_features(
     """Train the part above the freeze boundary; return the metrics of each epoch."""
     batches = training_batches(
         features.views,
-        features.labels,
+        features.targets,
         batch_size=batch_size,
         seed=run.seed,
         epochs=run.epochs,
@@ -122,8 +175,9 @@ def _fit(
 ) -> dict[str, list[float]]:
     model = run.model
     verbose = run.options.verbose
+    start = _monitored_at_start(run, trained, validation, validation_steps)
     callbacks = keras.callbacks.CallbackList(
-        [*run.options.callbacks, _StopTrainingBridge(trained, model)],
+        [*_phase_callbacks(run, start), _StopTrainingBridge(trained, model)],
         add_history=True,
         add_progbar=verbose != 0,
         verbose=verbose,
@@ -146,6 +200,34 @@ def _fit(
         verbose=verbose,
     )
     return model.history.history
+
+
+def _monitored_at_start(
+    run: PhaseRun, trained: keras.Model, validation: tf.data.Dataset | None, steps: int | None
+) -> float | None:
+    """Return the monitored metric before the phase, where it counts as an epoch and the phase is not resumed."""
+    options = run.options
+    if not (options.keep_best and options.counts_start) or run.metrics or validation is None:
+        return None
+    values = trained.evaluate(validation, steps=steps, verbose=0, return_dict=True)
+    return values.get(options.monitor.removeprefix("val_"))
+
+
+def _phase_callbacks(run: PhaseRun, start: float | None) -> list[keras.callbacks.Callback]:
+    """Return the callbacks in the order in which they must see an epoch end."""
+    options, model = run.options, run.model
+    callbacks: list[keras.callbacks.Callback] = [ReseedCallback(model, run.seed)]
+    if getattr(getattr(model.optimizer, "inner_optimizer", model.optimizer), "use_ema", False):
+        # Before the others, which see the averages of the weights as those of the model.
+        callbacks.append(keras.callbacks.SwapEMAWeights(swap_on_epoch=True))
+    callbacks += [*options.callbacks, run.guard]
+    if options.keep_best or options.early_stopping is not None:
+        keep, patience = options.keep_best, options.early_stopping
+        callbacks.append(BestWeights(model, options.monitor, keep=keep, patience=patience, start=start))
+    callbacks.append(run.interruption)
+    if run.checkpoint is not None:
+        callbacks.append(CheckpointCallback(run.checkpoint, model, run.metrics, tuple(callbacks)))
+    return callbacks
 
 
 class _StopTrainingBridge(keras.callbacks.Callback):

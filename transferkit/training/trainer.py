@@ -4,66 +4,45 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from transferkit._utils.arguments import suggests_arguments
-from transferkit._utils.checks import check_choice, check_int, check_number
-from transferkit._utils.process import frozen_gc, without_retracing_warnings
+from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
 from transferkit.data.dataset import Data
-from transferkit.data.examples import Split
-from transferkit.data.pipeline import evaluation_dataset, split_of
 from transferkit.engines.selection import ENGINES
-from transferkit.errors import DataError
-from transferkit.evaluation.report import Report
-from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.features.extraction import ExtractionOptions
 from transferkit.modeling.freezing import unfreeze
 from transferkit.modeling.image_model import check_image_model
 from transferkit.modeling.keras_graph import find_backbone
 from transferkit.modeling.precision import check_precision
 from transferkit.modeling.sharing import warn_if_shared
-from transferkit.prediction import Prediction, Predictor, to_probabilities
-from transferkit.saving import save_classifier
 from transferkit.training.arguments import (
-    TrainedClasses,
     check_callbacks,
     check_data,
-    check_monitors,
     check_num_views,
     check_solver,
-    choose_verbosity,
-    class_names_of,
 )
-from transferkit.training.checkpoint import Checkpoint, CheckpointCallback
-from transferkit.training.class_weight import ClassWeight, resolve_class_weight
-from transferkit.training.compilation import Compilation, check_not_compiled
-from transferkit.training.evaluation import Evaluated, evaluate_batches
-from transferkit.training.feature_data import evaluation_batches, extraction_cost, load_features
-from transferkit.training.feature_model import ModelParts
-from transferkit.training.history import History, Phase, RunHistory, make_history
-from transferkit.training.linear_solver import solve_linear_head
-from transferkit.training.objective import objective_for
-from transferkit.training.phases import (
-    FitOptions,
-    PhaseRun,
-    ReseedCallback,
-    train_on_features,
-    train_on_images,
-)
-from transferkit.training.plan import CacheSettings, Plan, make_plan
-from transferkit.training.precision_tuning import select_precision
-from transferkit.training.run_identity import run_identity
-
-Metrics = dict[str, list[float]]
+from transferkit.training.class_weight import ClassWeight
+from transferkit.training.compilation import UpdateOptions, check_not_compiled
+from transferkit.training.feature_data import extraction_cost
+from transferkit.training.history import History, RunHistory, make_history
+from transferkit.training.losses import check_loss
+from transferkit.training.optimizers import OptimizerOptions
+from transferkit.training.phase import Phase, gradual_boundaries
+from transferkit.training.phases import FitOptions
+from transferkit.training.plan import CacheSettings, Plan
+from transferkit.training.runner import PhaseRequest, Runner, RunSettings
+from transferkit.training.schedules import check_schedule
+from transferkit.training.steps import resolve_epochs, steps_per_epoch
+from transferkit.training.trained_classifier import TrainedClassifier
 
 
 @suggests_arguments
-class Trainer:
+class Trainer(TrainedClassifier):
     """Trains a classifier: first its head on the frozen backbone, then the upper layers of the backbone too.
 
     The frozen part of the model is run once per image, on the fastest engine of the machine, and its features are
@@ -72,12 +51,26 @@ class Trainer:
 
     Args:
         model: keras.Model from RGB images in [0, 255] to logits, for example from `build_classifier`.
-        learning_rate: float > 0. Adam's learning rate in the frozen phase. Defaults to 1e-4.
+        learning_rate: float > 0 or "auto". Learning rate of the frozen phase. Defaults to "auto": that of an
+            `optimizer` instance, else 1e-3 (1e-2 for "sgd").
+        optimizer: name or instance of a Keras optimizer, whose settings each phase copies. Defaults to "adam".
+        weight_decay: float >= 0. Decoupled weight decay. Defaults to None, that of the optimizer.
+        loss: None for cross-entropy, "focal", or the name or instance of a Keras loss, or a function, of logits.
+            Defaults to None.
+        metrics: sequence of names ("auc", "pr_auc", "macro_f1", "balanced_accuracy", "top_5_accuracy",
+            "precision_at_recall_0.9"), Keras metrics or functions, which get probabilities. Accuracy is always one.
+            Defaults to ().
+        label_smoothing: float in [0, 1). Defaults to 0.
+        class_weight: as in `fit`, for all phases. Defaults to None.
+        clip_norm: float > 0. Largest global norm of the gradients. Defaults to None.
+        accumulate_steps: int >= 1. Batches whose gradients are averaged for one update. Defaults to 1.
+        ema: bool or float in (0, 1). Momentum of an exponential moving average of the weights, which replaces them in
+            validation and at the end; True is 0.99. Defaults to False.
         seed: int >= 0. Seed of the order of the images, of augmentation and of dropout. Defaults to 0.
         cache: bool. Whether features may be cached. Defaults to True.
-        checkpoint_dir: str or path. Folder for the state after each epoch. The same script, run again after an
-            interruption, continues from there and ends with the weights of the unbroken run; only the state of
-            callbacks (such as the patience of early stopping) starts again. Defaults to None.
+        checkpoint_dir: str or path. Folder for the state after each epoch, callbacks included. The same script, run
+            again after an interruption, continues from there and ends with the weights of the unbroken run. Defaults to
+            None.
         callbacks: sequence of keras.callbacks.Callback, for every phase. Defaults to ().
         engine: "auto", "keras", "frozen_graph" or "openvino" (extra `fast`). The engine of the frozen part. Defaults to
             "auto", the fastest.
@@ -100,9 +93,9 @@ class Trainer:
 
     Example:
 
-    >>> trainer = Trainer(model, learning_rate=1e-4)  # doctest: +SKIP
-    >>> trainer.fit(data, epochs=10).history["val_accuracy"]  # doctest: +SKIP
-    >>> trainer.fine_tune(data, epochs=10, unfreeze_from=100)  # doctest: +SKIP
+    >>> trainer = Trainer(model, optimizer="adamw", metrics=["macro_f1"])  # doctest: +SKIP
+    >>> trainer.fit(data, schedule="cosine").history["val_macro_f1"]  # doctest: +SKIP
+    >>> trainer.fine_tune(data, epochs=10)  # doctest: +SKIP
 
     Reference: https://keras.io/guides/transfer_learning/
     """
@@ -111,7 +104,16 @@ class Trainer:
         self,
         model: keras.Model,
         *,
-        learning_rate: float = 1e-4,
+        learning_rate: float | str = "auto",
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        weight_decay: float | None = None,
+        loss: Any = None,
+        metrics: Sequence[Any] = (),
+        label_smoothing: float = 0.0,
+        class_weight: ClassWeight = None,
+        clip_norm: float | None = None,
+        accumulate_steps: int = 1,
+        ema: bool | float = False,
         seed: int = 0,
         cache: bool = True,
         checkpoint_dir: str | os.PathLike[str] | None = None,
@@ -123,25 +125,34 @@ class Trainer:
     ) -> None:
         check_image_model(model)
         check_not_compiled(model)
+        options = OptimizerOptions(optimizer, learning_rate, weight_decay, clip_norm, accumulate_steps, ema)
+        check_fraction("label_smoothing", label_smoothing, below_one=True)
+        check_loss(loss, label_smoothing)
         self.model = model
-        self.learning_rate = check_number("learning_rate", learning_rate, above=0)
+        self.learning_rate = options.rate
         self.seed = check_int("seed", seed, minimum=0)
-        self.checkpoint_dir = None if checkpoint_dir is None else Path(checkpoint_dir)
         self.callbacks = check_callbacks(callbacks)
+        self.class_weight = class_weight
         self.engine = check_choice("engine", engine, ENGINES)
-        self.precision = check_precision(precision)
-        self.cache = CacheSettings(bool(cache), max_feature_bytes, feature_dtype)
-        self.history = RunHistory()
-        self._extraction = ExtractionOptions(seed, engine, precision, feature_dtype=feature_dtype)
-        self._compilation = Compilation(model, precision, objective_for(model), learning_rate)
-        self._classes: TrainedClasses | None = None
-        self._parts: ModelParts | None = None
+        cache_settings = CacheSettings(bool(cache), max_feature_bytes, feature_dtype)
+        extraction = ExtractionOptions(seed, engine, check_precision(precision), feature_dtype=feature_dtype)
+        listed = tuple(metrics) if isinstance(metrics, (list, tuple)) else (metrics,)
+        objective = {"loss_name": loss, "label_smoothing": label_smoothing, "metric_names": listed}
+        folder = None if checkpoint_dir is None else Path(checkpoint_dir)
+        self._options = options
+        self._runner = Runner(model, RunSettings(cache_settings, extraction, options, objective, folder))
+        self.history: RunHistory = self._runner.history
 
     def fit(
         self,
         data: Data,
-        epochs: int = 10,
+        epochs: int | str = "auto",
         *,
+        learning_rate: float | None = None,
+        schedule: Any = "constant",
+        early_stopping: int | None = None,
+        keep_best: bool = False,
+        monitor: str | None = None,
         num_views: int | str = "auto",
         solver: str = "adam",
         callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -150,19 +161,29 @@ class Trainer:
     ) -> History:
         """Train the trainable layers: the head alone, while the backbone is frozen.
 
-        A second call continues with the state of the optimizer.
+        A second call continues with the state of the optimizer, unless there is a schedule. The first Ctrl-C ends the
+        phase after the present epoch and keeps what was reached.
 
         Args:
             data: `Data` from `DatasetBuilder.build()`.
-            epochs: int >= 1. Defaults to 10.
+            epochs: int >= 1 or "auto". Defaults to "auto": as many as take 300 steps, from 10 to 300.
+            learning_rate: float > 0. Defaults to None, the present one: at first that of the trainer.
+            schedule: "constant"; "cosine" (rises in a tenth of the steps, falls to 0); "one_cycle" (rises in a
+                quarter); "plateau" (divided by 5 after 3 epochs without improvement); or a Keras LearningRateSchedule,
+                whose steps count from 0 in each phase. Defaults to "constant".
+            early_stopping: int >= 1. Epochs without improvement after which training stops. Defaults to None.
+            keep_best: bool. Whether the weights of the best epoch are restored at the end. Defaults to False.
+            monitor: str. Metric for these and for "plateau". Defaults to "val_loss", or "loss" without validation.
             num_views: int >= 1 or "auto". Views of each training image whose features are cached; epochs use them in
                 turn. With 2 or more, the first is the original image and the others are augmented; with 1, half of the
                 images are augmented. Without augmentation there is 1, the original. Defaults to "auto", which is 1.
-            solver: "adam", or "lbfgs" to set a linear head to its optimum, with the regularization chosen on the
-                validation images; this counts as one epoch, without callbacks. Defaults to "adam".
-            callbacks: sequence of keras.callbacks.Callback for this call, after the trainer's. Defaults to ().
+            solver: "adam" for the trainer's optimizer, or "lbfgs" to set a linear head to its optimum, with the
+                regularization chosen on the validation images; this counts as one epoch, without callbacks. Defaults to
+                "adam".
+            callbacks: sequence of keras.callbacks.Callback for this call, after the trainer's. Epochs are numbered over
+                all phases. Defaults to ().
             class_weight: dict of class name or index to weight, a number of at least 0; classes that are not given have
-                the weight 1. "balanced" gives each class the same total weight. Defaults to None.
+                the weight 1. "balanced" gives each class the same total weight. Defaults to that of the trainer.
             verbose: 0 (silent), 1 (progress bar), 2 (one line per epoch) or "auto": 1 on a terminal, else 2. Defaults
                 to "auto".
 
@@ -171,11 +192,15 @@ class Trainer:
 
         Raises:
             DataError: when the head does not match the data, or the data not that of an earlier phase.
+            TrainingError: when the loss is not finite or grows without limit, or frozen weights changed.
             ValueError: when an argument is out of range, or "lbfgs" is used without a linear head.
         """
-        check_solver(solver, callbacks, class_weight)
+        check_solver(solver, callbacks, class_weight, schedule)
         options = self._fit_options(data, callbacks, class_weight, verbose)
-        return self._run_phase("frozen", data, check_int("epochs", epochs), num_views, options, solver)
+        options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
+        updates = self._updates(learning_rate, schedule, data)
+        request = PhaseRequest("frozen", resolve_epochs(epochs, data), num_views, options, updates, solver)
+        return self._runner.run(request, data)
 
     def fine_tune(
         self,
@@ -187,6 +212,13 @@ class Trainer:
         blocks: int | None = None,
         batch_norm: bool = False,
         learning_rate: float | None = None,
+        schedule: Any = "constant",
+        layer_decay: float = 1.0,
+        gradual: bool = False,
+        l2_sp: float = 0.0,
+        early_stopping: int | None = None,
+        keep_best: bool | None = None,
+        monitor: str | None = None,
         num_views: int | str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
         class_weight: ClassWeight = None,
@@ -206,195 +238,120 @@ class Trainer:
             batch_norm: bool. Whether batch normalization above the boundary is trained, statistics included. Defaults
                 to False.
             learning_rate: float > 0. Defaults to a tenth of the trainer's.
-            num_views, callbacks, class_weight, verbose: as in `fit`.
+            layer_decay: float in (0, 1]. Factor of the learning rate per block from the head down. Defaults to 1.
+            gradual: bool. Whether layers are unfrozen in three stages from the top, with a third of the epochs each.
+                Defaults to False.
+            l2_sp: float >= 0. Strength of the pull toward the weights before the phase. Defaults to 0.
+            keep_best: bool. As in `fit`; the weights before the phase count as an epoch. Defaults to None, which is
+                True with validation images.
+            schedule, early_stopping, monitor, num_views, callbacks, class_weight, verbose: as in `fit`.
 
         Returns:
             Keras' History; its epochs continue the numbering of earlier phases.
 
         Raises:
-            DataError: as in `fit`.
+            DataError, TrainingError: as in `fit`.
             ValueError: when there is no such layer, or more than one way to choose it is given.
         """
-        default_rate = self.learning_rate / 10
-        rate = default_rate if learning_rate is None else check_number("learning_rate", learning_rate, above=0)
+        check_number("l2_sp", l2_sp, minimum=0)
+        if check_fraction("layer_decay", layer_decay) == 0:
+            raise ValueError("`layer_decay` must be in (0, 1]. Received: 0. Give 1 for the same rate in all layers.")
         if unfreeze_from is None and fraction is None and blocks is None:
             fraction = 1 / 3
-        check_int("epochs", epochs)
-        num_views = check_num_views(num_views)
+        num_views, epochs = check_num_views(num_views), check_int("epochs", epochs)
         options = self._fit_options(data, callbacks, class_weight, verbose)
-        choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
+        keep_best = data.validation is not None if keep_best is None else keep_best
+        options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
+        options = dataclasses.replace(options, counts_start=True)
+        updates = self._updates(self.learning_rate / 10 if learning_rate is None else learning_rate, schedule, data)
+        if learning_rate is None and self._options.has_own_schedule and schedule == "constant":
+            updates = dataclasses.replace(updates, rate=None)
+        updates = dataclasses.replace(updates, layer_decay=float(layer_decay), l2_sp=float(l2_sp))
         backbone = find_backbone(self.model)
         warn_if_shared(backbone, self.model)
-        unfreeze(backbone, unfreeze_from, **choice, argument="unfreeze_from")
-        self._compilation.renew(self._compilation.objective, rate)
-        return self._run_phase("fine-tuning", data, epochs, num_views, options)
+        choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
+        first = unfreeze(backbone, unfreeze_from, **choice, argument="unfreeze_from")
+        stages = gradual_boundaries(first, len(backbone.layers), epochs) if gradual else [(first, epochs)]
+        histories = []
+        for boundary, stage_epochs in stages:
+            if gradual:
+                unfreeze(backbone, boundary, batch_norm=batch_norm)
+            request = PhaseRequest("fine-tuning", stage_epochs, num_views, options, updates, renew=True)
+            histories.append(self._runner.run(request, data))
+        return self._joined(histories)
 
-    def plan(self, data: Data, *, num_views: int | str = "auto") -> Plan:
+    def fit_phases(self, data: Data, phases: Sequence[Phase]) -> History:
+        """Run several phases one after another.
+
+        Args:
+            data: `Data` from `DatasetBuilder.build()`.
+            phases: sequence of `Phase`.
+
+        Returns:
+            Keras' History of all of them.
+
+        Raises:
+            TypeError: when an element is not a `Phase`.
+        """
+        for phase in phases:
+            if not isinstance(phase, Phase):
+                raise TypeError(
+                    f"`phases` must be a sequence of Phase. Received: {phase!r}. Give, for example, "
+                    "[tk.Phase('frozen'), tk.Phase('fine-tuning')]."
+                )
+        methods: Any = [self.fit if phase.name == "frozen" else self.fine_tune for phase in phases]
+        return self._joined([run(data, **phase.arguments) for run, phase in zip(methods, phases)])
+
+    def plan(self, data: Data, epochs: int | str = "auto", *, num_views: int | str = "auto") -> Plan:
         """Return how `fit` would train now: what is frozen, what is cached, and what the rest costs; `print` it.
 
         Args:
             data: `Data` from `DatasetBuilder.build()`.
+            epochs: as in `fit`. Defaults to "auto".
             num_views: as in `fit`. Defaults to "auto".
 
         Returns:
             A `Plan`. Nothing is changed.
         """
-        check_data(data, self.model, self._classes)
-        plan = self._plan(data, num_views, measure=False)
+        check_data(data, self.model, self._runner.classes)
+        plan = self._runner.plan(data, num_views, measure=False)
+        plan = dataclasses.replace(plan, epochs=resolve_epochs(epochs, data), steps_per_epoch=steps_per_epoch(data))
         if plan.trained_on == "features":
-            plan = dataclasses.replace(plan, cost=extraction_cost(plan, data, self._extraction))
+            cost = extraction_cost(plan, data, self._runner.settings.extraction)
+            plan = dataclasses.replace(plan, cost=cost)
         return plan
 
-    def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
-        """Evaluate the classifier on labeled images.
-
-        Args:
-            dataset: a tf.data.Dataset of (images, labels), such as `data.test`; or `Data`, for its test split, or the
-                validation split where there is none.
-
-        Returns:
-            A `Report`: `.accuracy`, `.loss`, `.confusion_matrix`, `.plot()`, `.to_dict()`.
-
-        Raises:
-            DataError: when class names or image spec differ from those of the training data.
-            TypeError: when there is no dataset.
-        """
-        if isinstance(dataset, Data):
-            check_data(dataset, self.model, self._classes)
-            dataset = dataset.test if dataset.test is not None else dataset.validation
-        if not isinstance(dataset, tf.data.Dataset):
-            raise TypeError(
-                f"`dataset` must be a tf.data.Dataset of (images, labels). Received: {type(dataset).__name__}. "
-                "Give data.test, or build the data with test= or validation=."
-            )
-        split = split_of(dataset)
-        names = class_names_of(split_of(dataset, same_elements=False), self._classes, self._compilation.objective.units)
-        with without_retracing_warnings():
-            evaluated = self._evaluate(dataset, split)
-        labels, logits = evaluated.labels, evaluated.logits
-        objective = objective_for(self.model, multi_label=labels.ndim == 2 and labels.shape[1] > 1)
-        probabilities = to_probabilities(logits, objective.activation, len(names))
-        loss, paths = objective.loss_of(labels, logits) + evaluated.penalty, None if split is None else split.paths
-        return Report(labels, probabilities, class_names=names, loss=loss, paths=paths)
-
-    def predictor(self) -> Predictor:
-        """Return a `Predictor` with the present model and the class names and image spec of the training data.
-
-        Raises:
-            DataError: before the first phase of training.
-        """
-        return self._make_predictor("predictor()")
-
-    def predict(self, images: Any) -> Prediction | list[Prediction]:
-        """Predict the classes of images; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
-        return self._make_predictor("predict()").predict(images)
-
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Save the classifier as a folder for `transferkit.load`.
-
-        The folder, which appears when it is complete, has the model in Keras' format, without augmentation, and a JSON
-        file with class names, image spec and the history of training.
-
-        Args:
-            folder: str or path. A new or empty folder, or a classifier saved before, which is replaced.
-
-        Returns:
-            The path of the folder.
-
-        Raises:
-            ArtifactError: when the folder has other contents.
-            DataError: before the first phase of training.
-        """
-        return save_classifier(folder, self._make_predictor("save()"), self.history.to_dict(), seed=self.seed)
-
     def _fit_options(self, data: Data, callbacks: Any, class_weight: Any, verbose: int | str) -> FitOptions:
-        check_data(data, self.model, self._classes)
-        used = check_monitors((*self.callbacks, *check_callbacks(callbacks)), data)
-        return FitOptions(used, resolve_class_weight(class_weight, data), choose_verbosity(verbose))
+        check_data(data, self.model, self._runner.classes)
+        used = (*self.callbacks, *check_callbacks(callbacks))
+        return FitOptions.of(data, used, self.class_weight if class_weight is None else class_weight, verbose)
 
-    def _run_phase(
-        self, name: str, data: Data, epochs: int, num_views: int | str, options: FitOptions, solver: str = "adam"
-    ) -> History:
-        self._compilation.prepare(check_data(data, self.model, self._classes))
-        plan = self._plan(data, num_views, measure=solver == "adam")
-        rate, precision = self._compilation.learning_rate, plan.precision.precision
-        first_epoch, started = self.history.epochs, time.perf_counter()
-        with frozen_gc(), without_retracing_warnings():
-            if solver == "adam":
-                metrics = self._train(plan, data, epochs, options, self._checkpoint(name, plan, data, epochs, options))
-            else:
-                metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
-                self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
-        seconds = time.perf_counter() - started
-        self.history.append(Phase(name, metrics, first_epoch, seconds, rate, plan.trained_on, precision))
-        return make_history(self.model, metrics, first_epoch)
+    def _updates(self, learning_rate: float | None, schedule: Any, data: Data) -> UpdateOptions:
+        check_schedule(schedule)
+        if schedule in ("cosine", "one_cycle") and steps_per_epoch(data) is None:
+            raise ValueError(
+                f"`schedule={schedule!r}` requires a known number of batches. Received: a tf.data.Dataset of unknown "
+                "size. Apply tf.data.experimental.assert_cardinality, or use schedule='plateau'."
+            )
+        if learning_rate is not None:
+            return UpdateOptions(check_number("learning_rate", learning_rate, above=0), schedule)
+        present = self._runner.compilation
+        if self._options.has_own_schedule and present.updates.rate is None:
+            if schedule != "constant":
+                raise ValueError(
+                    f"`schedule` must be 'constant' with an optimizer that has one. Received: {schedule!r}. Give the "
+                    "optimizer a number as its learning rate."
+                )
+            return UpdateOptions(None)
+        return UpdateOptions(present.learning_rate, schedule)
 
-    def _checkpoint(self, name: str, plan: Plan, data: Data, epochs: int, options: FitOptions) -> Checkpoint | None:
-        if self.checkpoint_dir is None:
-            return None
-        identity = {
-            **{"phase": name, "epochs": epochs, "seed": self.seed, "learning_rate": self._compilation.learning_rate},
-            **{"engine": self.engine, "precision": self.precision, "feature_dtype": self.cache.dtype},
-            **{"trained_in": plan.precision.precision, "trained_on": plan.trained_on, "num_views": plan.num_views},
-            "class_weight": options.class_weight and sorted(options.class_weight.items()),
-        }
-        return Checkpoint(self.checkpoint_dir, len(self.history), run_identity(self.model, data, identity))
-
-    def _train(
-        self, plan: Plan, data: Data, epochs: int, options: FitOptions, checkpoint: Checkpoint | None
-    ) -> Metrics:
-        metrics, finished = checkpoint.restore(self.model) if checkpoint is not None else ({}, False)
-        # Before training: an interruption keeps the weights trained so far.
-        self._classes = TrainedClasses(tuple(data.class_names), data.image_spec)
-        if finished:
-            return metrics
-        callbacks = [ReseedCallback(self.model, self.seed), *options.callbacks]
-        if checkpoint is not None:
-            # Last, so that it has what the other callbacks did at the end of an epoch.
-            callbacks.append(CheckpointCallback(checkpoint, self.model, metrics))
-        first_epoch, last_epoch = self.history.epochs + len(metrics.get("loss", ())), self.history.epochs + epochs
-        options = dataclasses.replace(options, callbacks=tuple(callbacks))
-        run = PhaseRun(self.model, self._compilation.objective, self.seed, range(first_epoch, last_epoch), options)
-        trained = self._model_parts().to_fit(plan.trained_on, plan.precision.precision)
-        if plan.trained_on == "images":
-            new = train_on_images(run, trained, data)
-        else:
-            new = train_on_features(run, trained, load_features(plan, data, self._extraction), data.batch_size)
-        return {key: [*metrics.get(key, []), *map(float, values)] for key, values in new.items()}
-
-    def _solve(self, plan: Plan, data: Data) -> Metrics:
-        if plan.trained_on == "images":
-            raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
-        features = load_features(plan, data, self._extraction)
-        return solve_linear_head(plan.partition.trainable, features, self._compilation.objective, data.num_classes)
-
-    def _plan(self, data: Data, num_views: int | str, *, measure: bool) -> Plan:
-        plan = make_plan(self.model, data, self._model_parts().partition, self.cache, check_num_views(num_views))
-        if self.precision == "float32":
-            return plan
-        part = plan.partition.trainable if plan.trained_on == "features" else self.model
-        choice = select_precision(part, self.precision, batch_size=data.batch_size, measure=measure)
-        return dataclasses.replace(plan, precision=choice)
-
-    def _evaluate(self, dataset: tf.data.Dataset, split: Split | None) -> Evaluated:
-        parts = self._model_parts()
-        if split is None or split.dataset is not None:
-            return evaluate_batches(parts.evaluation_step("images"), dataset)
-        if not self.cache.enabled or parts.partition.frozen is None:
-            # In the order of the split even where the dataset shuffles, so that the paths of the report are right.
-            return evaluate_batches(parts.evaluation_step("images"), evaluation_dataset(split, batch_size=32))
-        features = extract_features(split, parts.partition.frozen, self._extraction)
-        return evaluate_batches(parts.evaluation_step("features"), evaluation_batches(features, split.labels))
-
-    def _model_parts(self) -> ModelParts:
-        self._parts = ModelParts.of(self.model, self._parts)
-        return self._parts
-
-    def _make_predictor(self, caller: str) -> Predictor:
-        if self._classes is None:
-            raise DataError(f"{caller} needs the class names. Received: no training data yet. Call fit(data) first.")
-        names, spec = self._classes.class_names, self._classes.image_spec
-        return Predictor(self.model, names, spec, activation=self._compilation.objective.activation, engine=self.engine)
+    def _joined(self, histories: Sequence[History]) -> History:
+        """Return one History of several phases that followed one another."""
+        if len(histories) == 1:
+            return histories[0]
+        names = dict.fromkeys(name for history in histories for name in history.history)
+        metrics = {name: [value for part in histories for value in part.history.get(name, [])] for name in names}
+        return make_history(self.model, metrics, histories[0].epoch[0] if histories else self.history.epochs)
 
     def __repr__(self) -> str:
         return f"Trainer({self.model.name!r}, learning_rate={self.learning_rate:g}, {self.history!r})"
