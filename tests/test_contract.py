@@ -150,6 +150,7 @@ BAD_ARGUMENTS: list[tuple[Callable[..., Any], str, Any]] = [
     (builder, "seed", -1),
     (builder, "resize", "tile"),
     (builder, "class_names", ("cat", "cat")),
+    (builder, "weight_column", ""),
     (builder, "subset", -1),
     (builder, "balance", "mixed"),
     (builder, "on_error", "ignore"),
