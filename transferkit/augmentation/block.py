@@ -14,7 +14,13 @@ from matplotlib.figure import Figure
 from transferkit._utils.arguments import check_keywords
 from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
 from transferkit.augmentation.affine import affine_transform
+from transferkit.augmentation.color import change_saturation_and_hue
+from transferkit.augmentation.degradation import gaussian_blur, jpeg
+from transferkit.augmentation.erasing import NUM_ERASING_VALUES, erase
+from transferkit.augmentation.geometry import centered, compose, policy_move, resized_crop, symmetric, to_matrices
 from transferkit.augmentation.mixing import mix_pairs
+from transferkit.augmentation.options import PRESETS, check_areas, check_quality
+from transferkit.augmentation.policies import POLICIES, VALUES_PER_OPERATION, operations
 from transferkit.images import read_image
 from transferkit.plots import image_grid
 
@@ -22,15 +28,27 @@ FLIPS = (None, "horizontal", "vertical", "horizontal_and_vertical")
 FILL_MODES = ("reflect", "constant", "wrap", "nearest")
 # Two flips, angle, zoom, two shifts, brightness, contrast, saturation, hue.
 _NUM_RANDOM_VALUES = 10
-_NEWER_DEFAULTS: dict[str, Any] = {"mixup": 0.0, "cutmix": 0.0}
+# Further columns, which only newer options need, so that blocks without them have the same random values as before.
+_CROP, _BLUR, _JPEG, _ERASING = slice(10, 14), 14, 15, slice(16, 16 + NUM_ERASING_VALUES)
+_POLICY = slice(_ERASING.stop, _ERASING.stop + 2 * VALUES_PER_OPERATION)
+_NEWER_DEFAULTS: dict[str, Any] = {
+    "random_resized_crop": None,
+    "erasing": 0.0,
+    "blur": 0.0,
+    "jpeg_quality": None,
+    "policy": None,
+    "mixup": 0.0,
+    "cutmix": 0.0,
+}
 
 
 @keras.saving.register_keras_serializable(package="transferkit")
 class AugmentationBlock(keras.layers.Layer):
     """Augments images at random in training; returns them unchanged in inference.
 
-    Flip, rotation, zoom and translation form one affine transformation, so that an image is resampled once; color
-    changes follow. Images are RGB in [0, 255], so the layer precedes the preprocessing of the backbone.
+    Flip, rotation, zoom, translation, random resized crop and the moves of a policy form one affine transformation, so
+    that an image is resampled once; color changes, the policy's color operations, blur, JPEG compression and erasing
+    follow. Images are RGB in [0, 255], so the layer precedes the preprocessing of the backbone.
 
     Args:
         flip: None, "horizontal", "vertical" or "horizontal_and_vertical"; each direction has a probability of 0.5.
@@ -45,6 +63,15 @@ class AugmentationBlock(keras.layers.Layer):
         hue: float in [0, 1]. Largest change in either direction, as a fraction of the color circle. Defaults to 0.
         fill_mode: "reflect", "constant" (black), "wrap" or "nearest": how points outside the image are filled.
             Defaults to "reflect".
+        random_resized_crop: (smallest, largest) area of a random part of the image, as fractions in (0, 1], which is
+            enlarged to the size of the image; its ratio of sides changes by 3/4 to 4/3. Defaults to None, which is off.
+        erasing: float in [0, 1]. Probability that a rectangle of 2 % to 33 % of the area gets one random color.
+            Defaults to 0.
+        blur: float >= 0. Largest standard deviation of a Gaussian blur, in pixels. Defaults to 0.
+        jpeg_quality: int in [1, 100]. Lowest quality of JPEG compression; that of an image is random between it and
+            100. Defaults to None, which is off.
+        policy: None, "rand_augment" (two of 14 operations, magnitude 9 of 30) or "trivial_augment" (one operation,
+            random magnitude in a wide range). Defaults to None.
         mixup: float >= 0. Parameter alpha of MixUp, which blends pairs of images and their labels; the share of each
             image has the distribution Beta(alpha, alpha). 0.2 is common. Defaults to 0, which is off.
         cutmix: float >= 0. Parameter alpha of CutMix, which pastes a rectangle of one image into another and mixes
@@ -66,7 +93,9 @@ class AugmentationBlock(keras.layers.Layer):
     >>> block.augment(images, seeds=[(0, 1), (0, 2)]).shape
     (2, 32, 32, 3)
 
-    Reference: Shorten and Khoshgoftaar, "A survey on Image Data Augmentation for Deep Learning", 2019.
+    References: Shorten and Khoshgoftaar, "A survey on Image Data Augmentation for Deep Learning", 2019; Szegedy et al.,
+    "Going deeper with convolutions", 2014, arXiv:1409.4842 (random resized crop); Cubuk et al., "RandAugment", 2019,
+    arXiv:1909.13719; Mueller and Hutter, "TrivialAugment", 2021, arXiv:2103.10158.
     """
 
     def __init__(
@@ -81,6 +110,11 @@ class AugmentationBlock(keras.layers.Layer):
         saturation: float = 0.0,
         hue: float = 0.0,
         fill_mode: str = "reflect",
+        random_resized_crop: tuple[float, float] | None = None,
+        erasing: float = 0.0,
+        blur: float = 0.0,
+        jpeg_quality: int | None = None,
+        policy: str | None = None,
         mixup: float = 0.0,
         cutmix: float = 0.0,
         seed: int = 0,
@@ -99,12 +133,44 @@ class AugmentationBlock(keras.layers.Layer):
         self.brightness, self.contrast = check_fraction("brightness", brightness), check_fraction("contrast", contrast)
         self.saturation, self.hue = check_fraction("saturation", saturation), check_fraction("hue", hue)
         self.fill_mode = check_choice("fill_mode", fill_mode, FILL_MODES)
+        self.random_resized_crop = check_areas("random_resized_crop", random_resized_crop)
+        self.erasing, self.blur = check_fraction("erasing", erasing), check_number("blur", blur, minimum=0)
+        self.jpeg_quality = check_quality("jpeg_quality", jpeg_quality)
+        self.policy = check_choice("policy", policy, POLICIES)
         self.mixup, self.cutmix = check_number("mixup", mixup, minimum=0), check_number("cutmix", cutmix, minimum=0)
         self.seed = check_int("seed", seed, minimum=0)
         self.seed_generator = keras.random.SeedGenerator(self.seed)
         self.supports_masking = True
-        self._has_geometry = bool(flip or rotation or zoom or translation)
-        self._has_color = bool(brightness or contrast or saturation or hue)
+        self._has_geometry = bool(flip or rotation or zoom or translation or random_resized_crop or policy)
+        # TensorFlow's affine transformation has no XLA kernel; Keras then compiles no model with this layer.
+        self.supports_jit = not self._has_geometry
+        degrades = bool(blur or jpeg_quality or erasing)
+        self._has_color = bool(brightness or contrast or saturation or hue or policy or degrades)
+        newer = degrades or bool(random_resized_crop or policy)
+        self._num_random_values = _POLICY.stop if newer else _NUM_RANDOM_VALUES
+
+    @classmethod
+    def preset(cls, name: str, *, seed: int = 0) -> AugmentationBlock:
+        """Return a block of a common strength, which also works with cached features, because it does not mix images.
+
+        - "none": the images are not changed.
+        - "light": horizontal flip, zoom and translation up to 5 %.
+        - "medium": horizontal flip, random resized crop of 70 % to 100 % of the area, rotation up to 10 degrees,
+          brightness up to 10 %, contrast and saturation up to 20 %.
+        - "strong": horizontal flip, random resized crop of 35 % to 100 %, RandAugment, erasing with a probability of
+          25 %.
+
+        Args:
+            name: "none", "light", "medium" or "strong".
+            seed: int >= 0. Defaults to 0.
+
+        Raises:
+            ValueError: for an unknown name.
+
+        >>> AugmentationBlock.preset("light").zoom
+        0.05
+        """
+        return cls(**PRESETS[check_choice("name", name, PRESETS)], seed=seed)
 
     def build(self, input_shape: Any) -> None:
         """Mark the layer as built; it has no weights."""
@@ -114,7 +180,8 @@ class AugmentationBlock(keras.layers.Layer):
         """Return images (n, height, width, 3), RGB in [0, 255], augmented if `training`, else unchanged."""
         if not training:
             return images
-        random_values = keras.random.uniform((keras.ops.shape(images)[0], _NUM_RANDOM_VALUES), seed=self.seed_generator)
+        shape = keras.ops.shape(images)[0], self._num_random_values
+        random_values = keras.random.uniform(shape, seed=self.seed_generator)
         return self._augment(images, random_values)
 
     def augment(self, images: Any, seeds: Any) -> Any:
@@ -129,15 +196,15 @@ class AugmentationBlock(keras.layers.Layer):
         """
         images = np.asarray(images)
         random_values = np.stack(
-            [np.random.default_rng(seed).random(_NUM_RANDOM_VALUES, np.float32) for seed in np.asarray(seeds)]
+            [np.random.default_rng(seed).random(self._num_random_values, np.float32) for seed in np.asarray(seeds)]
         )
         if self._has_geometry:
             # For a few images NumPy computes the matrices in a tenth of TensorFlow's time.
             height, width = images.shape[1:3]
-            images = affine_transform(images, self._matrices(random_values, height, width, ops=np), self.fill_mode)
+            images = affine_transform(images, self._matrices(random_values, (height, width), np), self.fill_mode)
         images = images.astype(np.float32, copy=False)
         if self._has_color:
-            images = np.asarray(self._adjust_color(images, keras.ops.convert_to_tensor(random_values)))
+            images = np.asarray(self._change_pixels(images, keras.ops.convert_to_tensor(random_values)))
         return images
 
     @property
@@ -184,51 +251,60 @@ class AugmentationBlock(keras.layers.Layer):
         images = keras.ops.cast(images, "float32")
         if self._has_geometry:
             height, width = (keras.ops.cast(side, "float32") for side in keras.ops.shape(images)[1:3])
-            matrices = self._matrices(random_values, height, width)
+            matrices = self._matrices(random_values, (height, width), keras.ops)
             images = keras.ops.image.affine_transform(images, matrices, fill_mode=self.fill_mode)
-        return self._adjust_color(images, random_values) if self._has_color else images
+        return self._change_pixels(images, random_values) if self._has_color else images
 
-    def _matrices(self, random_values: Any, height: Any, width: Any, ops: Any = keras.ops) -> Any:
+    def _matrices(self, random_values: Any, size: tuple[Any, Any], ops: Any) -> Any:
         """Return (n, 8), the transforms from output to input coordinates.
 
         Relative to the center of the image, a point is mirrored, rotated, scaled and shifted, in this order.
         """
         mirror_x = self._random_sign(random_values[:, 0], "horizontal", ops)
         mirror_y = self._random_sign(random_values[:, 1], "vertical", ops)
-        angle = self._symmetric(random_values[:, 2], self.rotation) * (2 * math.pi)
-        scale = 1 + self._symmetric(random_values[:, 3], self.zoom)
-        right, down = (self._symmetric(random_values[:, column], self.translation) for column in (4, 5))
+        angle = symmetric(random_values[:, 2], self.rotation) * (2 * math.pi)
+        scale = 1 + symmetric(random_values[:, 3], self.zoom)
+        right, down = (symmetric(random_values[:, column], self.translation) for column in (4, 5))
         cosine, sine = scale * ops.cos(angle), scale * ops.sin(angle)
-        xx, xy, yx, yy = cosine * mirror_x, -sine * mirror_y, sine * mirror_x, cosine * mirror_y
-        center_x, center_y = (width - 1) / 2, (height - 1) / 2
-        x = center_x - xx * center_x - xy * center_y + right * width
-        y = center_y - yx * center_x - yy * center_y + down * height
-        return ops.stack([xx, xy, x, yx, yy, y, ops.zeros_like(x), ops.zeros_like(x)], axis=1)
+        linear = cosine * mirror_x, -sine * mirror_y, sine * mirror_x, cosine * mirror_y
+        rows = centered(linear, (right, down), size)
+        for operation in operations(POLICIES[self.policy], random_values[:, _POLICY], ops):
+            rows = compose(rows, policy_move(operation, size, ops))
+        if self.random_resized_crop:
+            # Last, so that the part is inside the image.
+            rows = compose(resized_crop(random_values[:, _CROP], self.random_resized_crop, size, ops), rows)
+        return to_matrices(rows, ops)
+
+    def _change_pixels(self, images: Any, random_values: Any) -> Any:
+        """Return images after the changes that move no pixel."""
+        if self.brightness or self.contrast or self.saturation or self.hue:
+            images = self._adjust_color(images, random_values)
+        for operation in operations(POLICIES[self.policy], random_values[:, _POLICY], keras.ops):
+            images = operation.change_color(images)
+        if self.blur:
+            images = gaussian_blur(images, self.blur * random_values[:, _BLUR])
+        if self.jpeg_quality:
+            span = 101 - self.jpeg_quality
+            images = jpeg(images, self.jpeg_quality + keras.ops.floor(random_values[:, _JPEG] * span))
+        return erase(images, random_values[:, _ERASING], self.erasing) if self.erasing else images
 
     def _adjust_color(self, images: Any, random_values: Any) -> Any:
         ops = keras.ops
         brightness, contrast, saturation, hue = (random_values[:, column, None, None, None] for column in range(6, 10))
         if self.brightness:
-            images = images + 255 * self._symmetric(brightness, self.brightness)
+            images = images + 255 * symmetric(brightness, self.brightness)
         if self.contrast:
             mean = ops.mean(images, axis=(1, 2), keepdims=True)
-            images = mean + (images - mean) * (1 + self._symmetric(contrast, self.contrast))
+            images = mean + (images - mean) * (1 + symmetric(contrast, self.contrast))
         if self.saturation or self.hue:
-            hsv = ops.image.rgb_to_hsv(ops.clip(images, 0, 255) / 255)
-            hues = (hsv[..., :1] + self._symmetric(hue, self.hue)) % 1.0
-            saturations = ops.clip(hsv[..., 1:2] * (1 + self._symmetric(saturation, self.saturation)), 0, 1)
-            images = 255 * ops.image.hsv_to_rgb(ops.concatenate([hues, saturations, hsv[..., 2:]], axis=-1))
+            factor = 1 + symmetric(saturation, self.saturation)
+            images = change_saturation_and_hue(images, factor, symmetric(hue, self.hue))
         return ops.clip(images, 0, 255) if self.brightness or self.contrast else images
 
     def _random_sign(self, random_values: Any, direction: str, ops: Any) -> Any:
         if direction not in (self.flip or ""):
             return ops.ones_like(random_values)
         return ops.where(random_values < 0.5, -1.0, 1.0)
-
-    @staticmethod
-    def _symmetric(random_values: Any, strength: float) -> Any:
-        """Map values in [0, 1) to [-strength, strength)."""
-        return (2 * random_values - 1) * strength
 
     def show(self, image: Any, path: str | os.PathLike[str] | None = None) -> Figure:
         """Plot nine augmented views of one image.

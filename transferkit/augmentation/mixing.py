@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferkit.augmentation.erasing import rectangles
+
 # Equally likely values that represent a Beta distribution.
 _NUM_QUANTILES = 4096
 
@@ -49,13 +51,8 @@ def _shares(values: Any, size: tuple[Any, Any], mixup: float, cutmix: float) -> 
     share = ops.take(quantiles, ops.cast(values[:, 0] * _NUM_QUANTILES, "int32"))[:, None]
     if not cutmix:
         return share[:, :, None, None] + ops.zeros((1, *size, 1))
-    inside = []
-    for column, pixels in enumerate(size, start=1):
-        length = ops.sqrt(share) * ops.cast(pixels, "float32")
-        start = values[:, column, None] * (ops.cast(pixels, "float32") - length)
-        centers = ops.cast(ops.arange(pixels), "float32") + 0.5
-        inside.append(ops.cast((centers >= start) & (centers < start + length), "float32"))
-    return (inside[0][:, :, None] * inside[1][:, None, :])[..., None]
+    side = ops.sqrt(share[:, 0])
+    return rectangles((side, side), (values[:, 1], values[:, 2]), size)
 
 
 @functools.lru_cache(maxsize=8)
