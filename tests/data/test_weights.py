@@ -192,8 +192,8 @@ def test_invalid_weight_names_row_and_column(frame: pd.DataFrame, tmp_path: Path
 
 
 def test_two_weight_columns_raise(frame: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match="must have one column 'weight'"):
-        build(frame.assign(Weight=1), weight_column="weight")
+    with pytest.raises(DataError, match="must have one column 'w'"):
+        build(frame.rename(columns={"weight": "w"}).assign(W=1), weight_column="w")
 
 
 def test_weights_that_all_are_zero_raise(frame: pd.DataFrame) -> None:
@@ -265,9 +265,9 @@ def test_weights_of_training_arrays_of_another_split_are_left_out() -> None:
 
 
 def test_class_weight_counts_images_by_their_weights() -> None:
-    data = build((noise(4), [0, 0, 0, 1], [1, 2, 3, 2]))
-    # 8 in total, 6 of class 0 and 2 of class 1.
-    assert data.class_weight == {0: 8 / 12, 1: 8 / 4}
+    data = build((noise(4), [0, 0, 0, 1], [1, 2, 3, 4]))
+    # 10 in total, 6 of class 0 and 4 of class 1.
+    assert data.class_weight == {0: 10 / 12, 1: 10 / 8}
     several = build((noise(4), [[1, 0], [1, 1], [0, 0], [1, 0]], [1, 2, 3, 2]))
     assert several.class_weight == pytest.approx({0: 7 / 10, 1: 7 / 4})
 

@@ -237,7 +237,7 @@ def _choose_columns(header: Sequence[str], table: str, weight_column: str | None
             )
         if name is not None and names.count(name) > 1:
             raise DataError(
-                f"`source` must have one column {column!r}. Received: {table} with the columns {list(header)[:20]}. "
+                f"`source` must have one column {name!r}. Received: {table} with the columns {list(header)[:20]}. "
                 "Rename or remove one of them."
             )
         if name is not None:
