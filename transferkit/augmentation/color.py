@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 # ITU-R BT.601, as in Pillow and in JPEG files.
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
@@ -28,7 +29,8 @@ def change_saturation_and_hue(images: Any, factor: Any, shift: Any) -> Any:
 def auto_contrast(images: Any) -> Any:
     """Return images whose channels are stretched to [0, 255]."""
     ops = keras.ops
-    low, high = ops.min(images, axis=(1, 2), keepdims=True), ops.max(images, axis=(1, 2), keepdims=True)
+    # Unlike those of TensorFlow, the functions of Keras refuse a batch without images.
+    low, high = tf.reduce_min(images, (1, 2), keepdims=True), tf.reduce_max(images, (1, 2), keepdims=True)
     return ops.where(high - low > 1e-3, 255 * (images - low) / ops.maximum(high - low, 1e-3), images)
 
 
@@ -47,7 +49,7 @@ def equalize(images: Any) -> Any:
     histogram = ops.reshape(histogram, (-1, 256))
     below = ops.cumsum(histogram, axis=1) - histogram
     # Pixels below the highest level that occurs, which is mapped to 255.
-    total = ops.max(ops.where(histogram > 0, below, 0.0), axis=1, keepdims=True)
+    total = tf.reduce_max(ops.where(histogram > 0, below, 0.0), axis=1, keepdims=True)
     mapped = ops.where(total > 0, ops.minimum(255 * below / ops.maximum(total, 1.0), 255.0), ops.arange(256.0))
     table = ops.reshape(mapped, (-1,))
     lower = ops.cast(ops.floor(images), "int32")

@@ -73,12 +73,13 @@ def _compress(planes: Any, steps: Any) -> Any:
     """Return planes (n, planes, height, width) whose coefficients in blocks of 8 x 8 are multiples of their steps."""
     ops = keras.ops
     _, count, height, width = ops.shape(planes)
+    grid = (-1, count, height // 8, width // 8, 8, 8)
     blocks = ops.reshape(planes, (-1, count, height // 8, 8, width // 8, 8))
-    blocks = ops.reshape(ops.transpose(blocks, (0, 1, 2, 4, 3, 5)), (-1, count, height * width // 64, 64))
-    transform = _block_transform()
+    blocks = ops.reshape(ops.transpose(blocks, (0, 1, 2, 4, 3, 5)), (-1, 64))
+    coefficients = ops.reshape(ops.matmul(blocks, _block_transform().T), (-1, count, height * width // 64, 64))
     # A tie is rounded up also where a rounding error lowered it.
-    coefficients = steps * ops.floor(ops.matmul(blocks, transform.T) / steps + 0.5001)
-    blocks = ops.reshape(ops.matmul(coefficients, transform), (-1, count, height // 8, width // 8, 8, 8))
+    coefficients = ops.reshape(steps * ops.floor(coefficients / steps + 0.5001), (-1, 64))
+    blocks = ops.reshape(ops.matmul(coefficients, _block_transform()), grid)
     return ops.reshape(ops.transpose(blocks, (0, 1, 2, 4, 3, 5)), (-1, count, height, width))
 
 

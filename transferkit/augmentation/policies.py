@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from transferkit.augmentation.color import auto_contrast, equalize, grayscale, smoothed
 
@@ -54,16 +55,20 @@ class Operation:
 
     def change_color(self, images: Any) -> Any:
         """Return the images, those with an operation on colors changed."""
-        ops = keras.ops
-        magnitude, sign = (part[:, None, None, None] for part in (self.magnitude, self._sign))
-        index, factor = self.index[:, None, None, None], 1 + sign * magnitude * self.policy.blend
-        changed = images
-        for name, function in _COLOR_OPERATIONS.items():
-            strength = magnitude if name in ("solarize", "posterize") else factor
-            if name == "posterize":
-                strength = magnitude * self.policy.bits
-            changed = ops.where(index == OPERATIONS.index(name), function(images, strength), changed)
-        return changed
+        index = tf.cast(self.index, "int32")
+        rows = tf.dynamic_partition(tf.range(tf.shape(index)[0]), index, len(OPERATIONS))
+        # Each function sees only its images: all functions on all images take 15 times as long.
+        parts = tf.dynamic_partition(images, index, len(OPERATIONS))
+        changed = [self._change(name, part, row) for name, part, row in zip(OPERATIONS, parts, rows)]
+        return tf.dynamic_stitch(rows, changed)
+
+    def _change(self, name: str, images: Any, rows: Any) -> Any:
+        if name not in _COLOR_OPERATIONS:
+            return images
+        strength = self._sign * self.magnitude * self.policy.blend + 1
+        if name in ("solarize", "posterize"):
+            strength = self.magnitude * (self.policy.bits if name == "posterize" else 1)
+        return _COLOR_OPERATIONS[name](images, tf.gather(strength, rows)[:, None, None, None])
 
 
 def operations(policy: Policy | None, values: Any, ops: Any) -> Iterator[Operation]:
