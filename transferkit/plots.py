@@ -172,6 +172,20 @@ def accuracy_against_time(
     return _finish(figure, path)
 
 
+def learning_rate_curve(
+    rates: np.ndarray, losses: np.ndarray, suggestion: float, path: PathLike | None = None
+) -> Figure:
+    """Plot smoothed losses over learning rates, with the suggested one marked."""
+    figure = NotebookFigure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(rates, losses, color=_BLUE)
+    axes.axvline(suggestion, color=_ORANGE, linestyle="--", label=f"Suggestion: {suggestion:.2g}")
+    axes.set(xscale="log", xlabel="Learning rate", ylabel="Smoothed loss")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    return _finish(figure, path)
+
+
 def _phase_boundaries(axes: Any, epochs: Sequence[int]) -> None:
     for number, boundary in enumerate(np.cumsum(epochs)[:-1]):
         label = None if number else "Fine-tuning starts"

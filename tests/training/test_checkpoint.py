@@ -50,6 +50,48 @@ def test_resumed_run_equals_unbroken_run(data: Data, tmp_path: Path, cache: bool
         np.testing.assert_array_equal(actual, expected)
 
 
+# Options whose state outlives an epoch: of schedules, callbacks, best weights, averages and accumulated gradients.
+STATEFUL: dict[str, dict[str, Any]] = {
+    "early_stopping": {"fit": {"early_stopping": 2, "keep_best": True, "learning_rate": 0.5}},
+    "plateau": {"fit": {"schedule": "plateau", "learning_rate": 0.5, "epochs": 8}},
+    "one_cycle": {"fit": {"schedule": "one_cycle"}, "fine_tune": {"schedule": "cosine"}},
+    "ema": {"trainer": {"ema": 0.9, "clip_norm": 0.5}, "fit": {"keep_best": True}},
+    "accumulate_steps": {"trainer": {"accumulate_steps": 2, "optimizer": "adamw"}},
+    "mixup": {"mixup": 0.4},
+    "gradual": {"fine_tune": {"gradual": True, "layer_decay": 0.7, "l2_sp": 0.1, "fraction": 1.0, "batch_norm": True}},
+    "keras_callbacks": {"callbacks": True, "fit": {"learning_rate": 0.5, "epochs": 8}},
+}
+
+
+def stateful_run(data: Data, folder: Path | None, options: dict[str, Any], interrupt: int | None = None) -> tk.Trainer:
+    model = small_classifier(tk.AugmentationBlock(rotation=0.1, mixup=options.get("mixup", 0.0)), dropout=0.3)
+    callbacks: list[keras.callbacks.Callback] = [] if interrupt is None else [_Interrupt(interrupt)]
+    if options.get("callbacks"):
+        callbacks += [
+            keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True),
+            keras.callbacks.ReduceLROnPlateau(patience=1),
+        ]
+    trainer = tk.Trainer(
+        model, **{"learning_rate": 1e-2, **options.get("trainer", {})}, checkpoint_dir=folder, callbacks=callbacks
+    )
+    trainer.fit(data, **{"epochs": 4, "verbose": 0, **options.get("fit", {})})
+    trainer.fine_tune(data, **{"epochs": 3, "verbose": 0, **options.get("fine_tune", {})})
+    return trainer
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_resumed_run_with_state_equals_unbroken_run(data: Data, tmp_path: Path, name: str) -> None:
+    unbroken = stateful_run(data, None, STATEFUL[name])
+    last = unbroken.history.epochs - 1
+    for number, epoch in enumerate((1, 3, last)):
+        with pytest.raises(_Interruption):
+            stateful_run(data, tmp_path / str(number), STATEFUL[name], interrupt=epoch)
+        resumed = stateful_run(data, tmp_path / str(number), STATEFUL[name])
+        assert resumed.history.history == unbroken.history.history
+        for actual, expected in zip(resumed.model.get_weights(), unbroken.model.get_weights()):
+            np.testing.assert_array_equal(actual, expected)
+
+
 def test_finished_phase_is_not_trained_again(data: Data, tmp_path: Path) -> None:
     first = run(data, tmp_path, cache=True)
     # An interruption in the first epoch would be raised if any epoch began.

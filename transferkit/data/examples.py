@@ -50,6 +50,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether the batches are (images, labels, weights)."""
+        spec = getattr(self.dataset, "element_spec", ())
+        return self.weights is not None or (isinstance(spec, tuple) and len(spec) == 3)
+
     def content_hashes(self) -> list[bytes]:
         """Return 32 bytes per example that identify its contents; only new or changed files are read.
 

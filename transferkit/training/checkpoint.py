@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,14 +117,20 @@ class Checkpoint:
 class CheckpointCallback(keras.callbacks.Callback):
     """Writes a checkpoint of a classifier after each epoch, and once more when the phase is finished.
 
-    It is the last of the callbacks, so that it has what the others did at the end of an epoch.
+    It follows the other callbacks, so that it has what they did at the end of an epoch.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, model: keras.Model, history: dict[str, list[float]], callbacks: Callbacks
+        self,
+        checkpoint: Checkpoint,
+        model: keras.Model,
+        history: dict[str, list[float]],
+        callbacks: Callbacks,
+        is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__()
         self._checkpoint, self._classifier, self._callbacks = checkpoint, model, callbacks
+        self._is_interrupted = is_interrupted
         self._history = {name: list(values) for name, values in history.items()}
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -137,7 +143,8 @@ class CheckpointCallback(keras.callbacks.Callback):
 
     def on_train_end(self, logs: Any = None) -> None:
         # Early stopping may have restored the best weights after the checkpoint of the last epoch.
-        self._save(finished=True)
+        if not self._is_interrupted():
+            self._save(finished=True)
 
     def _save(self, *, finished: bool) -> None:
         self._checkpoint.save(self._classifier, self._history, finished=finished, callbacks=self._callbacks)

@@ -29,7 +29,7 @@ def resolve_class_weight(class_weight: Any, data: Data) -> dict[int, float] | No
         raise ValueError(
             f"`class_weight` requires one label per image. Received: {class_weight!r} with multi-label data. Omit it."
         )
-    if data.splits["train"].weights is not None:
+    if data.splits["train"].has_weights:
         raise ValueError(
             f"`class_weight` requires images without sample weights. Received: {class_weight!r} and sample weights. "
             "Multiply the weights of the images by those of their classes, and omit it."

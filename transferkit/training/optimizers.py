@@ -14,14 +14,12 @@ _AUTO_LEARNING_RATES = {"sgd": 1e-2}
 _AUTO_LEARNING_RATE = 1e-3
 _AUTO_EMA_MOMENTUM = 0.99
 # Keras' names of classes, without the wrapper for loss scaling, which follows from the precision.
-_NAMES = tuple(
-    sorted(
-        name.lower()
-        for name, value in vars(keras.optimizers).items()
-        if isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer)
-        if name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
-    )
-)
+_CLASSES = {
+    name.lower(): value
+    for name, value in sorted(vars(keras.optimizers).items())
+    if isinstance(value, type) and issubclass(value, keras.optimizers.Optimizer)
+    if name not in ("Optimizer", "LossScaleOptimizer", "MultiOptimizer")
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +73,7 @@ class OptimizerOptions:
 
     def make(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """Return a new optimizer; `learning_rate` is a number, a Keras schedule, or None for that of an instance."""
-        optimizer = keras.optimizers.get(self.optimizer) if isinstance(self.optimizer, str) else self.optimizer
+        optimizer = _CLASSES[self.optimizer.lower()]() if isinstance(self.optimizer, str) else self.optimizer
         config: dict[str, Any] = dict(optimizer.get_config())
         if learning_rate is not None:
             is_number = isinstance(learning_rate, float)
@@ -114,9 +112,9 @@ class OptimizerOptions:
 def _check_optimizer(optimizer: Any) -> None:
     if isinstance(optimizer, keras.optimizers.Optimizer):
         return
-    if isinstance(optimizer, str) and optimizer.lower() in _NAMES:
+    if isinstance(optimizer, str) and optimizer.lower() in _CLASSES:
         return
-    hint = did_you_mean(optimizer, _NAMES) or f"The names are {', '.join(_NAMES)}."
+    hint = did_you_mean(optimizer, _CLASSES) or f"The names are {', '.join(_CLASSES)}."
     raise ValueError(
         f"`optimizer` must be the name or an instance of a Keras optimizer. Received: {optimizer!r}. {hint}"
     )

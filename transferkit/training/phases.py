@@ -224,10 +224,14 @@ def _phase_callbacks(run: PhaseRun, start: float | None) -> list[keras.callbacks
     if options.keep_best or options.early_stopping is not None:
         keep, patience = options.keep_best, options.early_stopping
         callbacks.append(BestWeights(model, options.monitor, keep=keep, patience=patience, start=start))
-    callbacks.append(run.interruption)
     if run.checkpoint is not None:
-        callbacks.append(CheckpointCallback(run.checkpoint, model, run.metrics, tuple(callbacks)))
-    return callbacks
+        interruption = run.interruption
+        writer = CheckpointCallback(
+            run.checkpoint, model, run.metrics, tuple(callbacks), lambda: interruption.requested
+        )
+        callbacks.append(writer)
+    # After the checkpoint, in which the phase is not finished.
+    return [*callbacks, run.interruption]
 
 
 class _StopTrainingBridge(keras.callbacks.Callback):

@@ -37,7 +37,9 @@ def run_identity(model: keras.Model, data: Data, options: Mapping[str, Any]) -> 
         # Test images do not take part in training.
         if name != "test":
             identity[f"{name} images"] = _DIGEST + _images(split)
-            identity[f"{name} labels"] = _DIGEST + _labels(split)
+            identity[f"{name} labels"] = _DIGEST + _array(split.labels)
+            if split.weights is not None:
+                identity[f"{name} sample weights"] = _DIGEST + _array(split.weights)
     return {**identity, "model": _DIGEST + training_fingerprint(model)}
 
 
@@ -59,6 +61,6 @@ def _images(split: Split) -> str:
     return content_hash(*split.content_hashes()).hex()
 
 
-def _labels(split: Split) -> str:
-    labels = np.ascontiguousarray(split.labels)
-    return fingerprint(labels.shape, labels.dtype, content_hash(labels.tobytes()).hex())
+def _array(values: np.ndarray) -> str:
+    values = np.ascontiguousarray(values)
+    return fingerprint(values.shape, values.dtype, content_hash(values.tobytes()).hex())

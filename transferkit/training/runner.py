@@ -192,7 +192,7 @@ class Runner:
     def _solve(self, plan: Plan, data: Data) -> Metrics:
         if plan.trained_on == "images":
             raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
-        if data.splits["train"].weights is not None:
+        if data.splits["train"].has_weights:
             raise ValueError(
                 "`solver='lbfgs'` requires images of equal weight. Received: sample weights. Use solver='adam'."
             )

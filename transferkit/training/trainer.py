@@ -12,6 +12,7 @@ import keras
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
+from transferkit._utils.process import without_retracing_warnings
 from transferkit.data.dataset import Data
 from transferkit.engines.selection import ENGINES
 from transferkit.features.extraction import ExtractionOptions
@@ -30,6 +31,7 @@ from transferkit.training.class_weight import ClassWeight
 from transferkit.training.compilation import UpdateOptions, check_not_compiled
 from transferkit.training.feature_data import extraction_cost
 from transferkit.training.history import History, RunHistory, make_history
+from transferkit.training.learning_rate_search import LearningRateSearch, search_learning_rate
 from transferkit.training.losses import check_loss
 from transferkit.training.optimizers import OptimizerOptions
 from transferkit.training.phase import Phase, gradual_boundaries
@@ -301,6 +303,30 @@ class Trainer(TrainedClassifier):
                 )
         methods: Any = [self.fit if phase.name == "frozen" else self.fine_tune for phase in phases]
         return self._joined([run(data, **phase.arguments) for run, phase in zip(methods, phases)])
+
+    def find_learning_rate(
+        self, data: Data, *, start: float = 1e-6, end: float = 1.0, steps: int = 100
+    ) -> LearningRateSearch:
+        """Run a learning-rate range test on the layers that are trainable now; the trainer stays unchanged.
+
+        Args:
+            data: `Data` from `DatasetBuilder.build()`.
+            start, end: floats > 0. The first and the last learning rate. Default to 1e-6 and 1.
+            steps: int >= 10. Number of training steps. Defaults to 100.
+
+        Returns:
+            A `LearningRateSearch`: `.suggestion`, `.learning_rates`, `.losses`, `.plot()`.
+
+        Raises:
+            DataError: as in `fit`.
+            ValueError: when an argument is out of range.
+
+        Reference: Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
+        """
+        check_int("steps", steps, minimum=10)
+        check_number("end", end, above=check_number("start", start, above=0))
+        with without_retracing_warnings():
+            return search_learning_rate(self._runner, data, start=start, end=end, steps=steps)
 
     def plan(self, data: Data, epochs: int | str = "auto", *, num_views: int | str = "auto") -> Plan:
         """Return how `fit` would train now: what is frozen, what is cached, and what the rest costs; `print` it.
