@@ -108,11 +108,11 @@ def test_fit_uses_given_optimizer_in_both_phases(data: Data) -> None:
     trainer = tk.Trainer(small_classifier(), optimizer=given)
     trainer.fit(data, epochs=1, verbose=0)
     first = trainer.model.optimizer
-    trainer.fine_tune(data, epochs=1, verbose=0)
+    trainer.fine_tune(data, epochs=1, schedule="constant", verbose=0)
     second = trainer.model.optimizer
     assert [type(optimizer) for optimizer in (first, second)] == [keras.optimizers.SGD] * 2
     assert (first.momentum, second.momentum) == (0.8, 0.8) and not given.built
-    assert float(first.learning_rate) == pytest.approx(0.05) and float(second.learning_rate) == pytest.approx(0.005)
+    assert float(first.learning_rate) == pytest.approx(0.05) and float(second.learning_rate) == pytest.approx(0.015)
 
 
 def test_keep_best_of_fine_tune_counts_the_weights_before(data: Data) -> None:

@@ -9,6 +9,8 @@ from transferkit.data.dataset import Data
 # fewer steps leave the probabilities near 0.5, and more gain nothing.
 AUTO_STEPS = 300
 MIN_AUTO_EPOCHS, MAX_AUTO_EPOCHS = 10, 300
+# An epoch of a whole backbone takes long also for few images.
+MAX_FINE_TUNING_EPOCHS = 50
 
 
 def steps_per_epoch(data: Data) -> int | None:
@@ -20,19 +22,19 @@ def steps_per_epoch(data: Data) -> int | None:
     return count if count > 0 else None
 
 
-def auto_epochs(steps: int | None) -> int:
-    """Return the number of epochs in which about 300 steps are taken: from 10 to 300.
+def auto_epochs(steps: int | None, most: int = MAX_AUTO_EPOCHS) -> int:
+    """Return the number of epochs in which about 300 steps are taken: from 10 to `most`.
 
     >>> auto_epochs(1), auto_epochs(25), auto_epochs(1000), auto_epochs(None)
     (300, 12, 10, 10)
     """
     if steps is None:
         return MIN_AUTO_EPOCHS
-    return min(MAX_AUTO_EPOCHS, max(MIN_AUTO_EPOCHS, -(-AUTO_STEPS // steps)))
+    return min(most, max(MIN_AUTO_EPOCHS, -(-AUTO_STEPS // steps)))
 
 
-def resolve_epochs(epochs: int | str, data: Data) -> int:
+def resolve_epochs(epochs: int | str, data: Data, *, most: int = MAX_AUTO_EPOCHS) -> int:
     """Return the number of epochs; "auto" follows from the number of training batches."""
     if epochs == "auto":
-        return auto_epochs(steps_per_epoch(data))
+        return auto_epochs(steps_per_epoch(data), most)
     return check_int("epochs", epochs, hint='Give a number such as 10, or "auto".')

@@ -39,8 +39,11 @@ from transferkit.training.phases import FitOptions
 from transferkit.training.plan import CacheSettings, Plan
 from transferkit.training.runner import PhaseRequest, Runner, RunSettings
 from transferkit.training.schedules import check_schedule
-from transferkit.training.steps import resolve_epochs, steps_per_epoch
+from transferkit.training.steps import MAX_FINE_TUNING_EPOCHS, resolve_epochs, steps_per_epoch
 from transferkit.training.trained_classifier import TrainedClassifier
+
+# By measurement on five data sets, see docs/training.md.
+_FINE_TUNING_RATE = 0.3
 
 
 @suggests_arguments
@@ -207,14 +210,14 @@ class Trainer(TrainedClassifier):
     def fine_tune(
         self,
         data: Data,
-        epochs: int = 10,
+        epochs: int | str = "auto",
         *,
         unfreeze_from: int | str | None = None,
         fraction: float | None = None,
         blocks: int | None = None,
         batch_norm: bool = False,
         learning_rate: float | None = None,
-        schedule: Any = "constant",
+        schedule: Any = None,
         layer_decay: float = 1.0,
         gradual: bool = False,
         l2_sp: float = 0.0,
@@ -226,27 +229,30 @@ class Trainer(TrainedClassifier):
         class_weight: ClassWeight = None,
         verbose: int | str = "auto",
     ) -> History:
-        """Unfreeze the upper layers of the backbone and continue training at a lower learning rate.
+        """Unfreeze the backbone, or its upper layers, and continue training at a lower learning rate.
 
-        Give at most one of `unfreeze_from`, `fraction` and `blocks`; without any, the upper third of the layers is
-        unfrozen. Batch normalization stays in inference mode unless `batch_norm` is True.
+        Give at most one of `unfreeze_from`, `fraction` and `blocks`; without any, all layers are unfrozen. Fewer layers
+        take less time, because the features below them are cached. Where fine-tuning does not lower the loss of the
+        validation images, the weights from before are kept. docs/training.md has the measurements behind the defaults.
 
         Args:
             data: `Data` from `DatasetBuilder.build()`.
-            epochs: int >= 1. Defaults to 10.
+            epochs: int >= 1 or "auto". Defaults to "auto": as many as take 300 steps, from 10 to 50.
             unfreeze_from: int or str. Index or name of the first trainable layer of the backbone. Defaults to None.
             fraction: float in [0, 1]. Fraction of the backbone's layers, from the top. Defaults to None.
             blocks: int >= 1. Number of blocks, from the top. Defaults to None.
-            batch_norm: bool. Whether batch normalization above the boundary is trained, statistics included. Defaults
-                to False.
-            learning_rate: float > 0. Defaults to a tenth of the trainer's.
+            batch_norm: bool. Whether batch normalization above the boundary is trained, statistics included, and not
+                kept in inference mode. It needs many images, in batches of 32 or more. Defaults to False.
+            learning_rate: float > 0. Defaults to 0.3 times the trainer's.
+            schedule: as in `fit`. Defaults to None: that of the trainer's optimizer, if it has one, else "cosine", or
+                "constant" for a tf.data.Dataset of unknown size.
             layer_decay: float in (0, 1]. Factor of the learning rate per block from the head down. Defaults to 1.
             gradual: bool. Whether layers are unfrozen in three stages from the top, with a third of the epochs each.
                 Defaults to False.
             l2_sp: float >= 0. Strength of the pull toward the weights before the phase. Defaults to 0.
             keep_best: bool. As in `fit`; the weights before the phase count as an epoch. Defaults to None, which is
                 True with validation images.
-            schedule, early_stopping, monitor, num_views, callbacks, class_weight, verbose: as in `fit`.
+            early_stopping, monitor, num_views, callbacks, class_weight, verbose: as in `fit`.
 
         Returns:
             Keras' History; its epochs continue the numbering of earlier phases.
@@ -258,16 +264,12 @@ class Trainer(TrainedClassifier):
         check_number("l2_sp", l2_sp, minimum=0)
         if check_fraction("layer_decay", layer_decay) == 0:
             raise ValueError("`layer_decay` must be in (0, 1]. Received: 0. Give 1 for the same rate in all layers.")
-        if unfreeze_from is None and fraction is None and blocks is None:
-            fraction = 1 / 3
-        num_views, epochs = check_num_views(num_views), check_int("epochs", epochs)
+        num_views, epochs = check_num_views(num_views), resolve_epochs(epochs, data, most=MAX_FINE_TUNING_EPOCHS)
         options = self._fit_options(data, callbacks, class_weight, verbose)
         keep_best = data.validation is not None if keep_best is None else keep_best
         options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
         options = dataclasses.replace(options, counts_start=True)
-        updates = self._updates(self.learning_rate / 10 if learning_rate is None else learning_rate, schedule, data)
-        if learning_rate is None and self._options.has_own_schedule and schedule == "constant":
-            updates = dataclasses.replace(updates, rate=None)
+        updates = self._updates(learning_rate, schedule, data, _FINE_TUNING_RATE * self.learning_rate)
         updates = dataclasses.replace(updates, layer_decay=float(layer_decay), l2_sp=float(l2_sp))
         backbone = find_backbone(self.model)
         warn_if_shared(backbone, self.model)
@@ -352,24 +354,28 @@ class Trainer(TrainedClassifier):
         used = (*self.callbacks, *check_callbacks(callbacks))
         return FitOptions.of(data, used, self.class_weight if class_weight is None else class_weight, verbose)
 
-    def _updates(self, learning_rate: float | None, schedule: Any, data: Data) -> UpdateOptions:
+    def _updates(
+        self, learning_rate: float | None, schedule: Any, data: Data, default: float | None = None
+    ) -> UpdateOptions:
+        """Return the updates of a phase; `default` is its learning rate where it is not the present one."""
+        if self._options.has_own_schedule and learning_rate is None:
+            if schedule not in (None, "constant"):
+                raise ValueError(
+                    f"`schedule` must not be given with an optimizer that has one. Received: {schedule!r}. Give the "
+                    "optimizer a number as its learning rate."
+                )
+            return UpdateOptions(None)
+        if schedule is None:
+            schedule = "constant" if steps_per_epoch(data) is None else "cosine"
         check_schedule(schedule)
         if schedule in ("cosine", "one_cycle") and steps_per_epoch(data) is None:
             raise ValueError(
                 f"`schedule={schedule!r}` requires a known number of batches. Received: a tf.data.Dataset of unknown "
-                "size. Apply tf.data.experimental.assert_cardinality, or use schedule='plateau'."
+                "size. Apply tf.data.experimental.assert_cardinality, or use schedule='constant'."
             )
         if learning_rate is not None:
             return UpdateOptions(check_number("learning_rate", learning_rate, above=0), schedule)
-        present = self._runner.compilation
-        if self._options.has_own_schedule and present.updates.rate is None:
-            if schedule != "constant":
-                raise ValueError(
-                    f"`schedule` must be 'constant' with an optimizer that has one. Received: {schedule!r}. Give the "
-                    "optimizer a number as its learning rate."
-                )
-            return UpdateOptions(None)
-        return UpdateOptions(present.learning_rate, schedule)
+        return UpdateOptions(self._runner.compilation.learning_rate if default is None else default, schedule)
 
     def _joined(self, histories: Sequence[History]) -> History:
         """Return one History of several phases that followed one another."""
