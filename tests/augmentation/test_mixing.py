@@ -57,7 +57,9 @@ def test_mixup_shares_have_the_distribution() -> None:
     images, labels = one_hot_batch(1000, 1, 1)
     new_labels = np.asarray(AugmentationBlock(mixup=0.5).mix_batch(images, labels)[1])
     shares = np.diagonal(new_labels)
-    assert shares.std() == pytest.approx(np.sqrt(1 / 8), abs=0.02)
+    assert shares.min() >= 0.5, "the image itself has the larger share"
+    # The variance of Beta(0.5, 0.5) is 1/8.
+    assert ((shares - 0.5) ** 2).mean() == pytest.approx(1 / 8, abs=0.01)
 
 
 def test_both_are_chosen_by_batch() -> None:

@@ -72,8 +72,8 @@ class AugmentationBlock(keras.layers.Layer):
             100. Defaults to None, which is off.
         policy: None, "rand_augment" (two of 14 operations, magnitude 9 of 30) or "trivial_augment" (one operation,
             random magnitude in a wide range). Defaults to None.
-        mixup: float >= 0. Parameter alpha of MixUp, which blends pairs of images and their labels; the share of each
-            image has the distribution Beta(alpha, alpha). 0.2 is common. Defaults to 0, which is off.
+        mixup: float >= 0. Parameter alpha of MixUp, which blends pairs of images and their labels; the shares of the
+            two have the distribution Beta(alpha, alpha). 0.2 is common. Defaults to 0, which is off.
         cutmix: float >= 0. Parameter alpha of CutMix, which pastes a rectangle of one image into another and mixes
             their labels by area. 1 is common. With `mixup` too, each batch uses one of the two at random. Defaults to
             0, which is off.

@@ -50,7 +50,8 @@ def _shares(values: Any, size: tuple[Any, Any], mixup: float, cutmix: float) -> 
     quantiles = ops.convert_to_tensor(_beta_quantiles(cutmix or mixup))
     share = ops.take(quantiles, ops.cast(values[:, 0] * _NUM_QUANTILES, "int32"))[:, None]
     if not cutmix:
-        return share[:, :, None, None] + ops.zeros((1, *size, 1))
+        # At most half: as pairs are random, the distribution is the same, and each image stays in the batch.
+        return ops.minimum(share, 1 - share)[:, :, None, None] + ops.zeros((1, *size, 1))
     side = ops.sqrt(share[:, 0])
     return rectangles((side, side), (values[:, 1], values[:, 2]), size)
 
