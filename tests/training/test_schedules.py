@@ -52,6 +52,20 @@ def test_schedule_starts_again_in_each_phase(data: Data, cache: bool) -> None:
     assert seen.rates == pytest.approx(expected, rel=1e-5)
 
 
+def test_default_schedule_of_fine_tune(data: Data) -> None:
+    trainer = tk.Trainer(small_classifier(), learning_rate=1e-2)
+    trainer.fine_tune(data, epochs=1, keep_best=False, verbose=0)
+    assert isinstance(trainer.model.optimizer._learning_rate, keras.optimizers.schedules.CosineDecay)
+    # A callback of the user can set the learning rate, as before there were schedules.
+    seen = _Rates()
+    callbacks = [keras.callbacks.LearningRateScheduler(lambda epoch, rate: 1e-4), seen]
+    trainer.fine_tune(data, epochs=1, callbacks=callbacks, verbose=0)
+    assert seen.rates == pytest.approx([1e-4])
+    message = "`schedule` must be 'constant' with a callback that sets.* Received: 'cosine' and LearningRateScheduler"
+    with pytest.raises(ValueError, match=message):
+        trainer.fit(data, epochs=1, schedule="cosine", callbacks=callbacks, verbose=0)
+
+
 def test_schedule_with_scheduled_optimizer_raises(data: Data) -> None:
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 10))
     with pytest.raises(ValueError, match="`schedule` must not be given with an optimizer that has one"):

@@ -43,7 +43,8 @@ class SplitViews:
         if self._augmentation is None:
             return [hashes for _ in self.views]
         # The layer's seed is that of training on images; views have theirs in their keys.
-        excluded = ("name", "trainable", "seed")
+        # MixUp and CutMix act on batches, not on views.
+        excluded = ("name", "trainable", "seed", "mixup", "cutmix")
         config = {key: value for key, value in self._augmentation.get_config().items() if key not in excluded}
         recipe = json.dumps(config, sort_keys=True, default=str).encode()
         keys = []

@@ -117,7 +117,7 @@ class Checkpoint:
 class CheckpointCallback(keras.callbacks.Callback):
     """Writes a checkpoint of a classifier after each epoch, and once more when the phase is finished.
 
-    It follows the other callbacks, so that it has what they did at the end of an epoch.
+    It follows the other callbacks, whose changes at the end of an epoch it stores.
     """
 
     def __init__(

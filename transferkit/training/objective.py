@@ -57,6 +57,15 @@ class Objective:
         labels = labels[:, None] if self.kind == "binary" and labels.ndim == 1 else labels
         return float(np.mean(self.loss()(labels, logits)))
 
+    def losses_of(self, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        """Return the loss of each image, (n,)."""
+        loss = self.loss()
+        # A loss of Keras returns the mean of the batch, but its `call` one value per image.
+        function = loss.call if isinstance(loss, keras.losses.Loss) else loss
+        labels = labels[:, None] if self.kind == "binary" and labels.ndim == 1 else labels
+        values = function(*(keras.ops.convert_to_tensor(array, "float32") for array in (labels, logits)))
+        return np.asarray(values).reshape(len(logits), -1).mean(axis=1)
+
     def check_fits(self, data: Any) -> None:
         """Raise a DataError when the logits do not match the classes of `data`."""
         expected = len(data.class_names)

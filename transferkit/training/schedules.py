@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from transferkit._utils.checks import did_you_mean
 SCHEDULES = ("constant", "cosine", "one_cycle", "plateau")
 # Fractions of the steps in which the learning rate rises; those of the papers.
 _COSINE_WARMUP, _ONE_CYCLE_WARMUP = 0.1, 0.25
+_RATE_SETTERS = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.2, 3
 
 
@@ -53,17 +55,33 @@ def _between(start: float, end: float, fraction: Any) -> Any:
     return end + (start - end) * (1 + keras.ops.cos(math.pi * fraction)) / 2
 
 
-def check_schedule(schedule: Any) -> Any:
-    """Return `schedule`, or raise a ValueError."""
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return schedule
-    if isinstance(schedule, str) and schedule in SCHEDULES:
-        return schedule
-    hint = did_you_mean(schedule, SCHEDULES) if isinstance(schedule, str) else ""
-    raise ValueError(
-        f"`schedule` must be one of {SCHEDULES} or a keras.optimizers.schedules.LearningRateSchedule. "
-        f"Received: {schedule!r}. {hint}".rstrip()
-    )
+def check_schedule(schedule: Any, steps_per_epoch: int | None, callbacks: Iterable[Any] = ()) -> Any:
+    """Return `schedule`; None becomes "cosine", or "constant" where that is not possible.
+
+    Raises:
+        ValueError: for another value, an unknown number of steps, or a callback that sets the learning rate too.
+    """
+    setters = [type(callback).__name__ for callback in callbacks if isinstance(callback, _RATE_SETTERS)]
+    if schedule is None:
+        return "constant" if setters or steps_per_epoch is None else "cosine"
+    is_keras = isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+    if not is_keras and not (isinstance(schedule, str) and schedule in SCHEDULES):
+        hint = did_you_mean(schedule, SCHEDULES) if isinstance(schedule, str) else ""
+        raise ValueError(
+            f"`schedule` must be one of {SCHEDULES} or a keras.optimizers.schedules.LearningRateSchedule. "
+            f"Received: {schedule!r}. {hint}".rstrip()
+        )
+    if setters and schedule != "constant":
+        raise ValueError(
+            f"`schedule` must be 'constant' with a callback that sets the learning rate. Received: {schedule!r} and "
+            f"{', '.join(setters)}. Omit one of them."
+        )
+    if schedule in ("cosine", "one_cycle") and steps_per_epoch is None:
+        raise ValueError(
+            f"`schedule={schedule!r}` requires a known number of batches. Received: a tf.data.Dataset of unknown "
+            "size. Apply tf.data.experimental.assert_cardinality, or use schedule='constant'."
+        )
+    return schedule
 
 
 def make_schedule(schedule: Any, peak: float, steps: int) -> Any:

@@ -31,6 +31,7 @@ from transferkit.training.class_weight import ClassWeight
 from transferkit.training.compilation import UpdateOptions, check_not_compiled
 from transferkit.training.feature_data import extraction_cost
 from transferkit.training.history import History, RunHistory, make_history
+from transferkit.training.improvement import keep_improvement, starting_point
 from transferkit.training.learning_rate_search import LearningRateSearch, search_learning_rate
 from transferkit.training.losses import check_loss
 from transferkit.training.optimizers import OptimizerOptions
@@ -167,7 +168,7 @@ class Trainer(TrainedClassifier):
         """Train the trainable layers: the head alone, while the backbone is frozen.
 
         A second call continues with the state of the optimizer, unless there is a schedule. The first Ctrl-C ends the
-        phase after the present epoch and keeps what was reached.
+        phase after the present epoch and keeps its weights.
 
         Args:
             data: `Data` from `DatasetBuilder.build()`.
@@ -202,8 +203,8 @@ class Trainer(TrainedClassifier):
         """
         check_solver(solver, callbacks, class_weight, schedule)
         options = self._fit_options(data, callbacks, class_weight, verbose)
+        updates = self._updates(learning_rate, schedule, data, options)
         options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
-        updates = self._updates(learning_rate, schedule, data)
         request = PhaseRequest("frozen", resolve_epochs(epochs, data), num_views, options, updates, solver)
         return self._runner.run(request, data)
 
@@ -233,7 +234,8 @@ class Trainer(TrainedClassifier):
 
         Give at most one of `unfreeze_from`, `fraction` and `blocks`; without any, all layers are unfrozen. Fewer layers
         take less time, because the features below them are cached. Where fine-tuning does not lower the loss of the
-        validation images, the weights from before are kept. docs/training.md has the measurements behind the defaults.
+        validation images by more than its standard error, the weights from before are kept. docs/training.md has the
+        measurements behind the defaults.
 
         Args:
             data: `Data` from `DatasetBuilder.build()`.
@@ -245,7 +247,7 @@ class Trainer(TrainedClassifier):
                 kept in inference mode. It needs many images, in batches of 32 or more. Defaults to False.
             learning_rate: float > 0. Defaults to 0.3 times the trainer's.
             schedule: as in `fit`. Defaults to None: that of the trainer's optimizer, if it has one, else "cosine", or
-                "constant" for a tf.data.Dataset of unknown size.
+                "constant" where a callback sets the learning rate or the size of a tf.data.Dataset is unknown.
             layer_decay: float in (0, 1]. Factor of the learning rate per block from the head down. Defaults to 1.
             gradual: bool. Whether layers are unfrozen in three stages from the top, with a third of the epochs each.
                 Defaults to False.
@@ -267,21 +269,25 @@ class Trainer(TrainedClassifier):
         num_views, epochs = check_num_views(num_views), resolve_epochs(epochs, data, most=MAX_FINE_TUNING_EPOCHS)
         options = self._fit_options(data, callbacks, class_weight, verbose)
         keep_best = data.validation is not None if keep_best is None else keep_best
+        updates = self._updates(learning_rate, schedule, data, options, _FINE_TUNING_RATE * self.learning_rate)
         options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
-        options = dataclasses.replace(options, counts_start=True)
-        updates = self._updates(learning_rate, schedule, data, _FINE_TUNING_RATE * self.learning_rate)
+        options = dataclasses.replace(options, counts_start=options.monitor != "val_loss")
         updates = dataclasses.replace(updates, layer_decay=float(layer_decay), l2_sp=float(l2_sp))
         backbone = find_backbone(self.model)
         warn_if_shared(backbone, self.model)
         choice: dict[str, Any] = {"fraction": fraction, "blocks": blocks, "batch_norm": batch_norm}
         first = unfreeze(backbone, unfreeze_from, **choice, argument="unfreeze_from")
         stages = gradual_boundaries(first, len(backbone.layers), epochs) if gradual else [(first, epochs)]
+        compares = bool(keep_best) and options.monitor == "val_loss"
+        start = starting_point(self._runner, data) if compares else None
         histories = []
         for boundary, stage_epochs in stages:
             if gradual:
                 unfreeze(backbone, boundary, batch_norm=batch_norm)
             request = PhaseRequest("fine-tuning", stage_epochs, num_views, options, updates, renew=True)
             histories.append(self._runner.run(request, data))
+        if start is not None:
+            keep_improvement(self._runner, data, start)
         return self._joined(histories)
 
     def fit_phases(self, data: Data, phases: Sequence[Phase]) -> History:
@@ -355,7 +361,7 @@ class Trainer(TrainedClassifier):
         return FitOptions.of(data, used, self.class_weight if class_weight is None else class_weight, verbose)
 
     def _updates(
-        self, learning_rate: float | None, schedule: Any, data: Data, default: float | None = None
+        self, learning_rate: float | None, schedule: Any, data: Data, options: FitOptions, default: float | None = None
     ) -> UpdateOptions:
         """Return the updates of a phase; `default` is its learning rate where it is not the present one."""
         if self._options.has_own_schedule and learning_rate is None:
@@ -365,14 +371,7 @@ class Trainer(TrainedClassifier):
                     "optimizer a number as its learning rate."
                 )
             return UpdateOptions(None)
-        if schedule is None:
-            schedule = "constant" if steps_per_epoch(data) is None else "cosine"
-        check_schedule(schedule)
-        if schedule in ("cosine", "one_cycle") and steps_per_epoch(data) is None:
-            raise ValueError(
-                f"`schedule={schedule!r}` requires a known number of batches. Received: a tf.data.Dataset of unknown "
-                "size. Apply tf.data.experimental.assert_cardinality, or use schedule='constant'."
-            )
+        schedule = check_schedule(schedule, steps_per_epoch(data), options.callbacks)
         if learning_rate is not None:
             return UpdateOptions(check_number("learning_rate", learning_rate, above=0), schedule)
         return UpdateOptions(self._runner.compilation.learning_rate if default is None else default, schedule)

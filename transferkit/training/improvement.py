@@ -1,0 +1,67 @@
+"""Whether fine-tuning improved a classifier: a paired comparison of losses on the validation images."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+
+from transferkit.data.dataset import Data
+from transferkit.modeling.state import Snapshot, changing_variables
+from transferkit.training.runner import Runner
+
+_LOG = logging.getLogger("transferkit")
+
+
+@dataclasses.dataclass(frozen=True)
+class StartingPoint:
+    """Weights and losses of the validation images before a phase."""
+
+    weights: Snapshot
+    losses: np.ndarray
+
+
+def starting_point(runner: Runner, data: Data) -> StartingPoint:
+    """Return the present weights of the layers that are trainable now, and the losses of the validation images."""
+    return StartingPoint(Snapshot(changing_variables(runner.model)), _validation_losses(runner, data))
+
+
+def keep_improvement(runner: Runner, data: Data, start: StartingPoint) -> None:
+    """Restore the weights of `start` unless the present ones have a smaller validation loss, by a standard error.
+
+    Few validation images rank weights by chance: the mean difference of the losses must exceed its standard error.
+    """
+    losses = _validation_losses(runner, data)
+    if is_improvement(start.losses, losses):
+        return
+    start.weights.restore()
+    _LOG.warning(
+        "Fine-tuning was of no use: the validation loss was %.4f before and %.4f in the best epoch, less than one "
+        "standard error below. The weights from before were restored; keep_best=False keeps those of the last epoch.",
+        start.losses.mean(),
+        losses.mean(),
+    )
+
+
+def is_improvement(before: np.ndarray, after: np.ndarray) -> bool:
+    """Return whether the losses of the same images fell by more than the standard error of the mean difference.
+
+    >>> is_improvement(np.array([1.0, 1.0, 1.0]), np.array([0.8, 0.7, 0.9]))
+    True
+    >>> is_improvement(np.array([1.0, 1.0, 1.0]), np.array([1.3, 1.0, 0.6]))
+    False
+    """
+    difference = before - after
+    if not np.isfinite(difference).all():
+        return False
+    error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
+    return bool(difference.mean() > error)
+
+
+def _validation_losses(runner: Runner, data: Data) -> np.ndarray:
+    split = data.splits["validation"]
+    evaluated = runner.evaluate(data.validation, None if split.dataset is not None else split)
+    losses = runner.objective(data).losses_of(evaluated.labels, evaluated.logits)
+    # A dataset of the user may shuffle, so that its images have no order.
+    return np.sort(losses) if split.dataset is not None else losses
