@@ -8,7 +8,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from transferkit.features import linear_probe
-from transferkit.features.linear_probe import fit_linear_probe, log_loss, probe_logits, select_linear_probe
+from transferkit.features.linear_probe import (
+    L2_GRID,
+    _folds,
+    cross_validated_l2,
+    fit_linear_probe,
+    log_loss,
+    probe_logits,
+    select_linear_probe,
+)
 
 
 def blobs(classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -119,3 +127,28 @@ def test_fit_linear_probe_reads_few_features_at_once(monkeypatch: pytest.MonkeyP
     stored = OnDisk(features)
     fit_linear_probe(stored, labels, 2)
     assert stored.most == len(features)
+
+
+def test_cross_validated_l2_equals_scikit_learn() -> None:
+    generator = np.random.default_rng(3)
+    features, labels = generator.normal(size=(60, 20)), np.arange(60) % 3
+    features[:, 0] += labels
+    folds = _folds(labels, 5)
+    assert all(np.bincount(labels[folds == fold]).tolist() == [4, 4, 4] for fold in range(5))
+    losses = {}
+    for l2 in L2_GRID:
+        total = 0.0
+        for fold in range(5):
+            inside = folds != fold
+            mean, scale = features[inside].mean(axis=0), features[inside].std(axis=0)
+            model = LogisticRegression(C=1 / (l2 * inside.sum()), tol=1e-8, max_iter=5000)
+            model.fit((features[inside] - mean) / scale, labels[inside])
+            logits = model.decision_function((features[~inside] - mean) / scale)
+            total += log_loss(logits, labels[~inside], 3)
+        losses[l2] = total
+    assert cross_validated_l2(features, labels, 3) == min(losses, key=lambda l2: losses[l2])
+
+
+def test_cross_validated_l2_of_class_with_one_image() -> None:
+    features = np.random.default_rng(0).normal(size=(5, 3))
+    assert cross_validated_l2(features, np.array([0, 0, 1, 1, 2]), 3) is None

@@ -9,7 +9,7 @@ import pytest
 import transferkit as tk
 from tests.training.conftest import multi_label_data, small_classifier
 from transferkit.data import Data
-from transferkit.features.linear_probe import fit_linear_probe, log_loss, probe_logits
+from transferkit.features.linear_probe import cross_validated_l2, fit_linear_probe, log_loss, probe_logits
 from transferkit.training.feature_data import CachedFeatures
 from transferkit.training.linear_solver import _ConcatenatedRows, solve_linear_head
 from transferkit.training.objective import objective_for
@@ -41,7 +41,7 @@ def test_solver_uses_rows_of_all_views() -> None:
     features = CachedFeatures(views, (labels,), None)
     history = solve_linear_head(trained, features, objective_for(small_classifier()), 2)
     together, all_labels = np.concatenate([view[0] for view in views]), np.tile(labels, 3)
-    expected = fit_linear_probe(together, all_labels, 2)
+    expected = fit_linear_probe(together, all_labels, 2, l2=cross_validated_l2(views[0][0], labels, 2) or 0)
     np.testing.assert_allclose(trained.get_weights()[0], expected.kernel, rtol=1e-4)
     assert history["loss"][0] == pytest.approx(log_loss(probe_logits(expected, together), all_labels, 2), rel=1e-5)
 

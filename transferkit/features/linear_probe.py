@@ -114,6 +114,38 @@ def select_linear_probe(
     return min(probes, key=lambda probe: log_loss(probe_logits(probe, validation), validation_labels, num_classes))
 
 
+def cross_validated_l2(
+    features: np.ndarray, labels: np.ndarray, num_classes: int, *, folds: int = 5, grid: Sequence[float] = L2_GRID
+) -> float | None:
+    """Return the regularization of `grid` with the smallest mean loss on images that were left out in turn.
+
+    Folds are stratified by class, with the same result in every process. Returns None where a class has one image, so
+    that it would be missing in a fit.
+    """
+    fold_of = _folds(labels, folds)
+    if labels.ndim == 1 and np.bincount(labels, minlength=num_classes)[np.unique(labels)].min() < 2:
+        return None
+    losses = np.zeros(len(grid))
+    for fold in np.unique(fold_of):
+        inside, outside = fold_of != fold, fold_of == fold
+        start: LinearProbe | None = None
+        for position in np.argsort(grid)[::-1]:
+            start = fit_linear_probe(features[inside], labels[inside], num_classes, l2=grid[position], start=start)
+            logits = probe_logits(start, features[outside])
+            losses[position] += log_loss(logits, labels[outside], num_classes) * outside.sum()
+    return float(grid[int(np.argmin(losses))])
+
+
+def _folds(labels: np.ndarray, folds: int) -> np.ndarray:
+    """Return the fold of each image: the images of a class take the folds in turn, in a random order."""
+    order = np.random.default_rng(0).permutation(len(labels))
+    if labels.ndim == 1:
+        order = order[np.argsort(labels[order], kind="stable")]
+    fold_of = np.empty(len(labels), int)
+    fold_of[order] = np.arange(len(labels)) % folds
+    return fold_of
+
+
 def probe_logits(probe: LinearProbe, features: RowSource) -> np.ndarray:
     """Return the logits (n, columns) of features (n, d)."""
     return np.concatenate([block @ probe.kernel + probe.bias for _, block in _blocks(features)])

@@ -10,6 +10,7 @@ import numpy as np
 from transferkit.features.linear_probe import (
     LinearProbe,
     RowSource,
+    cross_validated_l2,
     fit_linear_probe,
     probe_logits,
     select_linear_probe,
@@ -19,6 +20,11 @@ from transferkit.training.feature_data import CachedFeatures
 from transferkit.training.objective import Objective
 
 SOLVERS = ("adam", "lbfgs")
+# By measurement, see docs/training.md: fewer validation images choose the regularization by chance.
+_FEW_IMAGES = 100
+_MODERATE_L2 = 1e-2
+# Training images that take part in the cross-validation.
+_MAX_ROWS = 5000
 
 
 def solve_linear_head(
@@ -26,16 +32,20 @@ def solve_linear_head(
 ) -> dict[str, list[float]]:
     """Set the dense layer of `trained` to the minimum of the regularized loss; return the metrics of one epoch.
 
-    The regularization is the one with the smallest validation loss; without validation images, a moderate one. A head
-    that is not linear raises a ValueError.
+    The regularization is the one with the smallest validation loss or, with few validation images, with the smallest
+    loss in a cross-validation on training images. A head that is not linear raises a ValueError.
     """
     dense = _linear_head(trained)
     rows = _ConcatenatedRows([view[0] for view in features.views])
     labels = np.concatenate([features.labels] * len(features.views))
-    if features.validation is None:
-        probe = fit_linear_probe(rows, labels, num_classes)
-    else:
+    if features.validation is not None:
         validation, (validation_labels, *_) = features.validation
+    if features.validation is None or len(validation_labels) < _FEW_IMAGES:
+        # The original images; augmented views of the same image would be on both sides of a fold.
+        chosen = np.sort(np.random.default_rng(0).permutation(len(features.labels))[:_MAX_ROWS])
+        l2 = cross_validated_l2(np.asarray(features.views[0][0][chosen]), features.labels[chosen], num_classes)
+        probe = fit_linear_probe(rows, labels, num_classes, l2=_MODERATE_L2 if l2 is None else l2)
+    else:
         probe = select_linear_probe(rows, labels, validation[0], validation_labels, num_classes)
     dense.set_weights([probe.kernel.astype("float32"), probe.bias.astype("float32")])
     history = _metrics(probe, rows, labels, objective)

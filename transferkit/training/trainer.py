@@ -184,8 +184,8 @@ class Trainer(TrainedClassifier):
                 turn. With 2 or more, the first is the original image and the others are augmented; with 1, half of the
                 images are augmented. Without augmentation there is 1, the original. Defaults to "auto", which is 1.
             solver: "adam" for the trainer's optimizer, or "lbfgs" to set a linear head to its optimum, with the
-                regularization chosen on the validation images; this counts as one epoch, without callbacks. Defaults to
-                "adam".
+                regularization chosen on at least 100 validation images, else by cross-validation; this counts as one
+                epoch, without callbacks. Defaults to "adam".
             callbacks: sequence of keras.callbacks.Callback for this call, after the trainer's. Epochs are numbered over
                 all phases. Defaults to ().
             class_weight: dict of class name or index to weight, a number of at least 0; classes that are not given have
