@@ -10,7 +10,7 @@ import pytest
 import transferkit as tk
 from tests.training.conftest import small_classifier
 from transferkit.data import Data
-from transferkit.training.improvement import is_improvement
+from transferkit.training.improvement import calibrated_losses, is_improvement
 from transferkit.training.objective import Objective
 
 
@@ -22,6 +22,21 @@ def test_is_improvement_by_hand() -> None:
     assert not is_improvement(before, before - np.array([0.4, -0.2, 0.2, 0.0]))
     assert not is_improvement(before, before) and not is_improvement(before, before * np.nan)
     assert is_improvement(before[:1], before[:1] - 0.1)
+
+
+def test_calibrated_losses_ignore_confidence() -> None:
+    objective = Objective("binary", 1)
+    labels, logits = np.array([0, 1, 1, 0]), np.array([[-1.0], [2.0], [-0.5], [-2.0]], "float32")
+    losses = calibrated_losses(objective, labels, logits)
+    # Five steps of the grid of scales.
+    larger = calibrated_losses(objective, labels, logits * np.float32(10**0.25))
+    np.testing.assert_allclose(larger, losses, atol=1e-5)
+    assert losses.mean() <= objective.loss_of(labels, logits)
+    # All of the images are right: only the confidence grows, which is no improvement.
+    right = np.array([[-1.0], [1.0], [0.9], [-1.2]], "float32")
+    before, after = (calibrated_losses(objective, labels, right * scale) for scale in (1, 5))
+    assert objective.loss_of(labels, right * 5) < objective.loss_of(labels, right) - 0.2
+    assert not is_improvement(before, after)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +65,7 @@ def test_fine_tune_without_improvement_restores_weights(
     # Steps that are too small to change anything.
     with caplog.at_level(logging.WARNING, "transferkit"):
         trainer.fine_tune(data, epochs=1, fraction=0.5, learning_rate=1e-12, verbose=0)
-    assert "Fine-tuning was of no use: the validation loss was" in caplog.text
+    assert "Fine-tuning was of no use: the calibrated validation loss was" in caplog.text
     for actual, expected in zip(trainer.model.get_weights(), before):
         np.testing.assert_array_equal(actual, expected)
 

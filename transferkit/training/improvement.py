@@ -9,9 +9,13 @@ import numpy as np
 
 from transferkit.data.dataset import Data
 from transferkit.modeling.state import Snapshot, changing_variables
+from transferkit.training.objective import Objective
 from transferkit.training.runner import Runner
 
 _LOG = logging.getLogger("transferkit")
+# Factors of the logits, from which the best is taken, and the smallest difference of mean losses that counts.
+_SCALES = np.geomspace(0.1, 10.0, 41)
+_MIN_DIFFERENCE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,22 +34,23 @@ def starting_point(runner: Runner, data: Data) -> StartingPoint:
 def keep_improvement(runner: Runner, data: Data, start: StartingPoint) -> None:
     """Restore the weights of `start` unless the present ones have a smaller validation loss, by a standard error.
 
-    Few validation images rank weights by chance: the mean difference of the losses must exceed its standard error.
+    Few validation images rank weights by chance: the mean difference of the losses must exceed its standard error. And
+    training further makes a model more confident: losses are compared at the scale of the logits that is best for each.
     """
     losses = _validation_losses(runner, data)
     if is_improvement(start.losses, losses):
         return
     start.weights.restore()
     _LOG.warning(
-        "Fine-tuning was of no use: the validation loss was %.4f before and %.4f in the best epoch, less than one "
-        "standard error below. The weights from before were restored; keep_best=False keeps those of the last epoch.",
+        "Fine-tuning was of no use: the calibrated validation loss was %.4f before and %.4f in the best epoch, not "
+        "lower by a standard error. The weights from before were restored; keep_best=False keeps the fine-tuned ones.",
         start.losses.mean(),
         losses.mean(),
     )
 
 
 def is_improvement(before: np.ndarray, after: np.ndarray) -> bool:
-    """Return whether the losses of the same images fell by more than the standard error of the mean difference.
+    """Return whether the mean loss of the same images fell by more than its standard error, and more than 0.01.
 
     >>> is_improvement(np.array([1.0, 1.0, 1.0]), np.array([0.8, 0.7, 0.9]))
     True
@@ -56,12 +61,21 @@ def is_improvement(before: np.ndarray, after: np.ndarray) -> bool:
     if not np.isfinite(difference).all():
         return False
     error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
-    return bool(difference.mean() > error)
+    return bool(difference.mean() > max(error, _MIN_DIFFERENCE))
+
+
+def calibrated_losses(objective: Objective, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Return the loss of each image at the scale of the logits with the smallest mean loss.
+
+    Reference: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599.
+    """
+    candidates = [objective.losses_of(labels, logits * np.float32(scale)) for scale in _SCALES]
+    return min(candidates, key=lambda losses: float(losses.mean()))
 
 
 def _validation_losses(runner: Runner, data: Data) -> np.ndarray:
     split = data.splits["validation"]
     evaluated = runner.evaluate(data.validation, None if split.dataset is not None else split)
-    losses = runner.objective(data).losses_of(evaluated.labels, evaluated.logits)
+    losses = calibrated_losses(runner.objective(data), evaluated.labels, evaluated.logits)
     # A dataset of the user may shuffle, so that its images have no order.
     return np.sort(losses) if split.dataset is not None else losses
