@@ -98,7 +98,7 @@ def test_fine_tune_continues_epoch_numbers(data: Data) -> None:
     assert isinstance(first, keras.callbacks.History)
     assert (first.epoch, second.epoch) == ([0, 1], [2])
     assert [phase.name for phase in trainer.history] == ["frozen", "fine-tuning"]
-    assert [phase.learning_rate for phase in trainer.history] == pytest.approx([1e-2, 1e-3])
+    assert [phase.learning_rate for phase in trainer.history] == pytest.approx([1e-2, 3e-3])
     assert set(first.history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
     assert len(trainer.history.history["loss"]) == 3
 
