@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -59,6 +61,24 @@ def test_solver_with_hidden_layer_raises(data: Data) -> None:
     message = "`solver='lbfgs'` requires a linear head on a frozen backbone. Received: Dense, Dense"
     with pytest.raises(ValueError, match=message):
         tk.Trainer(small_classifier(hidden=(8,))).fit(data, solver="lbfgs")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "fit"),
+    [
+        ({"loss": "focal"}, {}),
+        ({"label_smoothing": 0.1}, {}),
+        ({"ema": True}, {}),
+        ({"class_weight": "balanced"}, {}),
+        ({}, {"early_stopping": 2}),
+        ({}, {"keep_best": True}),
+        ({}, {"learning_rate": 0.1}),
+    ],
+)
+def test_solver_with_option_it_ignores_raises(data: Data, trainer: dict[str, Any], fit: dict[str, Any]) -> None:
+    (name,) = {**trainer, **fit}
+    with pytest.raises(ValueError, match=f"`{name}` is not supported with solver='lbfgs'"):
+        tk.Trainer(small_classifier(), **trainer).fit(data, solver="lbfgs", **fit)
 
 
 def test_solver_error_does_not_fix_classes(data: Data) -> None:

@@ -20,7 +20,7 @@ from transferkit.training.feature_data import CachedFeatures
 from transferkit.training.objective import Objective
 
 SOLVERS = ("adam", "lbfgs")
-# By measurement, see docs/training.md: fewer validation images choose the regularization by chance.
+# Fewer validation images choose the regularization by chance.
 _FEW_IMAGES = 100
 _MODERATE_L2 = 1e-2
 # Training images that take part in the cross-validation.

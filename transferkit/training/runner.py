@@ -102,6 +102,17 @@ class Runner:
         checked = check_data(data, self.model, self.classes)
         return dataclasses.replace(checked, **self.settings.objective, soft_labels=mixes)
 
+    def check_solver_options(self, solver: str, options: dict[str, Any]) -> None:
+        """Raise a ValueError for options that "lbfgs", which minimizes cross-entropy in one step, would ignore."""
+        settings = self.settings
+        given = {**options, "loss": settings.objective["loss_name"]}
+        given |= {"label_smoothing": settings.objective["label_smoothing"], "ema": settings.optimizer.ema}
+        for name, value in given.items():
+            if solver == "lbfgs" and value is not None and value is not False and value != 0:
+                raise ValueError(
+                    f"`{name}` is not supported with solver='lbfgs'. Received: {value!r}. Omit it, or use 'adam'."
+                )
+
     def run(self, request: PhaseRequest, data: Data) -> History:
         """Train one phase, or continue it from its checkpoint."""
         # Before compiling: a wrong argument leaves the optimizer and its state.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transferkit._utils.checks import check_int
 from transferkit.data.dataset import Data
 
-# By measurement on 3 to 400 images per class and two backbones, see docs/training.md: with a learning rate of 1e-3,
+# By measurement on 3 to 50 images per class and two backbones, see docs/training.md: with a learning rate of 1e-3,
 # fewer steps leave the probabilities near 0.5, and more gain nothing.
 AUTO_STEPS = 300
 MIN_AUTO_EPOCHS, MAX_AUTO_EPOCHS = 10, 300

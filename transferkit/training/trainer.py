@@ -43,7 +43,7 @@ from transferkit.training.schedules import check_schedule
 from transferkit.training.steps import MAX_FINE_TUNING_EPOCHS, resolve_epochs, steps_per_epoch
 from transferkit.training.trained_classifier import TrainedClassifier
 
-# By measurement on five data sets, see docs/training.md.
+# By first measurements on four data sets, see docs/training.md.
 _FINE_TUNING_RATE = 0.3
 
 
@@ -202,6 +202,8 @@ class Trainer(TrainedClassifier):
             ValueError: when an argument is out of range, or "lbfgs" is used without a linear head.
         """
         check_solver(solver, callbacks, class_weight, schedule)
+        unused = {"early_stopping": early_stopping, "keep_best": keep_best, "learning_rate": learning_rate}
+        self._runner.check_solver_options(solver, {**unused, "class_weight": self.class_weight})
         options = self._fit_options(data, callbacks, class_weight, verbose)
         updates = self._updates(learning_rate, schedule, data, options)
         options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
