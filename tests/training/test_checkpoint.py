@@ -180,3 +180,22 @@ def test_damaged_checkpoint_raises_and_changes_nothing(data: Data, tmp_path: Pat
     for before, after in zip(weights, trainer.model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
     assert (tmp_path / "phase-0.npz").read_bytes() == content
+
+
+def test_new_instances_with_the_same_settings_continue_a_run(data: Data, tmp_path: Path) -> None:
+    # Keras numbers the names of optimizers and metrics within a process, as in a notebook whose cell is run again.
+    for expected in (2, 0):
+        ran: list[int] = []
+        counter = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs, ran=ran: ran.append(epoch))
+        trainer = tk.Trainer(
+            small_classifier(),
+            optimizer=keras.optimizers.Adam(1e-3),
+            metrics=[keras.metrics.AUC()],
+            loss=keras.losses.BinaryCrossentropy(from_logits=True),
+            checkpoint_dir=tmp_path,
+            callbacks=[counter],
+        )
+        schedule = keras.optimizers.schedules.CosineDecay(1e-2, 10)
+        trainer.fit(data, epochs=2, schedule=schedule, verbose=0)
+        assert len(ran) == expected
+        assert trainer.history.epochs == 2

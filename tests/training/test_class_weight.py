@@ -15,7 +15,7 @@ from transferkit.training.class_weight import resolve_class_weight
 
 def test_class_weight_by_name_equals_index(data: Data) -> None:
     first, second = data.class_names
-    assert resolve_class_weight({second: 3.0}, data) == resolve_class_weight({np.int64(1): 3}, data) == {1: 3.0}
+    assert resolve_class_weight({second: 3.0}, data) == resolve_class_weight({np.int64(1): 3}, data) == {0: 1.0, 1: 3.0}
     assert resolve_class_weight({first: 0, 1: 2.0}, data) == {0: 0.0, 1: 2.0}
     assert resolve_class_weight(None, data) is None
 

@@ -102,3 +102,12 @@ def test_two_classifiers_of_one_backbone_train_and_save(data: Data, tmp_path: Pa
         trainer.save(tmp_path / name)
         expected = trainer.predict(image).probability_array
         np.testing.assert_allclose(tk.load(tmp_path / name).predict(image).probability_array, expected, atol=1e-5)
+
+
+def test_another_constant_rate_keeps_the_state_of_the_optimizer(data: Data) -> None:
+    trainer = tk.Trainer(small_classifier(), learning_rate=1e-3)
+    trainer.fit(data, epochs=1, verbose=0)
+    optimizer, steps = trainer.model.optimizer, int(trainer.model.optimizer.iterations)
+    trainer.fit(data, epochs=1, learning_rate=1e-2, verbose=0)
+    assert trainer.model.optimizer is optimizer and int(optimizer.iterations) == 2 * steps
+    assert [phase.learning_rate for phase in trainer.history] == pytest.approx([1e-3, 1e-2])

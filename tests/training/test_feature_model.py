@@ -92,5 +92,5 @@ def test_model_parts_reduced_with_own_train_step_raises() -> None:
     small = small_classifier()
     parts = ModelParts.of(Own(small.input, small.output), None)
     assert isinstance(parts.to_fit("images", "float32"), Own)
-    with pytest.raises(ValueError, match="must be 'float32' for a model that overrides train_step. Received: 'bfloat1"):
+    with pytest.raises(ValueError, match="Received: a model that overrides it. Use precision='float32', or the train"):
         parts.to_fit("images", "bfloat16")

@@ -113,7 +113,7 @@ def test_fit_in_bfloat16_of_user_train_step_raises(data: Data) -> None:
 
     small = small_classifier()
     run = tk.Trainer(Own(small.input, small.output), precision="bfloat16", cache=False)
-    message = "`precision` must be 'float32' for a model that overrides train_step. Received: 'bfloat16'"
+    message = "Received: a model that overrides it. Use precision=.float32., or the train_step of keras.Model"
     with pytest.raises(ValueError, match=message):
         run.fit(data, epochs=1, verbose=0)
     assert policies(run.model) == {"float32"} and len(run.history) == 0

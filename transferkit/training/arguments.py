@@ -125,7 +125,7 @@ def check_monitors(callbacks: Callbacks, data: Data) -> Callbacks:
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         is_used = getattr(callback, "save_best_only", True)
-        if data.validation is None and is_used and isinstance(monitor, str) and monitor.startswith("val_"):
+        if "validation" not in data.splits and is_used and isinstance(monitor, str) and monitor.startswith("val_"):
             name = type(callback).__name__
             raise ValueError(
                 "`callbacks` must monitor a metric of the training images when there are no validation images. "

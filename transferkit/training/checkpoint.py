@@ -16,7 +16,7 @@ from transferkit.modeling.state import changing_variables
 from transferkit.training.callback_state import callback_states, set_callback_states
 from transferkit.training.run_identity import describe_differences
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 Callbacks = Sequence[keras.callbacks.Callback]
 

@@ -46,7 +46,8 @@ def resolve_class_weight(class_weight: Any, data: Data) -> dict[int, float] | No
         raise ValueError(
             f"`class_weight` must give each class once. Received: {class_weight!r}. Use names or indices, not both."
         )
-    return weights
+    # Keras looks weights up in a table that ends at the last class that it is given.
+    return {index: weights.get(index, 1.0) for index in range(data.num_classes)}
 
 
 def _balanced(data: Data) -> dict[int, float]:
@@ -57,7 +58,9 @@ def _balanced(data: Data) -> dict[int, float]:
             "dict from class name to weight."
         )
     counts = np.bincount(labels, minlength=data.num_classes)
-    return {index: len(labels) / (data.num_classes * int(count)) for index, count in enumerate(counts) if count}
+    return {
+        index: len(labels) / (data.num_classes * int(count)) if count else 1.0 for index, count in enumerate(counts)
+    }
 
 
 def _index(key: Any, names: tuple[str, ...] | list[str]) -> int:

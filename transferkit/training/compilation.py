@@ -11,9 +11,10 @@ from transferkit.modeling.keras_graph import release_graphs
 from transferkit.modeling.precision import has_gpu, with_loss_scaling
 from transferkit.modeling.serialization import check_serializable
 from transferkit.training.arguments import check_trainable
+from transferkit.training.description import describe
 from transferkit.training.layer_rates import set_layer_rates
 from transferkit.training.objective import Objective
-from transferkit.training.optimizers import OptimizerOptions
+from transferkit.training.optimizers import OptimizerOptions, rate_of
 from transferkit.training.schedules import make_schedule
 
 # Distinguishes the optimizers of trainers from those of users.
@@ -49,10 +50,7 @@ class UpdateOptions:
 
     def identity(self) -> dict[str, Any]:
         """Return plain values, for checkpoints."""
-        schedule = self.schedule
-        if not isinstance(schedule, str):
-            schedule = [type(schedule).__name__, str(schedule.get_config())]
-        return {**dataclasses.asdict(dataclasses.replace(self, schedule="")), "schedule": schedule}
+        return describe(vars(self))
 
 
 class Compilation:
@@ -62,6 +60,11 @@ class Compilation:
         objective: the `Objective` of the present loss and metrics.
         updates: the `UpdateOptions` of the present optimizer.
     """
+
+    objective: Objective
+    updates: UpdateOptions
+    _optimizer: Any
+    _trained: list[int]
 
     def __init__(self, model: keras.Model, precision: str, objective: Objective, options: OptimizerOptions) -> None:
         self._model, self._precision, self._options = model, precision, options
@@ -75,7 +78,7 @@ class Compilation:
     def learning_rate(self) -> float:
         """The learning rate: of a schedule, the largest one."""
         rate = self.updates.rate
-        return float(self._optimizer.learning_rate) if rate is None or self._is_constant() else rate
+        return rate_of(self._optimizer) if rate is None or self._is_constant() else rate
 
     def prepare(
         self, objective: Objective, updates: UpdateOptions | None = None, *, steps: int = 1, renew: bool = False
@@ -83,7 +86,7 @@ class Compilation:
         """Check before a phase of training that its result can be saved, and compile again where something changed.
 
         That may be the objective, the updates, `trainable` or, by another trainer of the same model, the optimizer.
-        An optimizer with a constant learning rate is used on, with its state, unless `renew` is set.
+        An optimizer with a constant learning rate is used on, with its state and another rate, unless `renew` is set.
         """
         check_not_compiled(self._model)
         check_trainable(self._model)
@@ -91,11 +94,15 @@ class Compilation:
             check_serializable(self._model)
             self._is_serializable = True
         updates = updates or self.updates
-        changed = objective != self.objective or updates != self.updates or self._trained != self._trained_variables()
-        if renew or changed or not self._is_constant():
+        has_same_rules = dataclasses.replace(updates, rate=self.updates.rate) == self.updates and self._is_constant()
+        changed = objective != self.objective or self._trained != self._trained_variables()
+        if renew or changed or not has_same_rules or updates.rate is None:
             self._make_optimizer(objective, updates, steps)
             self._compile()
-        elif self._model.optimizer is not self._optimizer:
+            return
+        self.updates = updates
+        self._optimizer.learning_rate = updates.rate
+        if self._model.optimizer is not self._optimizer:
             self._compile()
 
     def _make_optimizer(self, objective: Objective, updates: UpdateOptions, steps: int) -> None:

@@ -150,29 +150,31 @@ class ModelParts:
         state = tuple((id(layer), layer.trainable) for layer in all_layers(model))
         return previous if previous is not None and previous._state == state else cls(model, state)
 
-    def to_fit(self, trained_on: str, precision: str) -> keras.Model:
-        """Return the model to fit on "features" or on "images".
+    def to_fit(self, trained_on: str, precision: str, kind: type[FeatureModel] = FeatureModel) -> keras.Model:
+        """Return the model to fit on "features" or on "images", a `kind` that shares the layers of the classifier.
 
-        On images it is the classifier itself or, in reduced precision or with MixUp, a model that shares its layers.
+        On images it is the classifier itself, but in reduced precision, with MixUp or on several devices.
         """
         source = self.partition.trainable if trained_on == "features" else self._model
         mixes = getattr(self.partition.augmentation, "mixes", False)
         if trained_on == "images":
-            if precision == "float32" and not mixes:
+            reasons = {
+                "no `strategy`": kind is not FeatureModel,
+                "no mixup or cutmix": mixes,
+                "precision='float32'": precision != "float32",
+            }
+            needed = [text for text, is_needed in reasons.items() if is_needed]
+            if not needed:
                 return source
             if type(source).train_step is not keras.Model.train_step:
-                if precision == "float32":
-                    raise ValueError(
-                        "The augmentation must not mix images for a model that overrides train_step. Received: mixup "
-                        "or cutmix. Omit them, or mix in your train_step."
-                    )
                 raise ValueError(
-                    f"`precision` must be 'float32' for a model that overrides train_step. Received: {precision!r}."
+                    "`model` must have the train_step of Keras for these options. Received: a model that overrides it. "
+                    f"Use {' and '.join(needed)}, or the train_step of keras.Model."
                 )
         key = trained_on, precision
         if key not in self._fitted:
             inputs = source.inputs[0] if len(source.inputs) == 1 else source.inputs
-            fitted = FeatureModel(inputs, source.outputs[0], precision=precision, name=source.name)
+            fitted = kind(inputs, source.outputs[0], precision=precision, name=source.name)
             if mixes:
                 fitted.mix_batches(self.partition.augmentation)
             self._fitted[key] = fitted

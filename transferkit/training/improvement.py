@@ -13,8 +13,10 @@ from transferkit.training.objective import Objective
 from transferkit.training.runner import Runner
 
 _LOG = logging.getLogger("transferkit")
-# Factors of the logits, from which the best is taken, and the smallest difference of mean losses that counts.
+# Factors of the logits, from which the best is taken.
 _SCALES = np.geomspace(0.1, 10.0, 41)
+# The smallest difference of mean losses that counts: in standard errors, about 95 % confidence, and absolute.
+_MIN_STANDARD_ERRORS = 2.0
 _MIN_DIFFERENCE = 0.01
 
 
@@ -28,29 +30,31 @@ class StartingPoint:
 
 def starting_point(runner: Runner, data: Data) -> StartingPoint:
     """Return the present weights of the layers that are trainable now, and the losses of the validation images."""
-    return StartingPoint(Snapshot(changing_variables(runner.model)), _validation_losses(runner, data))
+    return StartingPoint(Snapshot(changing_variables(runner.model)), validation_losses(runner, data))
 
 
 def keep_improvement(runner: Runner, data: Data, start: StartingPoint) -> None:
-    """Restore the weights of `start` unless the present ones have a smaller validation loss, by a standard error.
+    """Restore the weights of `start` unless the present ones have a smaller validation loss, by two standard errors.
 
-    Few validation images rank weights by chance: the mean difference of the losses must exceed its standard error. And
-    training further makes a model more confident: losses are compared at the scale of the logits that is best for each.
+    Few validation images rank weights by chance: the mean difference of the losses must exceed twice its standard
+    error. And training further makes a model more confident: losses are compared at the scale of the logits that is
+    best for each.
     """
-    losses = _validation_losses(runner, data)
+    losses = validation_losses(runner, data)
     if is_improvement(start.losses, losses):
         return
     start.weights.restore()
     _LOG.warning(
         "Fine-tuning was of no use: the calibrated validation loss was %.4f before and %.4f in the best epoch, not "
-        "lower by a standard error. The weights from before were restored; keep_best=False keeps the fine-tuned ones.",
+        "lower by two standard errors. The weights from before were restored; keep_best=False keeps the fine-tuned "
+        "ones.",
         start.losses.mean(),
         losses.mean(),
     )
 
 
 def is_improvement(before: np.ndarray, after: np.ndarray) -> bool:
-    """Return whether the mean loss of the same images fell by more than its standard error, and more than 0.01.
+    """Return whether the mean loss of the same images fell by more than two standard errors, and more than 0.01.
 
     >>> is_improvement(np.array([1.0, 1.0, 1.0]), np.array([0.8, 0.7, 0.9]))
     True
@@ -61,7 +65,7 @@ def is_improvement(before: np.ndarray, after: np.ndarray) -> bool:
     if not np.isfinite(difference).all():
         return False
     error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else 0.0
-    return bool(difference.mean() > max(error, _MIN_DIFFERENCE))
+    return bool(difference.mean() > max(_MIN_STANDARD_ERRORS * error, _MIN_DIFFERENCE))
 
 
 def calibrated_losses(objective: Objective, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -73,7 +77,8 @@ def calibrated_losses(objective: Objective, labels: np.ndarray, logits: np.ndarr
     return min(candidates, key=lambda losses: float(losses.mean()))
 
 
-def _validation_losses(runner: Runner, data: Data) -> np.ndarray:
+def validation_losses(runner: Runner, data: Data) -> np.ndarray:
+    """Return the loss of each validation image, at the scale of the logits that is best for all of them."""
     split = data.splits["validation"]
     evaluated = runner.evaluate(data.validation, None if split.dataset is not None else split)
     losses = calibrated_losses(runner.objective(data), evaluated.labels, evaluated.logits)

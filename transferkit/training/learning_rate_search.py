@@ -59,6 +59,10 @@ class LearningRateSearch:
 
 def search_learning_rate(runner: Runner, data: Data, *, start: float, end: float, steps: int) -> LearningRateSearch:
     """Train with a learning rate that rises from `start` to `end`, and restore the model."""
+    if runner.settings.strategy is not None:
+        raise ValueError(
+            "find_learning_rate requires one device. Received: a trainer with a strategy. Use a trainer without it."
+        )
     objective = runner.objective(data)
     plan = runner.plan(data, "auto", measure=False)
     schedule = keras.optimizers.schedules.ExponentialDecay(start, max(1, steps - 1), end / start)

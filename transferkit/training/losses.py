@@ -104,6 +104,15 @@ def check_loss(loss: Any, label_smoothing: float) -> None:
         )
 
 
+def check_reduction(loss: Any) -> None:
+    """Raise a ValueError for a loss that is not the mean over the images of a batch."""
+    if isinstance(loss, keras.losses.Loss) and loss.reduction not in ("sum_over_batch_size", "mean"):
+        raise ValueError(
+            "`loss` must have the reduction 'sum_over_batch_size' on several devices. Received: "
+            f"{_name(loss)} with {loss.reduction!r}. Omit `reduction`."
+        )
+
+
 def _given_loss(loss: Any, is_multi_class: bool, units: int) -> Any:
     loss = _named_loss(loss) if isinstance(loss, str) else loss
     is_keras = isinstance(loss, keras.losses.Loss) and type(loss).__module__.startswith("keras.")

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from transferkit._utils.checks import check_int, check_number, did_you_mean
+from transferkit.training.description import describe
 
 # By measurement on 3 to 50 images per class, see docs/training.md. SGD without momentum needs larger steps.
 _AUTO_LEARNING_RATES = {"sgd": 1e-2}
@@ -61,7 +62,7 @@ class OptimizerOptions:
             return float(self.learning_rate)
         if isinstance(self.optimizer, str):
             return _AUTO_LEARNING_RATES.get(self.optimizer.lower(), _AUTO_LEARNING_RATE)
-        return float(self.optimizer.learning_rate)
+        return rate_of(self.optimizer)
 
     @property
     def has_own_schedule(self) -> bool:
@@ -73,15 +74,15 @@ class OptimizerOptions:
 
     def make(self, learning_rate: Any) -> keras.optimizers.Optimizer:
         """Return a new optimizer; `learning_rate` is a number, a Keras schedule, or None for that of an instance."""
-        optimizer = _CLASSES[self.optimizer.lower()]() if isinstance(self.optimizer, str) else self.optimizer
-        config: dict[str, Any] = dict(optimizer.get_config())
-        if learning_rate is not None:
-            is_number = isinstance(learning_rate, float)
-            config["learning_rate"] = (
-                learning_rate if is_number else keras.optimizers.schedules.serialize(learning_rate)
-            )
-        config |= self._overrides()
-        made = type(optimizer).from_config(config)
+        if isinstance(self.optimizer, str):
+            made = _CLASSES[self.optimizer.lower()](learning_rate=learning_rate, **self._overrides())
+        else:
+            config: dict[str, Any] = {**self.optimizer.get_config(), **self._overrides()}
+            if learning_rate is not None:
+                is_number = isinstance(learning_rate, float)
+                serialize = keras.optimizers.schedules.serialize
+                config["learning_rate"] = learning_rate if is_number else serialize(learning_rate)
+            made = type(self.optimizer).from_config(config)
         if self.ema:
             # The callback that exchanges weights and averages has done it already, in the right order of variables.
             made.finalize_variable_values = lambda variables: None
@@ -103,10 +104,13 @@ class OptimizerOptions:
 
     def identity(self) -> dict[str, Any]:
         """Return the options as plain values, for checkpoints."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        if not isinstance(self.optimizer, str):
-            values["optimizer"] = [type(self.optimizer).__name__, str(self.optimizer.get_config())]
-        return values
+        return describe({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+
+
+def rate_of(optimizer: keras.optimizers.Optimizer) -> float:
+    """Return the present learning rate."""
+    # The sum is a tensor: a variable on several devices has no `__float__`.
+    return float(keras.ops.add(optimizer.learning_rate, 0.0))
 
 
 def _check_optimizer(optimizer: Any) -> None:

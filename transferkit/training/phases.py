@@ -19,6 +19,7 @@ from transferkit.training.best_weights import BestWeights, monitor_mode
 from transferkit.training.checkpoint import Checkpoint, CheckpointCallback
 from transferkit.training.class_weight import resolve_class_weight
 from transferkit.training.compilation import jit_compile_mode
+from transferkit.training.distribution import DistributedModel, distribute, repeat_known
 from transferkit.training.feature_data import CachedFeatures, evaluation_batches, training_batches
 from transferkit.training.feature_model import FeatureModel, steps_per_call
 from transferkit.training.guards import Interruption, LossGuard
@@ -59,7 +60,7 @@ class FitOptions:
         self, data: Data, early_stopping: int | None, keep_best: bool, monitor: str | None, schedule: Any
     ) -> FitOptions:
         """Return these options with those that depend on a monitored metric."""
-        has_validation = data.validation is not None
+        has_validation = "validation" in data.splits
         if early_stopping is not None:
             check_int("early_stopping", early_stopping)
         if monitor is None:
@@ -114,14 +115,12 @@ def train_on_images(run: PhaseRun, trained: keras.Model, data: Data) -> dict[str
         with element_errors():
             return _fit(run, trained, data.train, None, data.validation)
     steps = -(-len(split) // data.batch_size)
-    # On a CPU several steps per call save no time, and progress would be shown less often.
-    several = max(n for n in range(1, _MAX_GPU_STEPS + 1) if steps % n == 0) if has_gpu() else 1
+    several = _steps_per_call(steps)
     validation, validation_steps = data.validation, None
     if isinstance(trained, FeatureModel):
         validation, validation_steps = _repeated(validation)
         _compile(run, trained, (several, steps, validation_steps or 1))
     elif several != trained.steps_per_execution:
-        # Their number divides the steps of an epoch, because Keras would continue with batches of the next epoch.
         trained.steps_per_execution = several
         trained.train_function = trained.test_function = None
     batches = epochs_dataset(
@@ -144,8 +143,18 @@ def train_on_features(
     validation = None if features.validation is None else evaluation_batches(*features.validation)
     validation, validation_steps = _repeated(validation)
     steps = -(-len(features.labels) // batch_size)
-    _compile(run, trained, (steps_per_call(steps), steps, validation_steps or 1))
+    several = _steps_per_call(steps) if isinstance(trained, DistributedModel) else steps_per_call(steps)
+    _compile(run, trained, (several, steps, validation_steps or 1))
     return _fit(run, trained, batches, steps, validation, validation_steps)
+
+
+def _steps_per_call(steps: int) -> int:
+    """Return how many steps Keras' own function takes per call.
+
+    Their number divides the steps of an epoch, because Keras would continue with batches of the next epoch. On a CPU
+    several steps per call save no time, and progress would be shown less often.
+    """
+    return max(n for n in range(1, _MAX_GPU_STEPS + 1) if steps % n == 0) if has_gpu() else 1
 
 
 def _repeated(validation: tf.data.Dataset | None) -> tuple[tf.data.Dataset | None, int | None]:
@@ -160,7 +169,8 @@ def _compile(run: PhaseRun, trained: FeatureModel, steps: tuple[int, int, int]) 
             optimizer=run.model.optimizer,
             loss=run.objective.loss(),
             metrics=run.objective.metrics(),
-            jit_compile=jit_compile_mode(),
+            # XLA needs shapes that are known, and the number of real rows of a part is not.
+            jit_compile=False if isinstance(trained, DistributedModel) else jit_compile_mode(),
         )
     trained.steps_per_execution, trained.num_steps, trained.num_validation_steps = steps
 
@@ -173,8 +183,16 @@ def _fit(
     validation: tf.data.Dataset | None,
     validation_steps: int | None = None,
 ) -> dict[str, list[float]]:
-    model = run.model
+    model, class_weight = run.model, run.options.class_weight
     verbose = run.options.verbose
+    if isinstance(trained, DistributedModel):
+        strategy = trained.distribute_strategy
+        if steps is None:
+            batches, steps = repeat_known(batches)
+        if validation is not None and validation_steps is None:
+            validation, validation_steps = repeat_known(validation)
+        batches, class_weight = distribute(batches, strategy, class_weight), None
+        validation = None if validation is None else distribute(validation, strategy)
     start = _monitored_at_start(run, trained, validation, validation_steps)
     callbacks = keras.callbacks.CallbackList(
         [*_phase_callbacks(run, start), _StopTrainingBridge(trained, model)],
@@ -196,7 +214,7 @@ def _fit(
         callbacks=callbacks,
         # The batches are shuffled already, and Keras warns when it is to shuffle a dataset.
         shuffle=False,
-        class_weight=run.options.class_weight,
+        class_weight=class_weight,
         verbose=verbose,
     )
     return model.history.history

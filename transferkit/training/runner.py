@@ -20,14 +20,16 @@ from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.training.arguments import TrainedClasses, check_data, check_num_views
 from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.compilation import Compilation, UpdateOptions
+from transferkit.training.description import describe
+from transferkit.training.distribution import DistributedModel, scope_of
 from transferkit.training.evaluation import Evaluated, evaluate_batches
 from transferkit.training.feature_data import evaluation_batches, load_features
-from transferkit.training.feature_model import ModelParts
+from transferkit.training.feature_model import FeatureModel, ModelParts
 from transferkit.training.guards import Interruption, LossGuard, NonFiniteLossError, unchanged_frozen_weights
 from transferkit.training.history import History, PhaseRecord, RunHistory, make_history
 from transferkit.training.linear_solver import solve_linear_head
 from transferkit.training.objective import Objective, objective_for
-from transferkit.training.optimizers import OptimizerOptions
+from transferkit.training.optimizers import OptimizerOptions, rate_of
 from transferkit.training.phases import FitOptions, PhaseRun, train_on_features, train_on_images
 from transferkit.training.plan import CacheSettings, Plan, make_plan
 from transferkit.training.precision_tuning import select_precision
@@ -47,6 +49,7 @@ class RunSettings:
         optimizer: how optimizers are made.
         objective: options of the `Objective`: loss, label smoothing, metrics.
         checkpoint_dir: folder of checkpoints, or None.
+        strategy: tf.distribute.MirroredStrategy, or None for one device.
     """
 
     cache: CacheSettings
@@ -54,6 +57,7 @@ class RunSettings:
     optimizer: OptimizerOptions
     objective: dict[str, Any]
     checkpoint_dir: Path | None = None
+    strategy: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +96,8 @@ class Runner:
         self.model, self.settings = model, settings
         self.history = RunHistory()
         objective = dataclasses.replace(objective_for(model), **settings.objective)
-        self.compilation = Compilation(model, settings.extraction.precision, objective, settings.optimizer)
+        with scope_of(settings.strategy):
+            self.compilation = Compilation(model, settings.extraction.precision, objective, settings.optimizer)
         self.classes: TrainedClasses | None = None
         self._parts: ModelParts | None = None
 
@@ -118,14 +123,16 @@ class Runner:
         # Before compiling: a wrong argument leaves the optimizer and its state.
         objective = self.objective(data)
         steps = (steps_per_epoch(data) or 1) * request.epochs
-        self.compilation.prepare(objective, request.updates, steps=steps, renew=request.renew)
+        with scope_of(self.settings.strategy):
+            self.compilation.prepare(objective, request.updates, steps=steps, renew=request.renew)
         plan = self.plan(data, request.num_views, measure=request.solver == "adam")
         rate, precision = self.compilation.learning_rate, plan.precision.precision
         first_epoch, started = self.history.epochs, time.perf_counter()
         interruption = Interruption()
         with frozen_gc(), without_retracing_warnings(), interruption, unchanged_frozen_weights(self.model):
             if request.solver == "adam":
-                metrics = self._train(request, plan, data, interruption)
+                with scope_of(self.settings.strategy):
+                    metrics = self._train(request, plan, data, interruption)
             else:
                 metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
                 self.classes = TrainedClasses(tuple(data.class_names), data.image_spec)
@@ -188,7 +195,8 @@ class Runner:
             checkpoint,
             metrics,
         )
-        trained = self.model_parts().to_fit(plan.trained_on, plan.precision.precision)
+        kind = FeatureModel if self.settings.strategy is None else DistributedModel
+        trained = self.model_parts().to_fit(plan.trained_on, plan.precision.precision, kind)
         try:
             if plan.trained_on == "images":
                 new = train_on_images(run, trained, data)
@@ -221,7 +229,7 @@ class Runner:
             files = f"the images with the indices {rows[:32].tolist()}"
         return TrainingError(
             f"The loss must be finite. Received: a loss that is not, at step {step} of epoch {epoch}, with learning "
-            f"rate {float(self.model.optimizer.learning_rate):g} and {files}. The weights before this epoch were "
+            f"rate {rate_of(self.model.optimizer):g} and {files}. The weights before this epoch were "
             "restored. Lower the learning rate, or set clip_norm=1.0."
         )
 
@@ -233,23 +241,11 @@ class Runner:
         identity = {
             **{"phase": request.name, "epochs": request.epochs, "seed": extraction.seed},
             **{"learning_rate": self.compilation.learning_rate, "updates": request.updates.identity()},
-            **{"optimizer": settings.optimizer.identity(), "objective": _described(vars(objective))},
+            **{"optimizer": settings.optimizer.identity(), "objective": describe(vars(objective))},
             **{"engine": extraction.engine, "precision": extraction.precision, "feature_dtype": settings.cache.dtype},
             **{"trained_in": plan.precision.precision, "trained_on": plan.trained_on, "num_views": plan.num_views},
             **{"early_stopping": options.early_stopping, "keep_best": options.keep_best, "monitor": options.monitor},
+            "replicas": 1 if settings.strategy is None else settings.strategy.num_replicas_in_sync,
             "class_weight": options.class_weight and sorted(options.class_weight.items()),
         }
         return Checkpoint(settings.checkpoint_dir, len(self.history), run_identity(self.model, data, identity))
-
-
-def _described(values: dict[str, Any]) -> dict[str, Any]:
-    """Return plain values: losses and metrics by their class and configuration."""
-
-    def describe(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return [describe(item) for item in value]
-        if hasattr(value, "get_config"):
-            return [type(value).__name__, str(value.get_config())]
-        return value if isinstance(value, (str, int, float, type(None))) else getattr(value, "__name__", str(value))
-
-    return {name: describe(value) for name, value in values.items()}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
@@ -29,6 +30,7 @@ from transferkit.training.arguments import (
 )
 from transferkit.training.class_weight import ClassWeight
 from transferkit.training.compilation import UpdateOptions, check_not_compiled
+from transferkit.training.distribution import check_strategy
 from transferkit.training.feature_data import extraction_cost
 from transferkit.training.history import History, RunHistory, make_history
 from transferkit.training.improvement import keep_improvement, starting_point
@@ -88,6 +90,8 @@ class Trainer(TrainedClassifier):
             of 10 GB and half the free disk.
         feature_dtype: "float32", or "float16" for cached features of half the size, rounded to three digits. Defaults
             to "float32".
+        strategy: tf.distribute.MirroredStrategy, in whose scope the model was built, to train on several GPUs with the
+            losses of one. Defaults to None.
 
     Attributes:
         model: the keras.Model, compiled.
@@ -128,6 +132,7 @@ class Trainer(TrainedClassifier):
         precision: str = "float32",
         max_feature_bytes: int | None = None,
         feature_dtype: str = "float32",
+        strategy: tf.distribute.MirroredStrategy | None = None,
     ) -> None:
         check_image_model(model)
         check_not_compiled(model)
@@ -146,7 +151,8 @@ class Trainer(TrainedClassifier):
         objective = {"loss_name": loss, "label_smoothing": label_smoothing, "metric_names": listed}
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         self._options = options
-        self._runner = Runner(model, RunSettings(cache_settings, extraction, options, objective, folder))
+        check_strategy(strategy, model, options, loss)
+        self._runner = Runner(model, RunSettings(cache_settings, extraction, options, objective, folder, strategy))
         self.history: RunHistory = self._runner.history
 
     def fit(
@@ -236,7 +242,7 @@ class Trainer(TrainedClassifier):
 
         Give at most one of `unfreeze_from`, `fraction` and `blocks`; without any, all layers are unfrozen. Fewer layers
         take less time, because the features below them are cached. Where fine-tuning does not lower the loss of the
-        validation images by more than its standard error, the weights from before are kept. docs/training.md has the
+        validation images by more than two standard errors, the weights from before are kept. docs/training.md has the
         measurements behind the defaults.
 
         Args:
@@ -270,7 +276,7 @@ class Trainer(TrainedClassifier):
             raise ValueError("`layer_decay` must be in (0, 1]. Received: 0. Give 1 for the same rate in all layers.")
         num_views, epochs = check_num_views(num_views), resolve_epochs(epochs, data, most=MAX_FINE_TUNING_EPOCHS)
         options = self._fit_options(data, callbacks, class_weight, verbose)
-        keep_best = data.validation is not None if keep_best is None else keep_best
+        keep_best = "validation" in data.splits if keep_best is None else keep_best
         updates = self._updates(learning_rate, schedule, data, options, _FINE_TUNING_RATE * self.learning_rate)
         options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
         options = dataclasses.replace(options, counts_start=options.monitor != "val_loss")

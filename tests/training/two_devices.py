@@ -1,0 +1,163 @@
+"""Trains on one and on two logical CPU devices and prints the largest differences as JSON.
+
+Logical devices are configured before TensorFlow starts, so the tests run this in a process of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import transferkit as tk
+from transferkit.data.dataset import Data
+
+SIZE, ROWS, BATCH = 32, 41, 8
+CASES: dict[str, dict[str, Any]] = {
+    "features": {"metrics": ["auc", "macro_f1", "balanced_accuracy", "top_2_accuracy"]},
+    "images": {"cache": False, "precision": "bfloat16"},
+    "dataset": {"data": "dataset"},
+    "sample_weights": {"data": "weighted", "loss": "focal", "label_smoothing": 0.1},
+    "class_weight": {"class_weight": {0: 3.0}, "ema": 0.9},
+    "adamw": {"optimizer": "AdamW", "weight_decay": 0.1, "fine_tune": {"layer_decay": 0.5, "l2_sp": 0.1}},
+    "schedules": {"fit": {"schedule": "plateau"}, "fine_tune": {"keep_best": True}},
+    "lbfgs": {"fit": {"solver": "lbfgs"}},
+}
+
+
+def main() -> None:
+    """Print for each case the differences of its losses and weights; `predictions` has the predictions of one row."""
+    # One row in the last batch of eight: one device has nothing of it.
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+    found: dict[str, Any] = {name: differences(strategy, **case) for name, case in CASES.items()}
+    trainer, _ = train(strategy)
+    found["predictions"] = [len(trainer.predict(examples()[0][:1])), len(trainer.model.weights[0].value.values)]
+    found["resumed"] = resumed(strategy, sys.argv[1])
+    found["errors"] = errors(strategy)
+    print(json.dumps(found))
+
+
+def classifier(augmentation: Any = None) -> keras.Model:
+    """Return a classifier without dropout: each device draws its own random numbers."""
+    images = x = keras.Input((SIZE, SIZE, 3))
+    for number, channels in enumerate((8, 12, 16)):
+        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", name=f"block{number}_conv")(x)
+        x = keras.layers.BatchNormalization(name=f"block{number}_bn")(x)
+        x = keras.layers.ReLU(name=f"block{number}_relu")(x)
+    backbone = tk.BackboneFactory.create(keras.Model(images, x), preprocessing="tf")
+    return tk.build_classifier(backbone, tk.ClassifierHead(3, dropout=0.0), augmentation=augmentation)
+
+
+def examples() -> tuple[np.ndarray, np.ndarray]:
+    """Return images and labels of three classes."""
+    labels = np.arange(ROWS) % 3
+    images = np.random.default_rng(0).integers(0, 200, (ROWS, SIZE, SIZE, 3)) + 20 * labels[:, None, None, None]
+    return images.astype("uint8"), labels
+
+
+def build(kind: str) -> Data:
+    """Return training data with 7 validation images, as arrays, with sample weights or as tf.data.Dataset."""
+    images, labels = examples()
+    validation: Any = (255 - images[:7], labels[:7])
+    source: Any = (images, labels, np.linspace(0.5, 2.0, ROWS)) if kind == "weighted" else (images, labels)
+    if kind == "dataset":
+        source = tf.data.Dataset.from_tensor_slices((images.astype("float32"), labels)).batch(BATCH)
+        validation = tf.data.Dataset.from_tensor_slices((validation[0].astype("float32"), validation[1])).batch(4)
+    names = {"class_names": ["a", "b", "c"]} if kind == "dataset" else {}
+    return tk.DatasetBuilder(source, validation=validation, image_size=SIZE, batch_size=BATCH, **names).build()
+
+
+def train(
+    strategy: Any,
+    *,
+    data: str = "arrays",
+    fit: Any = None,
+    fine_tune: Any = None,
+    optimizer: str = "Adam",
+    **options: Any,
+) -> tuple[tk.Trainer, dict[str, list[float]]]:
+    """Return the trainer after both phases, and the values of all epochs."""
+    keras.utils.set_random_seed(0)
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        model = classifier()
+        # With the default epsilon, a gradient that is zero but for rounding moves a weight by the learning rate.
+        adam = getattr(keras.optimizers, optimizer)(0.01, epsilon=1e-2)
+    trainer = tk.Trainer(model, strategy=strategy, optimizer=adam, **options)
+    built = build(data)
+    first = trainer.fit(built, epochs=2, verbose=0, **(fit or {})).history
+    second = trainer.fine_tune(built, epochs=2, verbose=0, **{"keep_best": False, **(fine_tune or {})}).history
+    phases = enumerate((first, second))
+    return trainer, {f"{phase} {name}": values for phase, part in phases for name, values in part.items()}
+
+
+def weights_of(trainer: tk.Trainer) -> list[np.ndarray]:
+    """Return the weights of the classifier."""
+    return [np.array(weight.value.value()) for weight in trainer.model.weights]
+
+
+def differences(strategy: Any, **case: Any) -> dict[str, float]:
+    """Return the largest difference of the values of each epoch, and of the weights, from those of one device."""
+    (one, values), (several, others) = train(None, **case), train(strategy, **case)
+    found = {name: float(np.abs(np.subtract(values[name], others[name])).max()) for name in values}
+    pairs = zip(weights_of(one), weights_of(several))
+    moved = max(float(np.abs(a - b).max()) for a, b in zip(weights_of(one), weights_of(untrained())))
+    return {**found, "weights": max(float(np.abs(a - b).max()) for a, b in pairs), "moved": moved}
+
+
+def untrained() -> tk.Trainer:
+    """Return a trainer with the weights before training."""
+    keras.utils.set_random_seed(0)
+    return tk.Trainer(classifier())
+
+
+def resumed(strategy: Any, folder: str) -> float:
+    """Return the largest difference of the weights of a run with a checkpoint from those of an unbroken one."""
+    unbroken, _ = train(strategy)
+    train(strategy, checkpoint_dir=folder)
+    again, _ = train(strategy, checkpoint_dir=folder)
+    return max(float(np.abs(a - b).max()) for a, b in zip(weights_of(unbroken), weights_of(again)))
+
+
+def errors(strategy: Any) -> dict[str, str]:
+    """Return the messages for what is not supported."""
+    with strategy.scope():
+        model = classifier()
+        mixing = classifier(tk.AugmentationBlock(mixup=0.2))
+    outside = classifier()
+    unbatched = tf.data.Dataset.from_tensor_slices(examples()).batch(BATCH).filter(lambda *_: True)
+    unknown = tk.DatasetBuilder(unbatched, class_names=["a", "b", "c"], image_size=SIZE).build()
+    devices = keras.distribution.DataParallel(devices=["cpu:0"])
+    calls: dict[str, Any] = {
+        "outside": lambda: tk.Trainer(outside, strategy=strategy),
+        "none": lambda: tk.Trainer(model),
+        "data_parallel": lambda: tk.Trainer(outside, strategy=devices),
+        "other": lambda: tk.Trainer(outside, strategy="mirrored"),
+        "clip_norm": lambda: tk.Trainer(model, strategy=strategy, clip_norm=1.0),
+        "clipvalue": lambda: tk.Trainer(model, strategy=strategy, optimizer=keras.optimizers.SGD(0.1, clipvalue=1.0)),
+        "accumulate_steps": lambda: tk.Trainer(model, strategy=strategy, accumulate_steps=2),
+        "mixup": lambda: tk.Trainer(mixing, strategy=strategy),
+        "reduction": lambda: tk.Trainer(
+            model, strategy=strategy, loss=keras.losses.SparseCategoricalCrossentropy(True, reduction="sum")
+        ),
+        "unknown": lambda: tk.Trainer(model, strategy=strategy).fit(unknown, epochs=1, verbose=0),
+        "find": lambda: tk.Trainer(model, strategy=strategy).find_learning_rate(build("arrays")),
+    }
+    messages = {}
+    for name, call in calls.items():
+        try:
+            call()
+            messages[name] = "no error"
+        except (TypeError, ValueError) as error:
+            messages[name] = str(error)
+    return messages
+
+
+if __name__ == "__main__":
+    main()
