@@ -1,6 +1,6 @@
 """Compare heads trained with and without augmentation on the five data sets of recipes.py.
 
-    python benchmarks/augmented_head.py --data IMAGES [--sets cats_10 textures] [--augmentations none default] [--seeds 5]
+    python benchmarks/augmented_head.py --data IMAGES [--sets textures] [--augmentations none light] [--seeds 5]
 
 Every row is the default `Trainer.fit` on a frozen backbone: one view of each image, half of them augmented. The gain is
 the mean difference of the test accuracy from that without augmentation, with its standard error over the seeds.

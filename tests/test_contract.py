@@ -43,6 +43,13 @@ def make_report(count: int) -> tk.Report:
     return tk.Report(labels, np.eye(count), class_names=many_classes()[:count])
 
 
+def full_block() -> Any:
+    degradations = {"erasing": 0.5, "blur": 2.0, "jpeg_quality": 30}
+    return tk.AugmentationBlock(
+        random_resized_crop=(0.3, 1.0), **degradations, policy="rand_augment", mixup=0.2, cutmix=1.0
+    )
+
+
 INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
     "AugmentationBlock": lambda data, model: tk.AugmentationBlock(rotation=0.1, zoom=0.2),
     "Backbone": lambda data, model: tk.BackboneFactory.create("MobileNetV2", weights=None, alpha=0.35),
@@ -79,6 +86,11 @@ def build_block() -> Any:
 
 ROUND_TRIPS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
     "AugmentationBlock": (build_block, lambda block: block.get_config(), tk.AugmentationBlock.from_config),
+    "AugmentationBlock with all options": (
+        full_block,
+        lambda block: block.get_config(),
+        tk.AugmentationBlock.from_config,
+    ),
     "ImageSpec": (
         lambda: tk.ImageSpec((48, 64), resize="crop", interpolation="bicubic", antialias=True, crop_fraction=0.875),
         lambda spec: spec.to_dict(),
@@ -136,6 +148,13 @@ BAD_ARGUMENTS: list[tuple[Callable[..., Any], str, Any]] = [
     (tk.AugmentationBlock, "saturation", float("nan")),
     (tk.AugmentationBlock, "hue", 1.5),
     (tk.AugmentationBlock, "fill_mode", "zero"),
+    (tk.AugmentationBlock, "random_resized_crop", (0.5, 1.5)),
+    (tk.AugmentationBlock, "erasing", 1.5),
+    (tk.AugmentationBlock, "blur", -1),
+    (tk.AugmentationBlock, "jpeg_quality", 0),
+    (tk.AugmentationBlock, "policy", "auto"),
+    (tk.AugmentationBlock, "mixup", -1),
+    (tk.AugmentationBlock, "cutmix", "half"),
     (tk.AugmentationBlock, "seed", -1),
     (head, "num_classes", 0),
     (head, "pooling", "median"),
@@ -161,6 +180,15 @@ BAD_ARGUMENTS: list[tuple[Callable[..., Any], str, Any]] = [
     (image_spec, "crop_fraction", 0),
     (trainer, "model", "MobileNetV2"),
     (trainer, "learning_rate", 0),
+    (trainer, "optimizer", "adamm"),
+    (trainer, "weight_decay", -1),
+    (trainer, "loss", "focus"),
+    (trainer, "metrics", ["accurracy"]),
+    (trainer, "label_smoothing", 1.0),
+    (trainer, "clip_norm", 0),
+    (trainer, "accumulate_steps", 0),
+    (trainer, "ema", 1.5),
+    (trainer, "strategy", "mirrored"),
     (trainer, "seed", -1),
     (trainer, "callbacks", ["early stopping"]),
     (trainer, "engine", "fastest"),
