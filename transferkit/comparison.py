@@ -131,7 +131,7 @@ def compare_backbones(
     The folds contain only training images. A backbone that fails gets an error in its row; the others are compared.
 
     Args:
-        data: `Data` of files or arrays.
+        data: `Data` of files or arrays. All images count the same, with sample weights too.
         backbones: names of the catalogue or registered names, created with ImageNet weights; or `Backbone` objects.
         folds: int >= 2. Number of folds. Defaults to 5.
         l2: float >= 0. L2 regularization of the linear probe. Defaults to 0.01.
