@@ -77,10 +77,11 @@ def run(folder: Path, *, classes: int, augment: bool, **options: Any) -> dict[st
     backbone = tk.BackboneFactory.create(small_network(), preprocessing="tf")
     model = tk.build_classifier(backbone, tk.ClassifierHead(classes), augmentation=augmentation)
     trainer = tk.Trainer(model, learning_rate=1e-2, seed=3, **options)
-    trainer.fit(data, epochs=3, verbose=0)
+    views = 2 if augment else 1
+    trainer.fit(data, epochs=3, num_views=views, verbose=0)
     # The recipe of the stored results, which were computed before fine-tuning had a schedule.
     recipe: dict[str, Any] = {"schedule": "constant", "learning_rate": 1e-3, "keep_best": False}
-    trainer.fine_tune(data, epochs=2, unfreeze_from="block2_conv", **recipe, verbose=0)
+    trainer.fine_tune(data, epochs=2, unfreeze_from="block2_conv", num_views=views, **recipe, verbose=0)
     report = trainer.evaluate(data.test)
     trainer.save(folder / "saved")
     loaded = tk.load(folder / "saved", engine=options.get("engine", "auto"))

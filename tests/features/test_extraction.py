@@ -25,7 +25,7 @@ from transferkit.features import extraction, shard_io
 from transferkit.features.extraction import ExtractionJob, ExtractionOptions, compute_features, extract_features
 from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureStore
-from transferkit.features.views import MIXED_VIEW, View
+from transferkit.features.views import View
 
 
 @pytest.fixture
@@ -153,24 +153,6 @@ def test_extraction_job_reuses_originals_with_augmentation(split: Split, monkeyp
     monkeypatch.setattr("transferkit.features.extraction.compute_shard", None)
     (second,) = extract_features(split, model)
     np.testing.assert_array_equal(first, np.asarray(second))
-
-
-def test_extraction_job_mixed_view_is_half_augmented(
-    split: Split, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    model, block = small_network(48), tk.AugmentationBlock(rotation=0.2)
-    originals, augmented = extract_views(split, model, (None, 0), block, seed=3)
-    # In other caches, so that the rows are computed again.
-    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path / "mixed"))
-    (mixed,) = extract_views(split, model, (MIXED_VIEW,), block, seed=3)
-    is_augmented = np.array([np.allclose(row, other, atol=1e-4) for row, other in zip(mixed, augmented)])
-    is_original = np.array([np.allclose(row, other, atol=1e-4) for row, other in zip(mixed, originals)])
-    assert (is_augmented != is_original).all()
-    assert 0.2 * len(split) < is_augmented.sum() < 0.8 * len(split)
-    few = dataclasses.replace(split, paths=split.paths[5::3], labels=split.labels[5::3])
-    monkeypatch.setenv("TRANSFERKIT_HOME", str(tmp_path / "few"))
-    (part,) = extract_views(few, model, (MIXED_VIEW,), block, seed=3)
-    assert relative_error((part,), (mixed[5::3],)) < 1e-5
 
 
 def test_extraction_job_num_missing(split: Split) -> None:

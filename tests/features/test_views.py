@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
-import numpy as np
 import pytest
 
 import transferkit as tk
 from transferkit.data.examples import Split
-from transferkit.features.views import MIXED_VIEW, ORIGINAL, SplitViews, training_views
+from transferkit.features.views import ORIGINAL, SplitViews, training_views
 
 BLOCK = tk.AugmentationBlock(rotation=0.2)
 
 
 @pytest.mark.parametrize(
-    ("num_views", "views"), [(1, (MIXED_VIEW,)), (2, (None, 0)), (4, (None, 0, 1, 2))], ids=["one", "two", "four"]
+    ("num_views", "views"), [(1, ORIGINAL), (2, (None, 0)), (4, (None, 0, 1, 2))], ids=["one", "two", "four"]
 )
 def test_training_views(num_views: int, views: tuple[Any, ...]) -> None:
     assert training_views(num_views, BLOCK) == views
@@ -39,17 +37,6 @@ def test_split_views_keys_of_augmented_views_differ(split: Split) -> None:
     assert keys(0) == keys(0, name="other") == keys(0, seed=0)
     block = tk.AugmentationBlock(rotation=0.2, seed=9)
     assert SplitViews(split, [0], block, 0).keys == [keys(0)]
-
-
-def test_split_views_mixed_view_is_half_augmented(split: Split) -> None:
-    views = SplitViews(split, (MIXED_VIEW, None, 0), BLOCK, 3)
-    mixed, originals, augmented = views.keys
-    is_augmented = np.array([key == other for key, other in zip(mixed, augmented)])
-    assert all(key == other for key, other, on in zip(mixed, originals, is_augmented) if not on)
-    assert 0.2 * len(split) < is_augmented.sum() < 0.8 * len(split)
-    # Which half depends on the contents alone.
-    few = dataclasses.replace(split, paths=split.paths[5::3], labels=split.labels[5::3])
-    assert SplitViews(few, (MIXED_VIEW,), BLOCK, 3).keys[0] == mixed[5::3]
 
 
 def test_split_views_shard_of_rows(split: Split) -> None:

@@ -9,12 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import transferkit as tk
+from tests.training.conftest import small_classifier
 from tests.training.two_devices import CASES
-from transferkit.training.distribution import to_replicas
+from transferkit.training.distribution import pad_batches
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +66,23 @@ def test_what_is_not_supported_with_a_strategy_raises(found: dict[str, Any], cas
     assert message in found["errors"][case]
 
 
-def test_batches_are_split_over_replicas_by_hand() -> None:
+def test_strategy_with_keras_that_adds_metrics_wrongly_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras, "__version__", "3.9.2")
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    with strategy.scope():
+        model = small_classifier()
+    with pytest.raises(ValueError, match="`strategy` requires Keras 3.10 or later.*Received: Keras 3.9.2"):
+        tk.Trainer(model, strategy=strategy)
+
+
+def test_batches_are_padded_by_hand() -> None:
     batches = tf.data.Dataset.from_tensor_slices((np.arange(6.0), np.array([0, 1, 2, 0, 1, 2]))).batch(5)
-    parts = [tuple(np.asarray(part).tolist() for part in element) for element in to_replicas(batches, 2)]
-    assert parts == [
-        ([0.0, 1.0, 2.0], [0, 1, 2], [1.0, 1.0, 1.0]),
-        ([3.0, 4.0, 0.0], [0, 1, 0], [1.0, 1.0, -1.0]),
-        ([5.0], [2], [1.0]),
-        ([5.0], [2], [-1.0]),
+
+    def padded(*weights: Any) -> list[list[list[float]]]:
+        return [[np.asarray(part).tolist() for part in batch] for batch in pad_batches(batches, 2, *weights)]
+
+    assert padded() == [
+        [[0.0, 1.0, 2.0, 3.0, 4.0, 0.0], [0, 1, 2, 0, 1, 0], [1.0, 1.0, 1.0, 1.0, 1.0, -1.0]],
+        [[5.0, 5.0], [2, 2], [1.0, -1.0]],
     ]
-    weighted = [np.asarray(part[2]).tolist() for part in to_replicas(batches, 2, {0: 2.0, 1: 1.0, 2: 0.5})]
-    assert weighted == [[2.0, 1.0, 0.5], [2.0, 1.0, -1.0], [0.5], [-1.0]]
+    assert [batch[2] for batch in padded({0: 2.0, 1: 1.0, 2: 0.5})] == [[2.0, 1.0, 0.5, 2.0, 1.0, -1.0], [0.5, -1.0]]

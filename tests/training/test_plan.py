@@ -21,12 +21,12 @@ def test_plan_cost_counts_missing_rows(data: Data) -> None:
     training, validation = len(data.splits["train"]), len(data.splits["validation"])
     plan = trainer.plan(data)
     assert (plan.cost.num_rows, plan.cost.num_missing) == (training + validation,) * 2
-    assert "1 view per training image (half augmented)" in str(plan)
+    assert "1 view per training image (the original; num_views=2 adds an augmented one)" in str(plan)
     trainer.fit(data, epochs=1, verbose=0)
     assert trainer.plan(data).cost.num_missing == 0
     assert f"Cached: {training + validation:,} of {training + validation:,}." in str(trainer.plan(data))
     more = trainer.plan(data, num_views=2)
-    # One view of each image is cached: the original or the first augmented view.
+    # The original of each image is cached.
     assert (more.cost.num_rows, more.cost.num_missing) == (2 * training + validation, training)
     assert "2 views per training image (1 augmented)" in str(more)
     assert f"Cached: {training + validation:,} of {2 * training + validation:,}. Estimated extraction time:" in str(

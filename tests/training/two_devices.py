@@ -133,11 +133,10 @@ def errors(strategy: Any) -> dict[str, str]:
     outside = classifier()
     unbatched = tf.data.Dataset.from_tensor_slices(examples()).batch(BATCH).filter(lambda *_: True)
     unknown = tk.DatasetBuilder(unbatched, class_names=["a", "b", "c"], image_size=SIZE).build()
-    devices = keras.distribution.DataParallel(devices=["cpu:0"])
     calls: dict[str, Any] = {
         "outside": lambda: tk.Trainer(outside, strategy=strategy),
         "none": lambda: tk.Trainer(model),
-        "data_parallel": lambda: tk.Trainer(outside, strategy=devices),
+        "data_parallel": lambda: tk.Trainer(outside, strategy=keras.distribution.DataParallel(devices=["cpu:0"])),
         "other": lambda: tk.Trainer(outside, strategy="mirrored"),
         "clip_norm": lambda: tk.Trainer(model, strategy=strategy, clip_norm=1.0),
         "clipvalue": lambda: tk.Trainer(model, strategy=strategy, optimizer=keras.optimizers.SGD(0.1, clipvalue=1.0)),

@@ -13,20 +13,16 @@ from transferkit._utils.hashing import content_hash
 from transferkit.data.examples import Split
 from transferkit.features.shard import Shard
 
-# None is the original image, an int >= 0 the augmented view of that number, and MIXED_VIEW the original of one half of
-# the images and the first augmented view of the other half. Which half follows from the contents.
-View = int | str | None
-MIXED_VIEW = "half"
+# None is the original image, an int >= 0 the augmented view of that number.
+View = int | None
 ORIGINAL: tuple[View, ...] = (None,)
 # Index of the view, and index of the image.
 Row = tuple[int, int]
 
 
 def training_views(num_views: int, augmentation: Any) -> tuple[View, ...]:
-    """Return the views of a training image: one is mixed; more are the original and augmented views."""
-    if augmentation is None:
-        return ORIGINAL
-    return (MIXED_VIEW,) if num_views == 1 else (None, *range(num_views - 1))
+    """Return the views of a training image: the original and, where there are more, augmented views."""
+    return ORIGINAL if augmentation is None else (None, *range(num_views - 1))
 
 
 class SplitViews:
@@ -48,15 +44,15 @@ class SplitViews:
         config = {key: value for key, value in self._augmentation.get_config().items() if key not in excluded}
         recipe = json.dumps(config, sort_keys=True, default=str).encode()
         keys = []
-        for view, mask in zip(self.views, self._masks):
-            number = f"{self._seed}:{0 if view == MIXED_VIEW else view}".encode()
-            keys.append([content_hash(key, recipe, number) if on else key for key, on in zip(hashes, mask)])
+        for view in self.views:
+            number = f"{self._seed}:{view}".encode()
+            keys.append(hashes if view is None else [content_hash(key, recipe, number) for key in hashes])
         return keys
 
     def shard(self, rows: Sequence[Row]) -> Shard:
         """Return the shard of `rows`, which are ordered by image."""
         images = [image for _, image in rows]
-        mask = np.array([self._masks[view][image] for view, image in rows])
+        mask = np.array([self.views[view] is not None for view, _ in rows])
         if not mask.any():
             return Shard(self.split, images)
         # A view follows from its key and so from the contents: adding an image changes no other view.
@@ -66,12 +62,3 @@ class SplitViews:
     @functools.cached_property
     def _content_hashes(self) -> list[bytes]:
         return self.split.content_hashes()
-
-    @functools.cached_property
-    def _masks(self) -> list[list[bool]]:
-        """For each view and image, whether the row is augmented."""
-        count = len(self.split.labels)
-        return [
-            [key[0] % 2 == 1 for key in self._content_hashes] if view == MIXED_VIEW else [view is not None] * count
-            for view in self.views
-        ]

@@ -9,78 +9,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from transferkit.modeling.keras_graph import all_layers
 from transferkit.modeling.precision import mixed_precision_layers, precision_scope
 from transferkit.training.feature_model import FeatureModel
-from transferkit.training.losses import check_reduction
-from transferkit.training.optimizers import OptimizerOptions
 
 # Weight of rows that fill up a part; weights of images are never negative.
 _PADDING = -1.0
-
-
-def check_strategy(strategy: Any, model: keras.Model, options: OptimizerOptions, loss: Any) -> None:
-    """Raise an error for a strategy that Keras does not support, or under which an option would not be honored.
-
-    Raises:
-        TypeError: when `strategy` is not a tf.distribute.MirroredStrategy or None.
-        ValueError: otherwise.
-    """
-    _check_distribution(strategy)
-    if strategy is None:
-        if isinstance(model.distribute_strategy, tf.distribute.MirroredStrategy):
-            raise ValueError(
-                "`strategy` must be the one in whose scope the model was built. Received: None, and a model built in "
-                "the scope of a MirroredStrategy. Give Trainer(model, strategy=...)."
-            )
-        return
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "`strategy` must be a tf.distribute.MirroredStrategy: Keras 3 cannot train with several processes "
-            "(https://github.com/keras-team/keras/issues/20585). Received: MultiWorkerMirroredStrategy. Train on one "
-            "machine."
-        )
-    if not isinstance(strategy, tf.distribute.MirroredStrategy):
-        raise TypeError(
-            f"`strategy` must be a tf.distribute.MirroredStrategy. Received: {type(strategy).__name__}. Omit it for "
-            "one device."
-        )
-    created = strategy.extended.variable_created_in_scope
-    if model.distribute_strategy is not strategy or not all(created(variable.value) for variable in model.variables):
-        raise ValueError(
-            "`model` must be built inside the scope of `strategy`, backbone included. Received: a model with variables "
-            "of another scope. Write `with strategy.scope():` around the backbone and build_classifier(...)."
-        )
-    check_reduction(loss)
-    _check_options(model, options)
-
-
-def _check_distribution(strategy: Any) -> None:
-    distribution = keras.distribution.distribution()
-    if isinstance(strategy, (keras.distribution.DataParallel, keras.distribution.ModelParallel)):
-        distribution = strategy
-    if distribution is not None:
-        raise ValueError(
-            "`strategy` must be a tf.distribute.MirroredStrategy: with a distribution of Keras, TensorFlow trains on "
-            f"one device without a message. Received: {type(distribution).__name__}. Build the model inside "
-            "MirroredStrategy().scope(), after keras.distribution.set_distribution(None)."
-        )
-
-
-def _check_options(model: keras.Model, options: OptimizerOptions) -> None:
-    """Raise a ValueError for options with which Keras fails on several devices, or has other values than on one."""
-    instance = None if isinstance(options.optimizer, str) else options.optimizer
-    names = "clipnorm", "clipvalue", "global_clipnorm", "gradient_accumulation_steps"
-    settings = {name: getattr(instance, name, None) for name in names}
-    accumulate_steps = options.accumulate_steps if options.accumulate_steps > 1 else None
-    given = {"clip_norm": options.clip_norm, "accumulate_steps": accumulate_steps, **settings}
-    mixing = next((layer for layer in all_layers(model) if getattr(layer, "mixes", False)), None)
-    for name, value in {**given, "mixup or cutmix": mixing}.items():
-        if value is not None:
-            raise ValueError(
-                f"`{name}` is not supported with a strategy, whose devices see parts of a batch only. "
-                f"Received: {value!r}. Omit it, or train on one device."
-            )
 
 
 def scope_of(strategy: Any) -> contextlib.AbstractContextManager[Any]:
@@ -91,7 +24,7 @@ def scope_of(strategy: Any) -> contextlib.AbstractContextManager[Any]:
 class DistributedModel(FeatureModel):
     """The trained part of a classifier, trained by Keras' own function for several devices.
 
-    Its batches are those of `to_replicas`. A loss is a mean over the images of the whole batch, not the mean of the
+    Its batches are those of `pad_batches`. A loss is a mean over the images of the whole batch, not the mean of the
     means of unequal parts, and padding counts neither in the loss nor in metrics.
     """
 
@@ -166,36 +99,27 @@ def repeat_known(batches: tf.data.Dataset) -> tuple[tf.data.Dataset, int]:
     return batches.repeat(), steps
 
 
-def distribute(batches: tf.data.Dataset, strategy: Any, class_weight: dict[int, float] | None = None) -> Any:
-    """Return batches (images, labels) or (images, labels, weights), each split over the replicas of `strategy`."""
-    parts = to_replicas(batches, strategy.num_replicas_in_sync, class_weight)
-    return strategy.distribute_datasets_from_function(lambda context: parts)
-
-
-def to_replicas(
+def pad_batches(
     batches: tf.data.Dataset, replicas: int, class_weight: dict[int, float] | None = None
 ) -> tf.data.Dataset:
-    """Return for each batch `replicas` parts of equal size, one after another.
+    """Return batches (images, labels, weights) whose number of rows is a multiple of `replicas`.
 
-    A part has images, labels and weights. Where a batch has too few rows, its first ones are repeated with the weight
-    -1, because Keras cannot train on an empty part.
+    Keras splits them into equal parts. Where a batch has too few rows, its first ones are repeated with the weight -1,
+    because Keras cannot train on an empty part.
     """
     classes = None if class_weight is None else [class_weight[index] for index in sorted(class_weight)]
 
-    def split(images: Any, labels: tf.Tensor, *weights: tf.Tensor) -> tuple[Any, ...]:
+    def pad(images: Any, labels: tf.Tensor, *weights: tf.Tensor) -> tuple[Any, ...]:
         rows = tf.shape(labels)[0]
-        share = (rows + replicas - 1) // replicas
-        positions = tf.range(share * replicas)
+        positions = tf.range((rows + replicas - 1) // replicas * replicas)
         weight = tf.reshape(tf.cast(weights[0], tf.float32), [-1]) if weights else tf.ones([rows])
         if classes is not None:
             weight = tf.gather(tf.constant(classes, tf.float32), tf.cast(tf.reshape(labels, [-1]), tf.int32))
         weight = tf.where(positions < rows, tf.gather(weight, positions % rows), _PADDING)
+        images, labels = tf.nest.map_structure(lambda tensor: tf.gather(tensor, positions % rows), (images, labels))
+        return images, labels, weight
 
-        def parts(tensor: tf.Tensor) -> tf.Tensor:
-            reshaped = tf.reshape(tensor, tf.concat([[replicas, share], tf.shape(tensor)[1:]], axis=0))
-            return tf.ensure_shape(reshaped, [replicas, None, *tensor.shape[1:]])
-
-        padded = tf.nest.map_structure(lambda tensor: tf.gather(tensor, positions % rows), (images, labels))
-        return tf.nest.map_structure(parts, (*padded, weight))
-
-    return batches.map(tf.autograph.experimental.do_not_convert(split)).unbatch()
+    options = tf.data.Options()
+    # All devices are in one process, and no file is to be divided among them.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return batches.map(tf.autograph.experimental.do_not_convert(pad)).with_options(options)

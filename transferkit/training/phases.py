@@ -19,7 +19,7 @@ from transferkit.training.best_weights import BestWeights, monitor_mode
 from transferkit.training.checkpoint import Checkpoint, CheckpointCallback
 from transferkit.training.class_weight import resolve_class_weight
 from transferkit.training.compilation import jit_compile_mode
-from transferkit.training.distribution import DistributedModel, distribute, repeat_known
+from transferkit.training.distribution import DistributedModel, pad_batches, repeat_known
 from transferkit.training.feature_data import CachedFeatures, evaluation_batches, training_batches
 from transferkit.training.feature_model import FeatureModel, steps_per_call
 from transferkit.training.guards import Interruption, LossGuard
@@ -191,8 +191,8 @@ def _fit(
             batches, steps = repeat_known(batches)
         if validation is not None and validation_steps is None:
             validation, validation_steps = repeat_known(validation)
-        batches, class_weight = distribute(batches, strategy, class_weight), None
-        validation = None if validation is None else distribute(validation, strategy)
+        batches, class_weight = pad_batches(batches, strategy.num_replicas_in_sync, class_weight), None
+        validation = None if validation is None else pad_batches(validation, strategy.num_replicas_in_sync)
     start = _monitored_at_start(run, trained, validation, validation_steps)
     callbacks = keras.callbacks.CallbackList(
         [*_phase_callbacks(run, start), _StopTrainingBridge(trained, model)],

@@ -137,7 +137,7 @@ class Plan:
         if self.partition.augmentation is None:
             return "1 view per training image"
         if self.num_views == 1:
-            return "1 view per training image (half augmented)"
+            return "1 view per training image (the original; num_views=2 adds an augmented one)"
         return f"{self.num_views} views per training image ({self.num_views - 1} augmented)"
 
     def __repr__(self) -> str:

@@ -30,7 +30,6 @@ from transferkit.training.arguments import (
 )
 from transferkit.training.class_weight import ClassWeight
 from transferkit.training.compilation import UpdateOptions, check_not_compiled
-from transferkit.training.distribution import check_strategy
 from transferkit.training.feature_data import extraction_cost
 from transferkit.training.history import History, RunHistory, make_history
 from transferkit.training.improvement import keep_improvement, starting_point
@@ -43,6 +42,7 @@ from transferkit.training.plan import CacheSettings, Plan
 from transferkit.training.runner import PhaseRequest, Runner, RunSettings
 from transferkit.training.schedules import check_schedule
 from transferkit.training.steps import MAX_FINE_TUNING_EPOCHS, resolve_epochs, steps_per_epoch
+from transferkit.training.strategy import check_strategy
 from transferkit.training.trained_classifier import TrainedClassifier
 
 # By first measurements on four data sets, see docs/training.md.
@@ -186,9 +186,10 @@ class Trainer(TrainedClassifier):
             early_stopping: int >= 1. Epochs without improvement after which training stops. Defaults to None.
             keep_best: bool. Whether the weights of the best epoch are restored at the end. Defaults to False.
             monitor: str. Metric for these and for "plateau". Defaults to "val_loss", or "loss" without validation.
-            num_views: int >= 1 or "auto". Views of each training image whose features are cached; epochs use them in
-                turn. With 2 or more, the first is the original image and the others are augmented; with 1, half of the
-                images are augmented. Without augmentation there is 1, the original. Defaults to "auto", which is 1.
+            num_views: int >= 1 or "auto". Views of each training image whose features are cached: the original and,
+                from 2 on, augmented ones; epochs use them in turn. Training on images gives them other random changes
+                in every epoch. Defaults to "auto", which is 1: augmented views did not raise the accuracy of heads, see
+                docs/training.md.
             solver: "adam" for the trainer's optimizer, or "lbfgs" to set a linear head to its optimum, with the
                 regularization chosen on at least 100 validation images, else by cross-validation; this counts as one
                 epoch, without callbacks. Defaults to "adam".
