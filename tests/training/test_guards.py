@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,15 @@ def test_frozen_weights_that_change_raise(data: Data, part: str) -> None:
         tk.Trainer(small_classifier()).fit(data, epochs=1, callbacks=[Change()], verbose=0)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """The handler of Python, which a shell has replaced by none for what it started in the background."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("cache", [True, False])
 def test_ctrl_c_ends_epoch_and_keeps_it(data: Data, tmp_path: Path, cache: bool) -> None:
     class Press(keras.callbacks.Callback):

@@ -45,7 +45,7 @@ from transferkit.training.steps import MAX_FINE_TUNING_EPOCHS, resolve_epochs, s
 from transferkit.training.strategy import check_strategy
 from transferkit.training.trained_classifier import TrainedClassifier
 
-# By first measurements on four data sets, see docs/training.md.
+# By measurement on five data sets, see docs/training.md.
 _FINE_TUNING_RATE = 0.3
 
 
