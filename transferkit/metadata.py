@@ -13,10 +13,13 @@ from typing import Any
 
 from transferkit._utils.files import parse_json
 from transferkit._utils.text import printable
+from transferkit.calibration import Calibration
 from transferkit.errors import ArtifactError
 from transferkit.images.spec import ImageSpec
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+# The first format with a checksum.
+_FIRST_WITH_CHECKSUM = 3
 METADATA_FILE = "transferkit.json"
 # Far above the size of the metadata of any real classifier.
 _MAX_BYTES = 64 << 20
@@ -36,6 +39,7 @@ class Metadata:
         image_spec: how files become images.
         model_sha256: of the model file.
         training: seed, phases, augmentation and versions.
+        calibration: of the probabilities, or None.
     """
 
     class_names: tuple[str, ...]
@@ -43,10 +47,12 @@ class Metadata:
     image_spec: ImageSpec
     model_sha256: str
     training: dict[str, Any]
+    calibration: Calibration | None = None
 
     def to_json(self) -> str:
         """Return the contents of the metadata file."""
         fields = {**vars(self), "class_names": list(self.class_names), "image_spec": self.image_spec.to_dict()}
+        fields["calibration"] = None if self.calibration is None else self.calibration.to_dict()
         values = json.loads(json.dumps({"format": FORMAT_VERSION, **fields}))
         return json.dumps({**values, _CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False)
 
@@ -65,8 +71,7 @@ def read_metadata(folder: Path) -> Metadata:
             "Load it with the version of transferkit that saved it, or a newer one."
         )
     checksum = values.pop(_CHECKSUM, None)
-    # Earlier formats have none.
-    if checksum != (_checksum(values) if version == FORMAT_VERSION else None):
+    if checksum != (_checksum(values) if version >= _FIRST_WITH_CHECKSUM else None):
         raise invalid_artifact(folder, f"{METADATA_FILE} is not the file that was saved (its checksum differs)")
     try:
         return _metadata(values, version)
@@ -124,9 +129,17 @@ def _metadata(values: dict[str, Any], version: int) -> Metadata:
         raise ValueError(f"`activation` must be sigmoid, softmax or null, not {reprlib.repr(values['activation'])}")
     _check_type("model_sha256", values["model_sha256"], str)
     _check_type("training", values["training"], dict)
-    return Metadata(
-        tuple(class_names), values["activation"], _image_spec(spec), values["model_sha256"], values["training"]
-    )
+    # Earlier formats have no calibration.
+    calibration = _calibration(values.get("calibration"))
+    names, activation = tuple(class_names), values["activation"]
+    return Metadata(names, activation, _image_spec(spec), values["model_sha256"], values["training"], calibration)
+
+
+def _calibration(values: Any) -> Calibration | None:
+    if values is None:
+        return None
+    _check_type("calibration", values, dict)
+    return Calibration.from_dict(values)
 
 
 def _image_spec(values: Any) -> ImageSpec:

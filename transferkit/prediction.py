@@ -13,6 +13,7 @@ import numpy as np
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.parallel import ordered_map
+from transferkit.calibration import Calibration
 from transferkit.data.inputs import expand, single_image
 from transferkit.errors import ImageError
 from transferkit.images.loading import load_images
@@ -25,6 +26,7 @@ ENGINES = ("auto", "keras", "frozen_graph", "openvino")
 _CHUNK = 16
 # From this call on, many more are expected: so many that the conversion of any model pays off.
 _CALLS_OF_LOOP, _ASSUMED_COUNT = 6, 1000
+_UNCALIBRATED = Calibration()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,22 +38,46 @@ class Prediction:
         error: str. Why there is no prediction, or None.
         class_names: tuple of str, in the order of `probability_array`.
         probability_array: float32 (classes,); None with an error.
+        calibration: `Calibration` of the classifier, or None.
     """
 
     path: str | None
     error: str | None
     class_names: tuple[str, ...]
     probability_array: np.ndarray | None
+    calibration: Calibration | None = None
 
     @property
     def label(self) -> str | None:
-        """The most probable class, or None with an error."""
-        return None if self.probability_array is None else self.class_names[int(np.argmax(self.probability_array))]
+        """The most probable class, of two classes the one on its side of a calibrated threshold; None with an error."""
+        index = self._predicted_class()
+        return None if index is None else self.class_names[index]
 
     @property
     def probability(self) -> float | None:
         """The probability of `label`, in [0, 1], or None with an error."""
-        return None if self.probability_array is None else float(np.max(self.probability_array))
+        index = self._predicted_class()
+        return None if self.probability_array is None or index is None else float(self.probability_array[index])
+
+    @property
+    def is_certain(self) -> bool | None:
+        """Whether the highest probability reaches the calibrated confidence; None without one, or with an error."""
+        if self.calibration is None or self.calibration.min_confidence is None or self.probability_array is None:
+            return None
+        return bool(np.max(self.probability_array) >= self.calibration.min_confidence)
+
+    @property
+    def label_set(self) -> tuple[str, ...] | None:
+        """The plausible classes, with a calibrated coverage; None without one, or with an error."""
+        if self.calibration is None or self.probability_array is None:
+            return None
+        indices = self.calibration.label_set(self.probability_array)
+        return None if indices is None else tuple(self.class_names[index] for index in indices)
+
+    def _predicted_class(self) -> int | None:
+        if self.probability_array is None:
+            return None
+        return (self.calibration or _UNCALIBRATED).predicted_class(self.probability_array)
 
     @property
     def probabilities(self) -> dict[str, float]:
@@ -72,8 +98,10 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
-        names = ("path", "label", "probability", "probabilities", "error")
-        return {name: getattr(self, name) for name in names}
+        names = ["path", "label", "probability", "probabilities", "error"]
+        names += ["is_certain", "label_set"] if self.calibration is not None else []
+        values = {name: getattr(self, name) for name in names}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def __repr__(self) -> str:
         text = f"error={self.error!r}" if self.error else f"label={self.label!r}, probability={self.probability:.4f}"
@@ -92,6 +120,7 @@ class Predictor:
             returns probabilities.
         batch_size: int >= 1. Images decoded and run together. Defaults to 32.
         engine: "auto" (the fastest), "keras", "frozen_graph" or "openvino" (extra `fast`). Defaults to "auto".
+        calibration: `Calibration` from `Trainer.calibrate`. Defaults to None.
 
     Raises:
         ValueError: when an argument is out of range, or the class names do not match the model.
@@ -112,6 +141,7 @@ class Predictor:
         activation: str | None,
         batch_size: int = 32,
         engine: str = "auto",
+        calibration: Calibration | None = None,
     ) -> None:
         self.model = model
         self.class_names = tuple(class_names)
@@ -119,6 +149,12 @@ class Predictor:
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size = check_int("batch_size", batch_size)
         self.engine = check_choice("engine", engine, ENGINES)
+        if calibration is not None and activation is None:
+            raise ValueError(
+                "`calibration` requires a model that returns logits. Received: activation None, for a model that "
+                "returns probabilities. Omit it."
+            )
+        self.calibration = calibration
         # For single images and for batches: the number of images that the engine was compiled for, and the engine.
         self._engines: dict[bool, tuple[int, Any]] = {}
         # Likewise: the number of calls and of images.
@@ -214,12 +250,13 @@ class Predictor:
         images = [image for image in loaded if not isinstance(image, ImageError)]
         rows: Iterator[np.ndarray] = iter(())
         if images:
-            rows = iter(to_probabilities(run(np.stack(images))[0], self.activation, len(self.class_names)))
+            outputs = (self.calibration or _UNCALIBRATED).scale(run(np.stack(images))[0])
+            rows = iter(to_probabilities(outputs, self.activation, len(self.class_names)))
         predictions = []
         for source, image in zip(sources, loaded):
             path = source.path if isinstance(source, ImageError) else source if isinstance(source, str) else None
             error, probabilities = (image.reason, None) if isinstance(image, ImageError) else (None, next(rows))
-            predictions.append(Prediction(path, error, self.class_names, probabilities))
+            predictions.append(Prediction(path, error, self.class_names, probabilities, self.calibration))
         return predictions
 
     def _engine_for(self, count: int) -> Callable[[np.ndarray], Any]:

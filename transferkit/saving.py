@@ -60,6 +60,7 @@ def save_classifier(
             predictor.image_spec,
             sha256_of(staging_dir / _MODEL_FILE),
             _training_record(predictor.model, phases, seed),
+            predictor.calibration,
         )
         (staging_dir / METADATA_FILE).write_text(metadata.to_json(), encoding="utf-8")
     return target
@@ -94,12 +95,13 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     # Frozen dropout layers were saved with their original rates.
     disable_frozen_dropout(model)
     predictor_args = model, metadata.class_names, metadata.image_spec
+    options: dict[str, Any] = {"activation": metadata.activation, "calibration": metadata.calibration}
     try:
         _check_model(model, metadata)
-        Predictor(*predictor_args, activation=metadata.activation)
+        Predictor(*predictor_args, **options)
     except (TypeError, ValueError, AttributeError) as error:
         raise invalid_artifact(folder, f"its metadata do not match its model ({error})") from error
-    return Predictor(*predictor_args, activation=metadata.activation, engine=engine)
+    return Predictor(*predictor_args, **options, engine=engine)
 
 
 def _check_name(target: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit._utils.process import frozen_gc, without_retracing_warnings
+from transferkit.calibration import Calibration
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import epoch_order, evaluation_dataset
@@ -90,6 +91,8 @@ class Runner:
         history: `RunHistory` of all phases.
         compilation: optimizer, loss and metrics of the model.
         classes: class names and image spec, from the first phase on.
+        calibration: `Calibration` of the present weights, or None.
+        training_splits: those of all phases.
     """
 
     def __init__(self, model: keras.Model, settings: RunSettings) -> None:
@@ -99,6 +102,8 @@ class Runner:
         with scope_of(settings.strategy):
             self.compilation = Compilation(model, settings.extraction.precision, objective, settings.optimizer)
         self.classes: TrainedClasses | None = None
+        self.calibration: Calibration | None = None
+        self.training_splits: list[Split] = []
         self._parts: ModelParts | None = None
 
     def objective(self, data: Data) -> Objective:
@@ -125,6 +130,10 @@ class Runner:
         steps = (steps_per_epoch(data) or 1) * request.epochs
         with scope_of(self.settings.strategy):
             self.compilation.prepare(objective, request.updates, steps=steps, renew=request.renew)
+        # It is that of the weights before.
+        self.calibration = None
+        if data.splits["train"] not in self.training_splits:
+            self.training_splits.append(data.splits["train"])
         plan = self.plan(data, request.num_views, measure=request.solver == "adam")
         rate, precision = self.compilation.learning_rate, plan.precision.precision
         first_epoch, started = self.history.epochs, time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import keras
 import tensorflow as tf
 
 from transferkit._utils.process import without_retracing_warnings
+from transferkit.calibration import Calibration, CalibrationTargets, fit_calibration
 from transferkit.data.dataset import Data
+from transferkit.data.examples import Split
 from transferkit.data.pipeline import split_of
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
 from transferkit.prediction import Prediction, Predictor, to_probabilities
 from transferkit.saving import save_classifier
-from transferkit.training.arguments import check_data, class_names_of
+from transferkit.training.arguments import TrainedClasses, check_data, class_names_of
 from transferkit.training.history import RunHistory
 from transferkit.training.objective import objective_for
 from transferkit.training.runner import Runner
@@ -62,11 +65,70 @@ class TrainedClassifier:
         with without_retracing_warnings():
             evaluated = runner.evaluate(dataset, split)
         labels, logits = evaluated.labels, evaluated.logits
+        if runner.calibration is not None:
+            logits = runner.calibration.scale(logits)
         objective = objective_for(self.model, multi_label=labels.ndim == 2 and labels.shape[1] > 1)
         objective = dataclasses.replace(objective, **runner.settings.objective)
         probabilities = to_probabilities(logits, objective.activation, len(names))
         loss, paths = objective.loss_of(labels, logits) + evaluated.penalty, None if split is None else split.paths
         return Report(labels, probabilities, class_names=names, loss=loss, paths=paths)
+
+    def calibrate(
+        self,
+        data: Data,
+        *,
+        precision: float | None = None,
+        recall: float | None = None,
+        accuracy: float | None = None,
+        coverage: float | None = None,
+    ) -> Calibration:
+        """Calibrate the probabilities on the validation images.
+
+        Logits are divided by the temperature with the smallest cross-entropy, which changes no prediction. Further
+        options add thresholds. Evaluation, prediction and saved classifiers use the calibration until the classifier is
+        trained further.
+
+        Args:
+            data: `Data` with a validation split, none of whose images was trained on.
+            precision: float in (0, 1]. Precision of the second of two classes, or of each independent label, for which
+                the smallest threshold is set. Defaults to None, thresholds of 0.5.
+            recall: float in (0, 1]. Recall likewise, for which the largest threshold is set. Defaults to None.
+            accuracy: float in (0, 1]. Accuracy of the predictions whose `is_certain` is True. Defaults to None.
+            coverage: float in (0, 1). Probability with which the `label_set` of a prediction contains the true label
+                of an image from the same source. Defaults to None.
+
+        Returns:
+            The `Calibration`: `.temperature`, `.thresholds`, `.min_confidence`, `.set_threshold`.
+
+        Raises:
+            DataError: when there are no validation images, or they do not match the classifier.
+            ValueError: when an argument is out of range, or cannot be reached on the validation images.
+
+        Example:
+
+        >>> trainer.calibrate(data, accuracy=0.99, coverage=0.95)  # doctest: +SKIP
+        >>> prediction = trainer.predict("photo.jpg")  # doctest: +SKIP
+        >>> prediction.label if prediction.is_certain else prediction.label_set  # doctest: +SKIP
+
+        References: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599; Angelopoulos and
+        Bates, "A Gentle Introduction to Conformal Prediction", 2021, arXiv:2107.07511.
+        """
+        targets = CalibrationTargets(precision, recall, accuracy, coverage)
+        check_data(data, self.model, self._runner.classes)
+        classes, split = self._trained_classes("calibrate()"), data.splits.get("validation")
+        if split is None:
+            raise DataError(
+                "`data` must have validation images, on which the classifier was not trained. Received: data without. "
+                "Build the data with validation=0.2."
+            )
+        _check_not_trained_on(split, self._runner.training_splits)
+        with without_retracing_warnings():
+            evaluated = self._runner.evaluate(data.validation, None if split.dataset is not None else split)
+        labels = evaluated.labels
+        labels = labels.astype(int) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1).astype(int)
+        calibration = fit_calibration(evaluated.logits, labels, classes.class_names, targets)
+        self._runner.calibration = calibration
+        return calibration
 
     def predictor(self) -> Predictor:
         """Return a `Predictor` with the present model and the class names and image spec of the training data.
@@ -99,8 +161,23 @@ class TrainedClassifier:
         return save_classifier(folder, self._make_predictor("save()"), self.history.to_dict(), seed=self.seed)
 
     def _make_predictor(self, caller: str) -> Predictor:
-        classes = self._runner.classes
-        if classes is None:
+        classes, activation = self._trained_classes(caller), self._runner.compilation.objective.activation
+        options: dict[str, Any] = {"engine": self.engine, "calibration": self._runner.calibration}
+        return Predictor(self.model, classes.class_names, classes.image_spec, activation=activation, **options)
+
+    def _trained_classes(self, caller: str) -> TrainedClasses:
+        if self._runner.classes is None:
             raise DataError(f"{caller} needs the class names. Received: no training data yet. Call fit(data) first.")
-        activation = self._runner.compilation.objective.activation
-        return Predictor(self.model, classes.class_names, classes.image_spec, activation=activation, engine=self.engine)
+        return self._runner.classes
+
+
+def _check_not_trained_on(split: Split, training_splits: Sequence[Split]) -> None:
+    """Raise a DataError when images of `split` were trained on: their probabilities are too high."""
+    known = [one for one in training_splits if one.dataset is None]
+    trained = {key for one in known for key in one.content_hashes()} if split.dataset is None else set()
+    count = sum(key in trained for key in split.content_hashes()) if trained else 0
+    if count:
+        raise DataError(
+            f"The validation images must not be training images. Received: {count} of {len(split)} on which the "
+            "classifier was trained. Calibrate on the data that it was trained with, or on new images."
+        )

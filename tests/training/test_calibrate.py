@@ -1,0 +1,82 @@
+"""Trainer.calibrate: better probabilities, the same everywhere, and gone after further training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from tests.training.conftest import multi_label_data, small_classifier
+from transferkit.data import Data
+
+
+@pytest.fixture
+def trainer(data: Data) -> tk.Trainer:
+    trained = tk.Trainer(small_classifier(), learning_rate=1e-2)
+    trained.fit(data, epochs=5, verbose=0)
+    return trained
+
+
+def test_calibrate_lowers_the_loss_and_keeps_labels(data: Data, trainer: tk.Trainer) -> None:
+    before, files = trainer.evaluate(data.validation), data.files["validation"]
+    labels = [prediction.label for prediction in trainer.predict(files)]
+    calibration = trainer.calibrate(data)
+    after = trainer.evaluate(data.validation)
+    assert calibration.temperature != pytest.approx(1, abs=1e-3) and calibration.num_images == len(files)
+    assert after.loss < before.loss and after.accuracy == before.accuracy
+    assert [prediction.label for prediction in trainer.predict(files)] == labels
+    predicted = np.array([prediction.probability_array for prediction in trainer.predict(files)])
+    np.testing.assert_allclose(predicted, after.probabilities, atol=1e-5)
+
+
+def test_calibrated_classifier_is_saved_and_loaded(data: Data, trainer: tk.Trainer, tmp_path: Path) -> None:
+    calibration = trainer.calibrate(data, recall=0.9, accuracy=0.5, coverage=0.8)
+    loaded = tk.load(trainer.save(tmp_path / "saved"))
+    assert loaded.calibration == calibration
+    for one, other in zip(trainer.predict(data.files["test"]), loaded.predict(data.files["test"])):
+        assert (one.label, one.is_certain, one.label_set) == (other.label, other.is_certain, other.label_set)
+        assert one.probability == pytest.approx(other.probability, abs=1e-5)
+    values = loaded.predict(data.files["test"][0]).to_dict()
+    assert isinstance(values["is_certain"], bool) and isinstance(values["label_set"], list)
+
+
+def test_calibrated_recall_is_that_of_the_labels(data: Data, trainer: tk.Trainer) -> None:
+    trainer.calibrate(data, recall=1.0)
+    positive = data.class_names[1]
+    files = [path for path in data.files["validation"] if Path(path).parent.name == positive]
+    assert files and all(prediction.label == positive for prediction in trainer.predict(files))
+
+
+def test_further_training_removes_the_calibration(data: Data, trainer: tk.Trainer) -> None:
+    trainer.calibrate(data)
+    trainer.fit(data, epochs=1, verbose=0)
+    assert trainer.predictor().calibration is None
+    prediction = trainer.predict(data.files["test"][0])
+    assert prediction.is_certain is None and prediction.label_set is None and "is_certain" not in prediction.to_dict()
+
+
+def test_calibrate_on_training_images_raises(data: Data, trainer: tk.Trainer) -> None:
+    files = data.files["train"]
+    labels = [Path(path).parent.name for path in files]
+    other = tk.DatasetBuilder((files[::2], labels[::2]), validation=(files[1::2], labels[1::2]), image_size=32).build()
+    with pytest.raises(tk.DataError, match="must not be training images. Received: .* on which the classifier was"):
+        trainer.calibrate(other)
+
+
+def test_calibrate_without_validation_or_training_raises(data: Data, trainer: tk.Trainer, synthetic: Path) -> None:
+    alone = tk.DatasetBuilder(synthetic / "train", image_size=32, batch_size=8).build()
+    with pytest.raises(tk.DataError, match="`data` must have validation images"):
+        trainer.calibrate(alone)
+    with pytest.raises(tk.DataError, match="calibrate.. needs the class names"):
+        tk.Trainer(small_classifier()).calibrate(data)
+
+
+def test_calibrate_independent_labels() -> None:
+    data = multi_label_data()
+    trainer = tk.Trainer(small_classifier(num_classes=2, multi_label=True), learning_rate=1e-2)
+    trainer.fit(data, epochs=3, verbose=0)
+    before = trainer.evaluate(data.validation).loss
+    assert len(trainer.calibrate(data, recall=0.5).thresholds or ()) == 2
+    assert trainer.evaluate(data.validation).loss <= before

@@ -1,0 +1,80 @@
+"""What calibration changes in predictions, as plain numbers that are saved with a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_FRACTIONS = ("min_confidence", "coverage", "set_threshold")
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The result of `Trainer.calibrate`.
+
+    Attributes:
+        temperature: float > 0, by which logits are divided.
+        thresholds: tuple of float in [0, 1], or None: the probability from which a label is predicted, of the second of
+            two classes or of each independent label. Without, it is 0.5.
+        min_confidence: float in [0, 1], or None: the probability from which a prediction is not uncertain.
+        coverage: float in (0, 1), or None: the probability with which label sets contain the true label.
+        set_threshold: float in [0, 1], or None: the probability from which a class is in the label set.
+        num_images: int, the number of validation images.
+    """
+
+    temperature: float = 1.0
+    thresholds: tuple[float, ...] | None = None
+    min_confidence: float | None = None
+    coverage: float | None = None
+    set_threshold: float | None = None
+    num_images: int = 0
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in _FRACTIONS}
+        values |= {f"thresholds[{index}]": value for index, value in enumerate(self.thresholds or ())}
+        for name, value in values.items():
+            if value is not None and not (_is_number(value) and 0 <= value <= 1):
+                raise ValueError(f"`{name}` must be in [0, 1]. Received: {value!r}.")
+        if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
+            raise ValueError(f"`temperature` must be a finite number > 0. Received: {self.temperature!r}.")
+
+    def scale(self, logits: Any) -> np.ndarray:
+        """Return logits, float (n, units), divided by the temperature."""
+        return np.asarray(logits) / np.float32(self.temperature)
+
+    def predicted_class(self, probabilities: np.ndarray) -> int:
+        """Return the index of the predicted class of probabilities (classes,)."""
+        if self.thresholds is not None and len(self.thresholds) == 1:
+            return int(probabilities[1] >= self.thresholds[0])
+        return int(np.argmax(probabilities))
+
+    def label_set(self, probabilities: np.ndarray) -> list[int] | None:
+        """Return the classes that are plausible for an image; None without a coverage.
+
+        It may be empty, where no class is.
+        """
+        if self.set_threshold is None:
+            return None
+        return np.flatnonzero(probabilities >= self.set_threshold).tolist()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for JSON."""
+        return {**vars(self), "thresholds": None if self.thresholds is None else list(self.thresholds)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Return the calibration of `to_dict()`; a ValueError or TypeError for anything else."""
+        thresholds = values["thresholds"]
+        if thresholds is not None and not isinstance(thresholds, list):
+            raise TypeError("`thresholds` must be a list")
+        if type(values["num_images"]) is not int:
+            raise TypeError("`num_images` must be an int")
+        return cls(**{**values, "thresholds": None if thresholds is None else tuple(thresholds)})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

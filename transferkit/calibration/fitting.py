@@ -1,0 +1,130 @@
+"""Fits a calibration to the logits and labels of validation images."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from transferkit._utils.checks import check_fraction
+from transferkit.calibration.calibration import Calibration
+from transferkit.calibration.conformal import conformal_threshold, fewest_images
+from transferkit.calibration.temperature import fit_temperature, sigmoid, softmax
+from transferkit.calibration.thresholds import (
+    confidence_threshold,
+    precision_threshold,
+    recall_threshold,
+    selective_accuracy,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class CalibrationTargets:
+    """Goals on the validation images; None for those that are not requested.
+
+    Attributes:
+        precision: of the second of two classes, or of each independent label.
+        recall: likewise.
+        accuracy: of predictions that are not uncertain.
+        coverage: of label sets.
+    """
+
+    precision: float | None = None
+    recall: float | None = None
+    accuracy: float | None = None
+    coverage: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not check_fraction(name, value) > 0:
+                raise ValueError(f"`{name}` must be in (0, 1]. Received: {value!r}.")
+        if self.coverage == 1:
+            raise ValueError("`coverage` must be below 1. Received: 1. Sets of all classes have the coverage 1.")
+        if self.precision is not None and self.recall is not None:
+            raise ValueError(
+                f"`precision` and `recall` must not both be given. Received: {self.precision} and {self.recall}. Give "
+                "the one that matters; the other follows from it."
+            )
+
+
+def fit_calibration(
+    logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...], targets: CalibrationTargets
+) -> Calibration:
+    """Return the calibration of logits (n, units) and labels (n,), or 0/1 (n, units) for independent labels.
+
+    Raises:
+        ValueError: when a target cannot be reached on these images.
+    """
+    temperature = fit_temperature(logits, labels)
+    is_multi_label = labels.ndim == 2
+    probabilities = _probabilities(np.asarray(logits, np.float64) / temperature, is_multi_label)
+    thresholds = _thresholds(probabilities, labels, class_names, targets)
+    min_confidence = None
+    if targets.accuracy is not None:
+        min_confidence = _min_confidence(probabilities, labels, targets.accuracy)
+    set_threshold = None
+    if targets.coverage is not None:
+        set_threshold = _set_threshold(probabilities, labels, targets.coverage)
+    return Calibration(temperature, thresholds, min_confidence, targets.coverage, set_threshold, len(labels))
+
+
+def _probabilities(logits: np.ndarray, is_multi_label: bool) -> np.ndarray:
+    if is_multi_label:
+        return sigmoid(logits)
+    if logits.shape[1] == 1:
+        positive = sigmoid(logits)
+        return np.concatenate([1 - positive, positive], axis=1)
+    return softmax(logits)
+
+
+def _thresholds(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...], targets: CalibrationTargets
+) -> tuple[float, ...] | None:
+    name, target = ("precision", targets.precision) if targets.recall is None else ("recall", targets.recall)
+    if target is None:
+        return None
+    if labels.ndim == 1 and len(class_names) > 2:
+        raise ValueError(
+            f"`{name}` requires two classes, or independent labels. Received: {len(class_names)} classes. Give "
+            "`accuracy`, from which predictions with too low a probability are uncertain."
+        )
+    columns = [(class_names[1], labels == 1, probabilities[:, 1])]
+    if labels.ndim == 2:
+        columns = [(label, labels[:, k] == 1, probabilities[:, k]) for k, label in enumerate(class_names)]
+    find = precision_threshold if name == "precision" else recall_threshold
+    found = []
+    for label, positive, scores in columns:
+        threshold = find(positive, scores, target)
+        if threshold is None:
+            raise ValueError(
+                f"`{name}` must be reachable on the validation images. Received: {target} for {label!r}, which none of "
+                f"its thresholds has ({int(positive.sum())} images have the label). Give a lower value."
+            )
+        found.append(threshold)
+    return tuple(found)
+
+
+def _min_confidence(probabilities: np.ndarray, labels: np.ndarray, accuracy: float) -> float:
+    if labels.ndim == 2:
+        raise ValueError("`accuracy` requires one label per image. Received: independent labels. Give `precision`.")
+    correct, confidence = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+    threshold = confidence_threshold(correct, confidence, accuracy)
+    if threshold is None:
+        best = selective_accuracy(correct, confidence)[2].max()
+        raise ValueError(
+            f"`accuracy` must be reachable on the validation images. Received: {accuracy}, and the most confident "
+            f"predictions reach {best:.4f}. Give a lower value."
+        )
+    return threshold
+
+
+def _set_threshold(probabilities: np.ndarray, labels: np.ndarray, coverage: float) -> float:
+    if labels.ndim == 2:
+        raise ValueError("`coverage` requires one label per image. Received: independent labels. Omit it.")
+    threshold = conformal_threshold(probabilities[np.arange(len(labels)), labels], coverage)
+    if threshold is None:
+        raise ValueError(
+            f"`coverage` must be possible with the validation images. Received: {coverage} with {len(labels)} images; "
+            f"it needs {fewest_images(coverage)}. Add images, or give a lower value."
+        )
+    return threshold
