@@ -41,7 +41,7 @@ PUBLIC_WITH_MANY_PARAMETERS = {
     ("transferkit.training.trainer", "fit"),
     ("transferkit.training.trainer", "fine_tune"),
 }
-MAX_LINES, MAX_PARAMETERS, MAX_LOCAL_IMPORTS = 400, 6, 5
+MAX_LINES, MAX_PARAMETERS, MAX_LOCAL_IMPORTS = 400, 6, 6
 
 
 def name_of(path: Path) -> str:
