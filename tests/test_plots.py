@@ -20,10 +20,12 @@ from transferkit.plots import (
     evaluation_figure,
     image_grid,
     learning_curves,
+    metric_intervals,
     save_figure,
 )
 
 IMAGES = np.zeros((4, 8, 8, 3), np.uint8)
+BINS = np.array([0.5]), np.array([1])
 
 
 class Shell:
@@ -86,21 +88,22 @@ def test_image_grid_invalid_columns_raises() -> None:
 
 
 def test_evaluation_figure_labels() -> None:
-    matrix, confidence, correct = np.array([[3, 1], [0, 5]]), np.array([0.61, 0.65, 1.0]), np.array([True, False, True])
-    figure = evaluation_figure(matrix, ["$cat", "dog$"], confidence, correct, title="9 images")
+    matrix, bins = np.array([[3, 1], [0, 5]]), (np.array([np.nan, 0.5, 1]), np.array([0, 2, 1_000]))
+    figure = evaluation_figure(matrix, ["$cat", "dog$"], bins, title="9 images")
     confusion, calibration = figure.axes
     assert (confusion.get_xlabel(), confusion.get_ylabel()) == ("Predicted label", "True label")
     assert [label.get_text() for label in confusion.get_yticklabels()] == ["$cat", "dog$"]
     assert [text.get_text() for text in confusion.texts] == ["3", "1", "0", "5"]
     assert (calibration.get_xlabel(), calibration.get_ylabel()) == ("Confidence", "Accuracy")
     assert [bar.get_height() for bar in calibration.patches] == [0.5, 1]
+    assert [text.get_text() for text in calibration.texts] == ["2", "1,000"]
     assert calibration.lines[0].get_label() == "Perfectly calibrated"
     assert figure.get_suptitle() == "9 images"
 
 
 def test_evaluation_figure_multi_label() -> None:
     matrix = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]], [[0, 0], [0, 1]]])
-    figure = evaluation_figure(matrix, ["a", "b", "c"], np.array([0.5]), np.array([1]))
+    figure = evaluation_figure(matrix, ["a", "b", "c"], BINS)
     assert [text.get_text() for text in figure.axes[0].texts] == ["4", "3", "2", "8", "7", "6", "1", "0", "0"]
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels == ["True positives", "False negatives", "False positives"]
@@ -108,8 +111,28 @@ def test_evaluation_figure_multi_label() -> None:
 
 def test_evaluation_figure_of_many_classes_has_no_names() -> None:
     names = [str(number) for number in range(100)]
-    figure = evaluation_figure(np.eye(100, dtype=int), names, np.array([0.5]), np.array([1]))
+    figure = evaluation_figure(np.eye(100, dtype=int), names, BINS)
     assert not figure.axes[0].texts and len(figure.axes[0].get_yticks()) < 20
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_evaluation_figure_panels_of_curves(count: int) -> None:
+    curves = {(f"x{n}", "y"): [("$a", np.array([0, 1]), np.array([0, n]))] for n in range(count)}
+    figure = evaluation_figure(np.eye(2, dtype=int), ["a", "b"], BINS, {**curves, ("empty", "y"): []})
+    shown = [axes for axes in figure.axes[2:] if axes.axison]
+    assert [axes.get_xlabel() for axes in shown] == [f"x{n}" for n in range(count)]
+    assert [axes.get_legend().get_texts()[0].get_text() for axes in shown] == ["$a"] * count
+    assert [axes.lines[0].get_ydata().tolist() for axes in shown] == [[0, n] for n in range(count)]
+    figure.canvas.draw()
+
+
+def test_metric_intervals_contents(tmp_path: Path) -> None:
+    rows = [("$a", 0.8, 0.7, 0.9), ("b", 0.5, 0.4, 0.55)]
+    (axes,) = metric_intervals(rows, "Accuracy", tmp_path / "a.png").axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["$a", "b"]
+    assert [list(line.get_xdata()) for line in axes.lines] == [[0.7, 0.9], [0.8], [0.4, 0.55], [0.5]]
+    assert axes.yaxis_inverted() and axes.get_xlabel() == "Accuracy" and (tmp_path / "a.png").is_file()
+    assert metric_intervals([], "Accuracy").axes[0].lines[:] == []
 
 
 def test_accuracy_against_time_contents() -> None:

@@ -36,6 +36,7 @@ _PUBLIC = {
     "build_classifier": "classifier",
     "cache": "cache",
     "compare_backbones": "comparison",
+    "compare_reports": "evaluation",
     "datasets": "datasets",
     "load": "saving",
     "read_image": "images",
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
         TrainingError,
         WeightsError,
     )
-    from transferkit.evaluation import Report
+    from transferkit.evaluation import Report, compare_reports
     from transferkit.head import ClassifierHead
     from transferkit.images import ImageSpec, read_image
     from transferkit.prediction import Prediction, Predictor

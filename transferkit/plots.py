@@ -22,8 +22,9 @@ from transferkit._utils.checks import check_int
 from transferkit._utils.files import atomic_write
 
 PathLike = str | os.PathLike[str]
+# (name, x, y)
+Curve = tuple[str, np.ndarray, np.ndarray]
 _BLUE, _ORANGE, _RED = "#1f77b4", "#ff7f0e", "#c62828"
-_NUM_BINS = 10
 # More numbers or names than these are illegible, and their layout takes minutes.
 _MAX_CELLS, _MAX_TICKS = 400, 60
 
@@ -137,21 +138,43 @@ def image_grid(
 def evaluation_figure(
     confusion_matrix: np.ndarray,
     class_names: Sequence[str],
-    confidence: np.ndarray,
-    correct: np.ndarray,
+    reliability: tuple[np.ndarray, np.ndarray],
+    curves: Mapping[tuple[str, str], Sequence[Curve]] | None = None,
     *,
     title: str = "",
     path: PathLike | None = None,
 ) -> Figure:
-    """Plot a confusion matrix (classes, classes), or (classes, 2, 2) for multi-label data, and a calibration curve.
+    """Plot a confusion matrix (classes, classes), or (classes, 2, 2) for multi-label data, calibration and curves.
 
-    `confidence` contains the probabilities (n,) of the predictions, `correct` whether each one is correct.
+    `reliability` contains the accuracy (NaN without predictions) and the number of predictions of each bin of
+    confidence, `curves` the curves of each panel by the labels of its axes.
     """
-    figure = NotebookFigure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _plot_confusion(left, confusion_matrix, class_names)
-    _plot_calibration(right, confidence, correct)
+    panels = {labels: lines for labels, lines in (curves or {}).items() if lines}
+    rows = 1 + -(-len(panels) // 2)
+    figure = NotebookFigure(figsize=(11, 4.6 * rows), layout="constrained")
+    all_axes = figure.subplots(rows, 2).ravel()
+    _plot_confusion(all_axes[0], confusion_matrix, class_names)
+    _plot_calibration(all_axes[1], *reliability)
+    for axes, (labels, lines) in zip(all_axes[2:], panels.items()):
+        _plot_curves(axes, labels, lines)
+    for axes in all_axes[2 + len(panels) :]:
+        axes.set_axis_off()
     figure.suptitle(title)
+    return _finish(figure, path)
+
+
+def metric_intervals(
+    rows: Sequence[tuple[str, float, float, float]], label: str, path: PathLike | None = None
+) -> Figure:
+    """Plot values given as (name, value, low, high), one below the other, each with its interval."""
+    figure = NotebookFigure(figsize=(8, 1.2 + 0.35 * max(len(rows), 2)), layout="constrained")
+    axes = figure.subplots()
+    for position, (_, value, low, high) in enumerate(rows):
+        axes.plot([low, high], [position, position], color=_BLUE)
+        axes.plot(value, position, "o", color=_BLUE)
+    axes.set_yticks(range(len(rows)), [name for name, *_ in rows], parse_math=False)
+    axes.set(xlabel=label, ylim=(max(len(rows), 1) - 0.5, -0.5))
+    axes.grid(alpha=0.3, axis="x")
     return _finish(figure, path)
 
 
@@ -208,14 +231,25 @@ def _plot_confusion(axes: Any, matrix: np.ndarray, class_names: Sequence[str]) -
             axes.text(column, row, f"{value:,}", ha="center", va="center", color=color)
 
 
-def _plot_calibration(axes: Any, confidence: np.ndarray, correct: np.ndarray) -> None:
-    bins = np.minimum((confidence * _NUM_BINS).astype(int), _NUM_BINS - 1)
-    present = np.unique(bins)
-    accuracies = [float(np.mean(correct[bins == index])) for index in present]
-    axes.bar((present + 0.5) / _NUM_BINS, accuracies, width=0.9 / _NUM_BINS, color=_BLUE, label="Model")
+def _plot_calibration(axes: Any, accuracy: np.ndarray, counts: np.ndarray) -> None:
+    width = 1 / len(counts)
+    for index in np.flatnonzero(counts):
+        center = (index + 0.5) * width
+        axes.bar(center, accuracy[index], width=0.9 * width, color=_BLUE, label=None if axes.patches else "Model")
+        # How many predictions a bar has: that of three predictions means little.
+        axes.text(center, accuracy[index] + 0.01, f"{counts[index]:,}", ha="center", fontsize="x-small")
     axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="Perfectly calibrated")
-    axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.02), title="Calibration")
+    axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.08), title="Calibration")
     axes.legend(loc="upper left")
+
+
+def _plot_curves(axes: Any, labels: tuple[str, str], curves: Sequence[Curve]) -> None:
+    for name, x, y in curves:
+        axes.plot(x, y, label=name, linewidth=1.2)
+    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.grid(alpha=0.3)
+    for text in axes.legend(fontsize="small").get_texts():
+        text.set_parse_math(False)
 
 
 def _finish(figure: NotebookFigure, path: PathLike | None) -> Figure:

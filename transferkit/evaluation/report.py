@@ -1,23 +1,33 @@
-"""Evaluation metrics of a classifier on labeled images."""
+"""Evaluation of a classifier on labeled images."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from transferkit._utils.tables import text_table
-from transferkit._utils.text import printable
+from transferkit._utils.arguments import suggests_arguments
+from transferkit._utils.checks import check_int
+from transferkit._utils.dataframes import to_data_frame
+from transferkit.evaluation.confusions import confusion_rows, mistake_rows
+from transferkit.evaluation.curve_panels import curve_panels
+from transferkit.evaluation.metric_samples import Metric, metric_name, metric_of, metric_samples
+from transferkit.evaluation.outcomes import predict_labels
+from transferkit.evaluation.paired_comparison import PairedComparison, compare_pair
+from transferkit.evaluation.report_checks import check_probabilities, check_resampling, check_same_images, check_shapes
+from transferkit.evaluation.report_export import report_columns, report_dict, write_json
+from transferkit.evaluation.report_metrics import ReportMetrics
+from transferkit.evaluation.report_text import report_text
+from transferkit.evaluation.resampling import ConfidenceInterval, percentile_interval
+from transferkit.evaluation.slices import Slices, make_slices, slice_values
 from transferkit.plots import evaluation_figure
 
-_NUM_BINS = 10
-_MAX_REPR, _MAX_NAME = 2000, 40
 
-
-class Report:
+@suggests_arguments
+class Report(ReportMetrics):
     """Predictions of a classifier on labeled images, with metrics.
 
     Args:
@@ -32,13 +42,14 @@ class Report:
         predictions: int (n,), the most probable class; or 0/1 (n, classes), 1 for a probability of at least 0.5.
 
     Raises:
-        ValueError: if the shapes do not match.
+        ValueError: if the shapes do not match, or a value is out of its range.
 
     Example:
 
     >>> report = Report([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], class_names=["cat", "dog"])
     >>> report
     3 images: accuracy 0.6667, balanced accuracy 0.7500, ROC AUC 1.0000
+    macro F1 0.6667, weighted F1 0.6667, average precision 1.0000
     class  precision  recall      f1  images
     cat       0.5000  1.0000  0.6667       1
     dog       1.0000  0.5000  0.6667       2
@@ -58,80 +69,10 @@ class Report:
         self.class_names = tuple(class_names)
         self.loss = loss
         self.paths = None if paths is None else tuple(paths)
-        self._check()
-        if self.multi_label:
-            self.predictions = (self.probabilities >= 0.5).astype(int)
-        else:
-            self.labels = self.labels.astype(int)
-            self.predictions = self.probabilities.argmax(axis=1)
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether an image can have any number of labels."""
-        return self.labels.ndim == 2
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of correct predictions in [0, 1]; for multi-label classification, of pairs of image and class."""
-        return float(np.mean(self.predictions == self.labels))
-
-    @property
-    def confusion_matrix(self) -> np.ndarray:
-        """int (classes, classes), the number of images of each true class (row) and predicted class (column).
-
-        For multi-label classification (classes, 2, 2), one matrix of "no" and "yes" per class.
-        """
-        if self.multi_label:
-            return np.stack([_confusion(*columns, 2) for columns in zip(self.labels.T.astype(int), self.predictions.T)])
-        return _confusion(self.labels, self.predictions, len(self.class_names))
-
-    @property
-    def per_class(self) -> dict[str, dict[str, float]]:
-        """Dict from class name to "precision", "recall" and "f1" in [0, 1], and "support", the number of images.
-
-        A ratio with denominator 0 is 0.
-        """
-        true_positives, predicted, support = self._counts()
-        precision, recall = _ratio(true_positives, predicted), _ratio(true_positives, support)
-        f1 = _ratio(2 * true_positives, predicted + support)
-        return {
-            name: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(n)}
-            for name, p, r, f, n in zip(self.class_names, precision, recall, f1, support)
-        }
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean recall of the classes that have images, in [0, 1]."""
-        true_positives, _, support = self._counts()
-        return float(np.mean(_ratio(true_positives, support)[support > 0]))
-
-    @property
-    def roc_auc(self) -> float:
-        """Area under the ROC curve, in [0, 1]; for more than two classes the mean of one class against the rest.
-
-        NaN if no class has positive and negative images. Reference: Fawcett, "An introduction to ROC analysis", 2006.
-        """
-        one_hot = self.labels if self.multi_label else np.eye(len(self.class_names), dtype=int)[self.labels]
-        # With two classes, both columns have the same area.
-        columns = range(1, 2) if len(self.class_names) == 2 and not self.multi_label else range(len(self.class_names))
-        areas = [_auc(one_hot[:, column].astype(bool), self.probabilities[:, column]) for column in columns]
-        known = [area for area in areas if not np.isnan(area)]
-        return float(np.mean(known)) if known else float("nan")
-
-    @property
-    def calibration_error(self) -> float:
-        """Expected calibration error, in [0, 1], over ten bins of confidence.
-
-        Reference: Guo et al., "On Calibration of Modern Neural Networks", https://arxiv.org/abs/1706.04599
-        """
-        if self.multi_label:
-            confidence = np.maximum(self.probabilities, 1 - self.probabilities).ravel()
-        else:
-            confidence = self.probabilities.max(axis=1)
-        correct = (self.predictions == self.labels).ravel()
-        bins = np.minimum((confidence * _NUM_BINS).astype(int), _NUM_BINS - 1)
-        gaps = [abs(correct[bins == b].mean() - confidence[bins == b].mean()) * np.mean(bins == b) for b in set(bins)]
-        return float(sum(gaps))
+        check_shapes(self.labels, self.probabilities, self.class_names, self.paths)
+        check_probabilities(self.probabilities, self.paths)
+        self.labels = self.labels.astype(int)
+        self.predictions = predict_labels(self.probabilities, self.multi_label)
 
     def mistakes(self, count: int | None = None) -> list[dict[str, Any]]:
         """Return the wrong predictions, the most confident first.
@@ -143,27 +84,135 @@ class Report:
             Dicts with "index", "path" (or None), "true_label", "predicted_label" and "probability"; for multi-label
             classification one dict per wrong pair of image and class.
         """
-        mistakes = [self._mistake(*position) for position in np.argwhere(self.predictions != self.labels)]
-        mistakes.sort(key=lambda mistake: -mistake["probability"])
-        return mistakes[:count]
+        return mistake_rows(self.outcomes, self.class_names, self.paths)[:count]
+
+    def confusions(self, count: int | None = 10, *, examples: int = 3) -> list[dict[str, Any]]:
+        """Return the pairs of true and predicted class that are confused, the most frequent first.
+
+        Args:
+            count: int >= 1, the largest number of pairs, or None for all. Defaults to 10.
+            examples: int >= 0, the largest number of example images per pair. Defaults to 3.
+
+        Returns:
+            Dicts with "true_label", "predicted_label", "images" (their number), "fraction" (of the images with the true
+            label), and the most confident examples: "indices", and "paths" (or None).
+        """
+        count = None if count is None else check_int("count", count)
+        examples = check_int("examples", examples, minimum=0)
+        rows = confusion_rows(self.outcomes, self.class_names, count, examples)
+        paths = self.paths
+        return [{**row, "paths": None if paths is None else [paths[index] for index in row["indices"]]} for row in rows]
+
+    def confidence_interval(
+        self, metric: Metric = "accuracy", *, level: float = 0.95, samples: int = 2000, seed: int = 0
+    ) -> ConfidenceInterval:
+        """Return a confidence interval of a metric by the percentile bootstrap: images are sampled with replacement.
+
+        Args:
+            metric: "accuracy", "balanced_accuracy", "macro_f1" (also "balanced", "weighted" and "micro", and
+                "precision" and "recall"), "roc_auc", "average_precision", "brier_score", "calibration_error",
+                "top_5_accuracy" (or another number); or a function of a `Report`, which is called once per sample.
+                Defaults to "accuracy".
+            level: float between 0 and 1. Defaults to 0.95.
+            samples: int >= 1, number of bootstrap samples. Defaults to 2000.
+            seed: int >= 0. Defaults to 0.
+
+        Returns:
+            A named tuple (low, high). Samples for which the metric is NaN are left out.
+
+        Raises:
+            ValueError: if an argument is out of its range.
+
+        Example:
+
+        >>> report = Report([0, 1] * 50, [[0.9, 0.1], [0.2, 0.8]] * 45 + [[0.1, 0.9]] * 10, class_names=["cat", "dog"])
+        >>> report.accuracy, report.confidence_interval()
+        (0.95, ConfidenceInterval(low=0.9, high=0.99))
+
+        Reference: Efron, "Bootstrap Methods: Another Look at the Jackknife", 1979.
+        """
+        check_resampling(level, samples, seed)
+        return percentile_interval(metric_samples(self, metric, samples, seed), level)
+
+    def compare(
+        self, other: Report, metric: Metric = "accuracy", *, level: float = 0.95, samples: int = 2000, seed: int = 0
+    ) -> PairedComparison:
+        """Compare with the report of another classifier on the same images.
+
+        Args:
+            other: `Report` with equal labels, class names and, where both have them, paths.
+            metric, level, samples, seed: as in `confidence_interval`.
+
+        Returns:
+            A `PairedComparison`: `.difference` (this report minus the other), its bootstrap `.interval`, and
+            `.p_value`, McNemar's exact test of equal accuracy.
+
+        Raises:
+            ValueError: if the images differ, or an argument is out of its range.
+        """
+        check_resampling(level, samples, seed)
+        check_same_images(self, other)
+        values = [metric_samples(report, metric, samples, seed) for report in (self, other)]
+        difference = metric_of(self, metric) - metric_of(other, metric)
+        interval = percentile_interval(values[0] - values[1], level)
+        return compare_pair(self.outcomes, other.outcomes, metric_name(metric), difference, interval)
+
+    def slices(self, by: str | Sequence[Any] | Mapping[str, Any], *, bins: int = 4) -> Slices:
+        """Return the metrics of groups of images.
+
+        Args:
+            by: one value per image, such as a column of a table; a dict from path to value; or "size" (shorter side in
+                pixels), "brightness" (mean gray value) or "source" (folder) of the files.
+            bins: int >= 1. More different numbers than this become this many intervals with about equally many images.
+                Defaults to 4.
+
+        Returns:
+            A list of `Slice`: `.value`, `.images`, `.accuracy`, `.interval`, `.balanced_accuracy`, `.macro_f1`. It
+            prints as a table and has `.plot()` and `.to_dicts()`.
+
+        Raises:
+            ValueError: if an image has no value, or a property of files is requested for a report without paths.
+
+        Example:
+
+        >>> report = Report([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], class_names=["cat", "dog"])
+        >>> report.slices(["day", "day", "night"])
+               images  accuracy     95 % interval  balanced accuracy  macro F1
+        day         2    1.0000  [0.3424, 1.0000]             1.0000    1.0000
+        night       1    0.0000  [0.0000, 0.7935]             0.0000    0.0000
+        """
+        check_int("bins", bins)
+        values = slice_values(by, self.paths, self.class_names, len(self.labels))
+        return make_slices(self.outcomes, values, bins)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as a dict of plain values, for JSON."""
-        auc = self.roc_auc
-        return {
-            "images": len(self.labels),
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "loss": self.loss,
-            "roc_auc": None if np.isnan(auc) else auc,
-            "calibration_error": self.calibration_error,
-            "class_names": list(self.class_names),
-            "confusion_matrix": self.confusion_matrix.tolist(),
-            "per_class": self.per_class,
-        }
+        return report_dict(self)
+
+    def to_json(self, path: str | os.PathLike[str]) -> None:
+        """Write the metrics of `to_dict` to a JSON file.
+
+        Args:
+            path: the file, which is replaced if it exists.
+        """
+        write_json(self.to_dict(), path)
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas DataFrame with one row per image.
+
+        Its columns are "path" (where there are paths), "true_label", "predicted_label" (for multi-label classification
+        tuples of class names), "confidence" of the prediction (of one class), "correct", and "p(<class>)" for each
+        class.
+
+        Raises:
+            MissingExtraError: if pandas is not installed: `pip install "transferkit[tables]"`.
+        """
+        return to_data_frame(report_columns(self), "Report.to_dataframe")
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Plot the confusion matrix and the calibration.
+        """Plot the confusion matrix, the calibration, and ROC and precision-recall curves.
+
+        Of more than ten classes, the curves are those of the ten classes with the lowest areas.
 
         Args:
             path: where to save the figure. Defaults to None, which saves nothing.
@@ -171,83 +220,13 @@ class Report:
         Returns:
             The matplotlib figure.
         """
-        if self.multi_label:
-            confidence, correct = self.probabilities.ravel(), self.labels.ravel()
-        else:
-            confidence, correct = self.probabilities.max(axis=1), self.predictions == self.labels
         title = f"{len(self.labels):,} images, accuracy {self.accuracy:.1%}"
         title += f", calibration error {self.calibration_error:.3f}"
-        return evaluation_figure(self.confusion_matrix, self.class_names, confidence, correct, title=title, path=path)
+        bins = self.reliability()
+        panels = curve_panels(self.outcomes, self.class_names)
+        calibration = bins.accuracy, bins.counts
+        return evaluation_figure(self.confusion_matrix, self.class_names, calibration, panels, title=title, path=path)
 
     def __repr__(self) -> str:
         """Return the metrics as text of at most 2,000 characters."""
-        loss = "" if self.loss is None else f", loss {self.loss:.4f}"
-        summary = f"{len(self.labels):,} images: accuracy {self.accuracy:.4f}{loss}, balanced accuracy "
-        summary += f"{self.balanced_accuracy:.4f}, ROC AUC {self.roc_auc:.4f}"
-        rows = [["class", "precision", "recall", "f1", "images"]]
-        for name, row in self.per_class.items():
-            name = printable(name)
-            name = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
-            metrics = [f"{row[metric]:.4f}" for metric in ("precision", "recall", "f1")]
-            rows.append([name, *metrics, f"{row['support']:,}"])
-        lines = [summary, *text_table(rows, "<>>>>").splitlines()]
-        ends = np.cumsum([len(line) + 1 for line in lines])
-        if ends[-1] > _MAX_REPR:
-            count = int(np.searchsorted(ends, _MAX_REPR - len("... and 1,000,000 more classes")))
-            lines[count:] = [f"... and {len(lines) - count:,} more classes"]
-        return "\n".join(lines)
-
-    def _check(self) -> None:
-        shape = (len(self.labels), len(self.class_names))
-        fits = self.probabilities.shape == shape and self.labels.shape in ((shape[0],), shape)
-        if not fits or not len(self.labels):
-            raise ValueError(
-                "`probabilities` must be (images, classes), with one of `labels` per image and one of `class_names` "
-                f"per class. Received: probabilities {self.probabilities.shape}, labels {self.labels.shape}, "
-                f"{shape[1]} class names."
-            )
-        allowed = range(2 if self.multi_label else shape[1])
-        if not np.isin(self.labels, allowed).all():
-            wrong = self.labels[~np.isin(self.labels, allowed)][0]
-            raise ValueError(f"`labels` must be in [0, {len(allowed) - 1}]. Received: {wrong}.")
-        if self.paths is not None and len(self.paths) != shape[0]:
-            received = f"{len(self.paths)} for {shape[0]} images"
-            raise ValueError(f"`paths` must contain one path per image. Received: {received}.")
-
-    def _counts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the true positives, the predicted images and the images of each class."""
-        matrix = self.confusion_matrix
-        if self.multi_label:
-            return matrix[:, 1, 1], matrix[:, :, 1].sum(axis=1), matrix[:, 1, :].sum(axis=1)
-        return np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
-
-    def _mistake(self, index: int, column: int | None = None) -> dict[str, Any]:
-        predicted = int(self.predictions[index]) if column is None else column
-        probability = float(self.probabilities[index, predicted])
-        name = self.class_names[predicted]
-        if column is None:
-            labels = self.class_names[int(self.labels[index])], name
-        elif self.predictions[index, column]:
-            labels = f"not {name}", name
-        else:
-            labels, probability = (name, f"not {name}"), 1 - probability
-        row = {"index": int(index), "path": None if self.paths is None else self.paths[index]}
-        return {**row, "true_label": labels[0], "predicted_label": labels[1], "probability": probability}
-
-
-def _confusion(labels: np.ndarray, predictions: np.ndarray, count: int) -> np.ndarray:
-    return np.bincount(labels * count + predictions, minlength=count * count).reshape(count, count)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
-
-
-def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
-        return float("nan")
-    # The area is the probability that a positive has a higher rank than a negative; equal scores share their mean rank.
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+        return report_text(self)
