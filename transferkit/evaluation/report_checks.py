@@ -55,10 +55,14 @@ def check_resampling(level: Any, samples: Any, seed: Any) -> None:
     check_int("seed", seed, minimum=0)
 
 
-def check_same_images(first: ReportMetrics, second: Any) -> None:
+def check_same_images(first: Any, second: Any) -> None:
     """Raise a TypeError for something that is not a report, a ValueError for a report of other images."""
-    if not isinstance(second, ReportMetrics):
-        raise TypeError(f"`other` must be a Report. Received: {type(second).__name__}. Give trainer.evaluate(data).")
+    for report in (first, second):
+        if not isinstance(report, ReportMetrics):
+            received = type(report).__name__
+            raise TypeError(
+                f"`other` and `reports` must be of class Report. Received: {received}. Give trainer.evaluate(data)."
+            )
     reason = _difference(first, second)
     if reason:
         raise ValueError(
