@@ -117,8 +117,8 @@ def test_evaluation_figure_of_many_classes_has_no_names() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_evaluation_figure_panels_of_curves(count: int) -> None:
-    curves = {(f"x{n}", "y"): [("$a", np.array([0, 1]), np.array([0, n]))] for n in range(count)}
-    figure = evaluation_figure(np.eye(2, dtype=int), ["a", "b"], BINS, {**curves, ("empty", "y"): []})
+    curves = {("title", f"x{n}", "y"): [("$a", np.array([0, 1]), np.array([0, n]))] for n in range(count)}
+    figure = evaluation_figure(np.eye(2, dtype=int), ["a", "b"], BINS, {**curves, ("empty", "x", "y"): []})
     shown = [axes for axes in figure.axes[2:] if axes.axison]
     assert [axes.get_xlabel() for axes in shown] == [f"x{n}" for n in range(count)]
     assert [axes.get_legend().get_texts()[0].get_text() for axes in shown] == ["$a"] * count

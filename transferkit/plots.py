@@ -139,7 +139,7 @@ def evaluation_figure(
     confusion_matrix: np.ndarray,
     class_names: Sequence[str],
     reliability: tuple[np.ndarray, np.ndarray],
-    curves: Mapping[tuple[str, str], Sequence[Curve]] | None = None,
+    curves: Mapping[tuple[str, str, str], Sequence[Curve]] | None = None,
     *,
     title: str = "",
     path: PathLike | None = None,
@@ -147,7 +147,7 @@ def evaluation_figure(
     """Plot a confusion matrix (classes, classes), or (classes, 2, 2) for multi-label data, calibration and curves.
 
     `reliability` contains the accuracy (NaN without predictions) and the number of predictions of each bin of
-    confidence, `curves` the curves of each panel by the labels of its axes.
+    confidence, `curves` the curves of each panel by its title and the labels of its axes.
     """
     panels = {labels: lines for labels, lines in (curves or {}).items() if lines}
     rows = 1 + -(-len(panels) // 2)
@@ -239,14 +239,14 @@ def _plot_calibration(axes: Any, accuracy: np.ndarray, counts: np.ndarray) -> No
         # How many predictions a bar has: that of three predictions means little.
         axes.text(center, accuracy[index] + 0.01, f"{counts[index]:,}", ha="center", fontsize="x-small")
     axes.plot([0, 1], [0, 1], color="gray", linestyle="--", label="Perfectly calibrated")
-    axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.08), title="Calibration")
-    axes.legend(loc="upper left")
+    axes.set(xlabel="Confidence", ylabel="Accuracy", xlim=(0, 1), ylim=(0, 1.2), title="Calibration")
+    axes.legend(loc="upper left", ncols=2)
 
 
-def _plot_curves(axes: Any, labels: tuple[str, str], curves: Sequence[Curve]) -> None:
+def _plot_curves(axes: Any, labels: tuple[str, str, str], curves: Sequence[Curve]) -> None:
     for name, x, y in curves:
         axes.plot(x, y, label=name, linewidth=1.2)
-    axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2], xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     for text in axes.legend(fontsize="small").get_texts():
         text.set_parse_math(False)

@@ -24,3 +24,10 @@ def random_outcomes(
         counts = generator.integers(0, 4, (images, classes)) + 2 * np.eye(classes)[labels] + 0.5
         probabilities = counts / counts.sum(axis=1, keepdims=True)
     return Outcomes(labels, probabilities, predict_labels(probabilities, multi_label))
+
+
+def random_scores(seed: int, images: int, prevalence: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and scores of one class, with ties for odd seeds."""
+    generator = np.random.default_rng(seed)
+    scores = generator.integers(0, 8, images) / 8 if seed % 2 else generator.random(images)
+    return generator.random(images) < prevalence, scores

@@ -12,16 +12,16 @@ from transferkit.evaluation.report_text import short_name
 from transferkit.plots import Curve
 
 MAX_CURVES = 10
-_ROC = ("False positive rate", "True positive rate")
-_PRECISION_RECALL = ("Recall", "Precision")
+_ROC = ("ROC curves, with areas", "False positive rate", "True positive rate")
+_PRECISION_RECALL = ("Precision-recall curves, with average precisions", "Recall", "Precision")
 
 
-def curve_panels(outcomes: Outcomes, names: Sequence[str]) -> dict[tuple[str, str], list[Curve]]:
-    """Return the curves of each panel by the labels of its axes, the smallest area first.
+def curve_panels(outcomes: Outcomes, names: Sequence[str]) -> dict[tuple[str, str, str], list[Curve]]:
+    """Return the curves of each panel by its title and the labels of its axes, the smallest area first.
 
     Curves whose area is NaN are left out; of more than ten, those with the smallest areas remain.
     """
-    panels: dict[tuple[str, str], list[Curve]] = {}
+    panels: dict[tuple[str, str, str], list[Curve]] = {}
     for labels, make in ((_ROC, _roc), (_PRECISION_RECALL, _precision_recall)):
         curves = [(names[column], *make(*_scores(outcomes, column))) for column in outcomes.scored_classes]
         curves = sorted((curve for curve in curves if not np.isnan(curve[3])), key=lambda curve: curve[3])

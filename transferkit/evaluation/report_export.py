@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.files import atomic_write
-from transferkit.evaluation.curves import mean_areas
+from transferkit.evaluation.curve_areas import mean_areas
 from transferkit.evaluation.report_metrics import ReportMetrics
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from transferkit._utils.tables import text_table
 from transferkit._utils.text import MAX_REPR, printable
-from transferkit.evaluation.curves import mean_areas
+from transferkit.evaluation.curve_areas import mean_areas
 from transferkit.evaluation.report_metrics import ReportMetrics
 
 _MAX_NAME = 40

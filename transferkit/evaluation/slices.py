@@ -154,8 +154,9 @@ def _group_names(values: list[Any], bins: int) -> tuple[list[str], list[str]]:
 
 
 def _interval_names(values: np.ndarray, bins: int) -> tuple[list[str], list[str]]:
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
-    texts = [f"{edge:.6g}" for edge in edges]
+    # Values that occur, so that intervals of whole numbers have whole edges.
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1), method="nearest"))
+    texts = [f"{edge:.0f}" if edge == round(edge) else f"{edge:.4g}" for edge in edges]
     names = [f"[{low}, {high})" for low, high in itertools.pairwise(texts)]
     names[-1] = f"{names[-1][:-1]}]"
     which = np.searchsorted(edges[1:-1], values, side="right")

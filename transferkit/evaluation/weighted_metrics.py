@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 
 from transferkit._utils.checks import did_you_mean
 from transferkit.evaluation.calibration_metrics import brier_scores, calibration_gaps
 from transferkit.evaluation.classification import AVERAGES, METRICS, average_metrics, class_counts, in_top_k
-from transferkit.evaluation.curves import average_precision, mean_of_defined, roc_auc
+from transferkit.evaluation.curve_areas import MeanAreas
 from transferkit.evaluation.outcomes import Outcomes
 from transferkit.evaluation.resampling import Statistic
 
@@ -18,7 +17,7 @@ _TOP_K = re.compile(r"top_([1-9]\d*)_accuracy")
 _AVERAGED = {f"{average}_{metric}": (average, metric) for average in AVERAGES for metric in METRICS}
 _AVERAGED["balanced_accuracy"] = ("balanced", "recall")
 _MEANS = ("accuracy", "brier_score")
-_AREAS = {"roc_auc": roc_auc, "average_precision": average_precision}
+_AREAS = ("roc_auc", "average_precision")
 METRIC_NAMES = (*_MEANS, *_AREAS, "calibration_error", "top_5_accuracy", *_AVERAGED)
 
 
@@ -31,7 +30,8 @@ def weighted_metric(name: str, outcomes: Outcomes) -> Statistic:
     if name in _MEANS or (isinstance(name, str) and _TOP_K.fullmatch(name)):
         return _mean(_per_image(name, outcomes))
     if name in _AREAS:
-        return _mean_area(_AREAS[name], outcomes)
+        mean_areas, which = MeanAreas(outcomes), _AREAS.index(name)
+        return lambda weights: mean_areas(weights)[which]
     if name in _AVERAGED:
         average, metric = _AVERAGED[name]
         return lambda weights: average_metrics(class_counts(outcomes, weights))[average][metric]
@@ -59,12 +59,3 @@ def _per_image(name: str, outcomes: Outcomes) -> np.ndarray:
 
 def _mean(values: np.ndarray) -> Statistic:
     return lambda weights: weights @ values / weights.sum(axis=1)
-
-
-def _mean_area(area: Callable[..., np.ndarray], outcomes: Outcomes) -> Statistic:
-    def mean(weights: np.ndarray) -> np.ndarray:
-        classes = outcomes.scored_classes
-        areas = [area(outcomes.positive(column), outcomes.probabilities[:, column], weights) for column in classes]
-        return mean_of_defined(np.stack(areas))
-
-    return mean
