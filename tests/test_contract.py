@@ -64,10 +64,15 @@ INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
     "Predictor": lambda data, model: tk.Predictor(model, ("cat", "dog"), data.image_spec, activation="sigmoid"),
     "Report": lambda data, model: make_report(3),
     "Report of 1000 classes": lambda data, model: make_report(1000),
+    "Report slices": lambda data, model: make_report(100).slices([f"value {number}" for number in range(100)]),
+    "Report curve": lambda data, model: make_report(3).roc_curve("a class with a long name, number 0"),
+    "Report reliability": lambda data, model: make_report(3).reliability(),
+    "Report comparison": lambda data, model: make_report(3).compare(make_report(3)),
     "RunHistory": lambda data, model: tk.Trainer(model).history,
     "Split": lambda data, model: data.splits["train"],
     "Trainer": lambda data, model: tk.Trainer(model),
     "cache information": lambda data, model: tk.cache.info(),
+    "compare_reports": lambda data, model: tk.compare_reports([make_report(2)] * 30, samples=2),
     "catalogue": lambda data, model: tk.BackboneFactory.catalogue(),
 }
 
@@ -131,6 +136,14 @@ def predictor(**options: Any) -> Any:
 def report(**options: Any) -> Any:
     defaults = {"labels": [0, 1], "probabilities": np.eye(2), "class_names": ("cat", "dog")}
     return tk.Report(**defaults | options)
+
+
+def interval(**options: Any) -> Any:
+    return make_report(3).confidence_interval(**options)
+
+
+def compared(**options: Any) -> Any:
+    return tk.compare_reports(**{"reports": [make_report(3)] * 2} | options)
 
 
 def backbone(**options: Any) -> Any:
@@ -202,6 +215,14 @@ BAD_ARGUMENTS: list[tuple[Callable[..., Any], str, Any]] = [
     (report, "labels", [0, 5]),
     (report, "probabilities", np.ones((3, 3))),
     (report, "class_names", ("cat",)),
+    (report, "paths", ("a.jpg",)),
+    (interval, "metric", "acuracy"),
+    (interval, "level", 95),
+    (interval, "samples", 0),
+    (interval, "seed", -1),
+    (compared, "reports", []),
+    (compared, "metric", "auc"),
+    (compared, "level", 0),
     (backbone, "name", "MobileNetV9"),
     (backbone, "input_shape", (SIZE,)),
     (backbone, "weights", "no such file.h5"),
