@@ -244,3 +244,20 @@ def test_report_plot(report: Report, tmp_path: Path, multi_label: bool) -> None:
     labels = [axes.get_xlabel() for axes in figure.axes[1:]]
     assert labels == ["Confidence", "False positive rate", "Recall"]
     assert figure.get_suptitle().startswith(f"{len(report.labels)} images, accuracy ")
+
+
+def test_report_thresholds_decide_predictions() -> None:
+    probabilities = [[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]]
+    report = Report([0, 1, 1], probabilities, class_names=["cat", "dog"], thresholds=[0.3])
+    assert report.predictions.tolist() == [0, 1, 1] and report.accuracy == 1
+    assert report.subset([1]).predictions.tolist() == [1]
+    several = Report(np.eye(2, dtype=int), [[0.2, 0.2], [0.1, 0.6]], class_names=["a", "b"], thresholds=[0.2, 0.7])
+    assert several.predictions.tolist() == [[1, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "message"), [([0.5, 0.5], "Received: 2 for 2 classes"), ([1.5], "must be in .0, 1.. Received: 1.5")]
+)
+def test_report_wrong_thresholds_raise(thresholds: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=f"`thresholds`.*{message}"):
+        Report([0, 1], np.eye(2), class_names=["cat", "dog"], thresholds=thresholds)

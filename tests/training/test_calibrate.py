@@ -47,6 +47,7 @@ def test_calibrated_recall_is_that_of_the_labels(data: Data, trainer: tk.Trainer
     positive = data.class_names[1]
     files = [path for path in data.files["validation"] if Path(path).parent.name == positive]
     assert files and all(prediction.label == positive for prediction in trainer.predict(files))
+    assert trainer.evaluate(data.validation).per_class[positive]["recall"] == 1
 
 
 def test_further_training_removes_the_calibration(data: Data, trainer: tk.Trainer) -> None:

@@ -65,7 +65,15 @@ def fit_calibration(
     set_threshold = None
     if targets.coverage is not None:
         set_threshold = _set_threshold(probabilities, labels, targets.coverage)
-    return Calibration(temperature, thresholds, min_confidence, targets.coverage, set_threshold, len(labels))
+    lowered = None if thresholds is None else tuple(_below(value) for value in thresholds)
+    minima = (None if value is None else _below(value) for value in (min_confidence, set_threshold))
+    min_confidence, set_threshold = minima
+    return Calibration(temperature, lowered, min_confidence, targets.coverage, set_threshold, len(labels))
+
+
+def _below(threshold: float) -> float:
+    """Return a threshold that the image from which it was taken exceeds in float32 too."""
+    return threshold * (1 - 5e-7)
 
 
 def _probabilities(logits: np.ndarray, is_multi_label: bool) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -60,6 +61,12 @@ class Outcomes:
         return Outcomes(self.labels[indices], self.probabilities[indices], self.predictions[indices])
 
 
-def predict_labels(probabilities: np.ndarray, multi_label: bool) -> np.ndarray:
-    """Return int (n,), the most probable class; or 0/1 (n, classes), 1 for a probability of at least 0.5."""
-    return (probabilities >= 0.5).astype(int) if multi_label else probabilities.argmax(axis=1)
+def predict_labels(probabilities: np.ndarray, multi_label: bool, thresholds: Sequence[float] | None) -> np.ndarray:
+    """Return int (n,), the predicted class, or 0/1 (n, classes) for independent labels.
+
+    It is the most probable class, or a label from 0.5 on, unless there are `thresholds`: of the second of two classes,
+    or of each label.
+    """
+    if multi_label:
+        return (probabilities >= (0.5 if thresholds is None else np.asarray(thresholds))).astype(int)
+    return probabilities.argmax(axis=1) if thresholds is None else (probabilities[:, 1] >= thresholds[0]).astype(int)

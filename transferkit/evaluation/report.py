@@ -17,7 +17,13 @@ from transferkit.evaluation.curve_panels import curve_panels
 from transferkit.evaluation.metric_samples import Metric, metric_name, metric_of, metric_samples
 from transferkit.evaluation.outcomes import predict_labels
 from transferkit.evaluation.paired_comparison import PairedComparison, compare_pair
-from transferkit.evaluation.report_checks import check_probabilities, check_resampling, check_same_images, check_shapes
+from transferkit.evaluation.report_checks import (
+    check_probabilities,
+    check_resampling,
+    check_same_images,
+    check_shapes,
+    check_thresholds,
+)
 from transferkit.evaluation.report_export import report_columns, report_dict, write_json
 from transferkit.evaluation.report_metrics import ReportMetrics
 from transferkit.evaluation.report_text import report_text
@@ -36,10 +42,13 @@ class Report(ReportMetrics):
         class_names: one str per class, in the order of the columns.
         loss: float, mean loss of the images. Defaults to None.
         paths: one str per image. Defaults to None.
+        thresholds: sequence of float in [0, 1], the probabilities from which a label is predicted: one, of the second
+            of two classes, or one per class for multi-label classification. Defaults to None: the most probable class,
+            or 0.5.
 
     Attributes:
-        labels, probabilities, class_names, loss, paths: the arguments.
-        predictions: int (n,), the most probable class; or 0/1 (n, classes), 1 for a probability of at least 0.5.
+        labels, probabilities, class_names, loss, paths, thresholds: the arguments.
+        predictions: int (n,), the predicted class; or 0/1 (n, classes) for multi-label classification.
 
     Raises:
         ValueError: if the shapes do not match, or a value is out of its range.
@@ -63,6 +72,7 @@ class Report(ReportMetrics):
         class_names: Sequence[str],
         loss: float | None = None,
         paths: Sequence[str] | None = None,
+        thresholds: Sequence[float] | None = None,
     ) -> None:
         self.probabilities = np.asarray(probabilities, np.float64)
         self.labels = np.asarray(labels)
@@ -72,7 +82,9 @@ class Report(ReportMetrics):
         check_shapes(self.labels, self.probabilities, self.class_names, self.paths)
         check_probabilities(self.probabilities, self.paths)
         self.labels = self.labels.astype(int)
-        self.predictions = predict_labels(self.probabilities, self.multi_label)
+        self.thresholds = None if thresholds is None else tuple(thresholds)
+        check_thresholds(self.thresholds, len(self.class_names), self.multi_label)
+        self.predictions = predict_labels(self.probabilities, self.multi_label, self.thresholds)
 
     def mistakes(self, count: int | None = None) -> list[dict[str, Any]]:
         """Return the wrong predictions, the most confident first.

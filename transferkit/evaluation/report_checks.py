@@ -35,6 +35,20 @@ def check_shapes(
         raise ValueError(f"`paths` must contain one path per image. Received: {received}.")
 
 
+def check_thresholds(thresholds: Sequence[float] | None, num_classes: int, multi_label: bool) -> None:
+    """Raise a ValueError for thresholds that do not fit the classes."""
+    if thresholds is None:
+        return
+    expected = num_classes if multi_label else 1
+    if len(thresholds) != expected or (num_classes > 2 and not multi_label):
+        raise ValueError(
+            "`thresholds` must be one number for two classes, or one per class for multi-label classification. "
+            f"Received: {len(thresholds)} for {num_classes} classes."
+        )
+    for threshold in thresholds:
+        check_fraction("thresholds", threshold)
+
+
 def check_probabilities(probabilities: np.ndarray, paths: Sequence[str] | None) -> None:
     """Raise a ValueError for a probability that is NaN or out of [0, 1], with the first such image."""
     valid = (probabilities >= -_TOLERANCE) & (probabilities <= 1 + _TOLERANCE)

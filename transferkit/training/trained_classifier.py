@@ -65,13 +65,14 @@ class TrainedClassifier:
         with without_retracing_warnings():
             evaluated = runner.evaluate(dataset, split)
         labels, logits = evaluated.labels, evaluated.logits
+        thresholds = None
         if runner.calibration is not None:
-            logits = runner.calibration.scale(logits)
+            logits, thresholds = runner.calibration.scale(logits), runner.calibration.thresholds
         objective = objective_for(self.model, multi_label=labels.ndim == 2 and labels.shape[1] > 1)
         objective = dataclasses.replace(objective, **runner.settings.objective)
         probabilities = to_probabilities(logits, objective.activation, len(names))
         loss, paths = objective.loss_of(labels, logits) + evaluated.penalty, None if split is None else split.paths
-        return Report(labels, probabilities, class_names=names, loss=loss, paths=paths)
+        return Report(labels, probabilities, class_names=names, loss=loss, paths=paths, thresholds=thresholds)
 
     def calibrate(
         self,
