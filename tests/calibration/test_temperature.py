@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import log_loss
 
-from transferkit.calibration.temperature import fit_temperature, sigmoid, softmax
+from transferkit.calibration.temperature import cross_entropy, fit_temperature, shrunk_temperature, sigmoid, softmax
 
 
 def test_temperature_by_hand() -> None:
@@ -42,3 +42,46 @@ def test_temperature_of_separated_images_is_bounded() -> None:
 def test_probabilities_of_large_logits_are_finite() -> None:
     assert softmax(np.array([[1e4, 0.0]])).tolist() == [[1.0, 0.0]]
     assert sigmoid(np.array([-1e4, 0.0, 1e4])).tolist() == [0.0, 0.5, 1.0]
+
+
+def test_temperature_is_shrunk_by_hand() -> None:
+    logits, labels = np.full((400, 1), np.log(9.0)), np.array([1, 1, 1, 0] * 100)
+    # The mean loss falls from that of 0.9 to that of 0.75, the fraction of right predictions.
+    before, after = (-0.75 * np.log(p) - 0.25 * np.log(1 - p) for p in (0.9, 0.75))
+    expected = np.log(2) * (1 - 1 / (2 * 400 * (before - after)))
+    assert np.log(shrunk_temperature(logits, labels)) == pytest.approx(expected, abs=1e-6)
+    both = np.concatenate([np.zeros((400, 1)), logits], axis=1)
+    assert np.log(shrunk_temperature(both, labels)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_temperature_of_few_images_is_one() -> None:
+    assert shrunk_temperature(np.full((4, 1), np.log(9.0)), np.array([1, 1, 1, 0])) == 1
+    assert shrunk_temperature(np.array([[-9.0], [9.0]]), np.array([0, 1])) == 1
+
+
+def test_temperature_of_random_labels_is_large() -> None:
+    logits = np.random.default_rng(0).normal(0, 20, (50, 1))
+    assert shrunk_temperature(logits, np.arange(50) % 2) > 10
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_cross_entropy_equals_scikit_learn(columns: int) -> None:
+    generator = np.random.default_rng(columns)
+    logits, labels = generator.normal(0, 3, (30, columns)), generator.integers(0, max(2, columns), 30)
+    probabilities = sigmoid(logits)[:, 0] if columns == 1 else softmax(logits)
+    assert cross_entropy(logits, labels).mean() == pytest.approx(log_loss(labels, probabilities))
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_shrunk_temperature_is_better_for_new_images(scale: float) -> None:
+    generator, before, after, pure = np.random.default_rng(0), 0.0, 0.0, 0.0
+    for _ in range(40):
+        logits = generator.normal(0, 5, (2100, 2))
+        labels = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)
+        given = logits * scale
+        found = [1.0, shrunk_temperature(given[:100], labels[:100]), fit_temperature(given[:100], labels[:100])]
+        losses = [log_loss(labels[100:], softmax(given[100:] / temperature)) for temperature in found]
+        before, after, pure = before + losses[0], after + losses[1], pure + losses[2]
+    # Calibrated logits hardly change, and others get nearly all of the gain.
+    assert after < (1.01 if scale == 1 else 0.99) * before
+    assert after < (1.0 if scale == 1 else 1.03) * pure

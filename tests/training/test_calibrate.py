@@ -19,16 +19,25 @@ def trainer(data: Data) -> tk.Trainer:
     return trained
 
 
-def test_calibrate_lowers_the_loss_and_keeps_labels(data: Data, trainer: tk.Trainer) -> None:
-    before, files = trainer.evaluate(data.validation), data.files["validation"]
-    labels = [prediction.label for prediction in trainer.predict(files)]
+def test_calibrate_lowers_the_loss_and_keeps_labels() -> None:
+    generator = np.random.default_rng(0)
+    images, labels = generator.integers(0, 256, (120, 32, 32, 3), np.uint8), generator.integers(0, 2, 120)
+    parts = [(images[start : start + 40], labels[start : start + 40]) for start in (0, 40, 80)]
+    data = tk.DatasetBuilder(parts[0], validation=parts[1], test=parts[2], image_size=32, batch_size=8).build()
+    trainer = tk.Trainer(small_classifier(), learning_rate=1e-2)
+    trainer.fit(data, epochs=2, verbose=0)
+    # The labels are random, and the probabilities near 0 and 1.
+    head = trainer.model.layers[-1]
+    head.set_weights([100 * values for values in head.get_weights()])
+    before, predicted = trainer.evaluate(data.test), trainer.predict(parts[2][0])
     calibration = trainer.calibrate(data)
-    after = trainer.evaluate(data.validation)
-    assert calibration.temperature != pytest.approx(1, abs=1e-3) and calibration.num_images == len(files)
-    assert after.loss < before.loss and after.accuracy == before.accuracy
-    assert [prediction.label for prediction in trainer.predict(files)] == labels
-    predicted = np.array([prediction.probability_array for prediction in trainer.predict(files)])
-    np.testing.assert_allclose(predicted, after.probabilities, atol=1e-5)
+    after, calibrated = trainer.evaluate(data.test), trainer.predict(parts[2][0])
+    assert calibration.temperature > 2 and calibration.num_images == 40
+    assert after.loss < before.loss and after.calibration_error < before.calibration_error
+    assert after.accuracy == before.accuracy
+    assert [one.label for one in predicted] == [one.label for one in calibrated]
+    found = np.array([one.probability_array for one in calibrated])
+    np.testing.assert_allclose(found, after.probabilities, atol=1e-4)
 
 
 def test_calibrated_classifier_is_saved_and_loaded(data: Data, trainer: tk.Trainer, tmp_path: Path) -> None:

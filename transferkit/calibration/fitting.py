@@ -9,7 +9,7 @@ import numpy as np
 from transferkit._utils.checks import check_fraction
 from transferkit.calibration.calibration import Calibration
 from transferkit.calibration.conformal import conformal_threshold, fewest_images
-from transferkit.calibration.temperature import fit_temperature, sigmoid, softmax
+from transferkit.calibration.temperature import shrunk_temperature, sigmoid, softmax
 from transferkit.calibration.thresholds import (
     confidence_threshold,
     precision_threshold,
@@ -55,7 +55,7 @@ def fit_calibration(
     Raises:
         ValueError: when a target cannot be reached on these images.
     """
-    temperature = fit_temperature(logits, labels)
+    temperature = shrunk_temperature(logits, labels)
     is_multi_label = labels.ndim == 2
     probabilities = _probabilities(np.asarray(logits, np.float64) / temperature, is_multi_label)
     thresholds = _thresholds(probabilities, labels, class_names, targets)

@@ -61,7 +61,9 @@ class Outcomes:
         return Outcomes(self.labels[indices], self.probabilities[indices], self.predictions[indices])
 
 
-def predict_labels(probabilities: np.ndarray, multi_label: bool, thresholds: Sequence[float] | None) -> np.ndarray:
+def predict_labels(
+    probabilities: np.ndarray, multi_label: bool, thresholds: Sequence[float] | None = None
+) -> np.ndarray:
     """Return int (n,), the predicted class, or 0/1 (n, classes) for independent labels.
 
     It is the most probable class, or a label from 0.5 on, unless there are `thresholds`: of the second of two classes,
