@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +88,7 @@ def test_ctrl_c_ends_epoch_and_keeps_it(data: Data, tmp_path: Path, cache: bool)
     class Press(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             if epoch == 2:
-                os.kill(os.getpid(), signal.SIGINT)
+                signal.raise_signal(signal.SIGINT)
 
     def run(**options: Any) -> tk.Trainer:
         return tk.Trainer(small_classifier(), learning_rate=1e-2, cache=cache, **options)
