@@ -61,23 +61,21 @@ class Prediction:
 
     @property
     def is_certain(self) -> bool | None:
-        """Whether the highest probability reaches the calibrated confidence; None without one, or with an error."""
-        if self.calibration is None or self.calibration.min_confidence is None or self.probability_array is None:
+        """Whether `probability` reaches the calibrated confidence; None without one, or with an error."""
+        if self.calibration is None or self.calibration.min_confidence is None or self.probability is None:
             return None
-        return bool(np.max(self.probability_array) >= self.calibration.min_confidence)
+        return self.probability >= self.calibration.min_confidence
 
     @property
     def label_set(self) -> tuple[str, ...] | None:
-        """The plausible classes, with a calibrated coverage; None without one, or with an error."""
+        """The plausible classes, with a calibrated coverage, or the independent labels that reach their thresholds.
+
+        None without a calibration of these, or with an error.
+        """
         if self.calibration is None or self.probability_array is None:
             return None
         indices = self.calibration.label_set(self.probability_array)
         return None if indices is None else tuple(self.class_names[index] for index in indices)
-
-    def _predicted_class(self) -> int | None:
-        if self.probability_array is None:
-            return None
-        return (self.calibration or _UNCALIBRATED).predicted_class(self.probability_array)
 
     @property
     def probabilities(self) -> dict[str, float]:
@@ -102,6 +100,11 @@ class Prediction:
         names += ["is_certain", "label_set"] if self.calibration is not None else []
         values = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def _predicted_class(self) -> int | None:
+        if self.probability_array is None:
+            return None
+        return (self.calibration or _UNCALIBRATED).predicted_class(self.probability_array)
 
     def __repr__(self) -> str:
         text = f"error={self.error!r}" if self.error else f"label={self.label!r}, probability={self.probability:.4f}"
@@ -149,11 +152,8 @@ class Predictor:
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size = check_int("batch_size", batch_size)
         self.engine = check_choice("engine", engine, ENGINES)
-        if calibration is not None and activation is None:
-            raise ValueError(
-                "`calibration` requires a model that returns logits. Received: activation None, for a model that "
-                "returns probabilities. Omit it."
-            )
+        if calibration is not None:
+            calibration.check_fits(len(self.class_names), activation)
         self.calibration = calibration
         # For single images and for batches: the number of images that the engine was compiled for, and the engine.
         self._engines: dict[bool, tuple[int, Any]] = {}

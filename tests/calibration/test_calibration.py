@@ -54,6 +54,34 @@ def test_label_set_by_hand() -> None:
     assert [Calibration(set_threshold=t).label_set(probabilities) for t in (0.1, 0.3, 0.6)] == [[0, 1, 2], [0, 1], []]
 
 
+def test_label_set_of_independent_labels_by_hand() -> None:
+    assert Calibration(thresholds=(0.4, 0.4)).label_set(np.array([0.5, 0.3])) == [0]
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "classes", "activation", "message"),
+    [
+        (None, 2, None, "requires a model that returns logits"),
+        ((0.5,), 3, "softmax", "Received: 1 for 3 classes with activation 'softmax'"),
+        ((0.5, 0.5), 3, "sigmoid", "Received: 2 for 3 classes with activation 'sigmoid'"),
+    ],
+)
+def test_calibration_of_another_classifier_raises(
+    thresholds: Any, classes: int, activation: str | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Calibration(thresholds=thresholds).check_fits(classes, activation)
+
+
+def test_confidence_is_that_of_predictions_with_threshold() -> None:
+    # All images are dogs from the lowest probability on, which is right for three of four.
+    logits = np.log(np.array([[0.2, 0.8], [0.4, 0.6], [0.7, 0.3], [0.9, 0.1]]))
+    calibration = fit([1, 1, 0, 1], logits, recall=1.0, accuracy=1.0)
+    assert calibration.thresholds is not None and calibration.min_confidence is not None
+    dog = 1 / (1 + np.exp((logits[:, 0] - logits[:, 1]) / calibration.temperature))
+    assert calibration.min_confidence == pytest.approx(dog[1])
+
+
 def test_targets_are_reached_by_hand() -> None:
     # The dogs have the probabilities 0.8 and 0.3, before the temperature, which keeps the order.
     labels = [1, 0, 1, 0]

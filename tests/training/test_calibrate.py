@@ -88,5 +88,9 @@ def test_calibrate_independent_labels() -> None:
     trainer = tk.Trainer(small_classifier(num_classes=2, multi_label=True), learning_rate=1e-2)
     trainer.fit(data, epochs=3, verbose=0)
     before = trainer.evaluate(data.validation).loss
-    assert len(trainer.calibrate(data, recall=0.5).thresholds or ()) == 2
-    assert trainer.evaluate(data.validation).loss <= before
+    calibration = trainer.calibrate(data, recall=0.5)
+    report = trainer.evaluate(data.validation)
+    assert report.loss <= before and len(calibration.thresholds or ()) == 2
+    predictions = trainer.predict(data.splits["validation"].images)
+    sets = [[name in (one.label_set or ()) for name in data.class_names] for one in predictions]
+    np.testing.assert_array_equal(sets, report.predictions)

@@ -42,6 +42,10 @@ def test_one_row_has_one_prediction_and_weights_are_on_two_devices(found: dict[s
     assert found["predictions"] == [1, 2]
 
 
+def test_augmentation_is_active_on_two_devices(found: dict[str, Any]) -> None:
+    assert found["augmented"] > 1e-4
+
+
 def test_a_checkpoint_is_continued_to_the_same_weights(found: dict[str, Any]) -> None:
     assert found["resumed"] == 0.0
 

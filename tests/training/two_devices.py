@@ -39,6 +39,7 @@ def main() -> None:
     found: dict[str, Any] = {name: differences(strategy, **case) for name, case in CASES.items()}
     trainer, _ = train(strategy)
     found["predictions"] = [len(trainer.predict(examples()[0][:1])), len(trainer.model.weights[0].value.values)]
+    found["augmented"] = augmented(strategy)
     found["resumed"] = resumed(strategy, sys.argv[1])
     found["errors"] = errors(strategy)
     print(json.dumps(found))
@@ -109,6 +110,18 @@ def differences(strategy: Any, **case: Any) -> dict[str, float]:
     pairs = zip(weights_of(one), weights_of(several))
     moved = max(float(np.abs(a - b).max()) for a, b in zip(weights_of(one), weights_of(untrained())))
     return {**found, "weights": max(float(np.abs(a - b).max()) for a, b in pairs), "moved": moved}
+
+
+def augmented(strategy: Any) -> float:
+    """Return the largest difference of the losses of training on images with and without augmentation."""
+    losses = []
+    for block in (None, tk.AugmentationBlock(rotation=0.5, contrast=0.9)):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            model = classifier(block)
+        trainer = tk.Trainer(model, strategy=strategy, learning_rate=0.01, cache=False)
+        losses.append(trainer.fit(build("arrays"), epochs=2, verbose=0).history["loss"])
+    return float(np.abs(np.subtract(*losses)).max())
 
 
 def untrained() -> tk.Trainer:

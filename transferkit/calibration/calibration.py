@@ -53,13 +53,30 @@ class Calibration:
         return int(np.argmax(probabilities))
 
     def label_set(self, probabilities: np.ndarray) -> list[int] | None:
-        """Return the classes that are plausible for an image; None without a coverage.
+        """Return the classes that are plausible for an image, or the independent labels that reach their thresholds.
 
-        It may be empty, where no class is.
+        None without a coverage and without thresholds of independent labels. It may be empty.
         """
+        if self.thresholds is not None and len(self.thresholds) > 1:
+            return np.flatnonzero(probabilities >= np.array(self.thresholds)).tolist()
         if self.set_threshold is None:
             return None
         return np.flatnonzero(probabilities >= self.set_threshold).tolist()
+
+    def check_fits(self, num_classes: int, activation: str | None) -> None:
+        """Raise a ValueError when a classifier with these outputs cannot use the calibration."""
+        if activation is None:
+            raise ValueError(
+                "`calibration` requires a model that returns logits. Received: activation None, for a model that "
+                "returns probabilities. Omit it."
+            )
+        expected = (1, num_classes) if num_classes == 2 else (num_classes,)
+        if self.thresholds is not None and (activation != "sigmoid" or len(self.thresholds) not in expected):
+            raise ValueError(
+                "The thresholds of `calibration` must be one of the second of two classes, or one of each independent "
+                f"label. Received: {len(self.thresholds)} for {num_classes} classes with activation {activation!r}. "
+                "Calibrate this classifier."
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""

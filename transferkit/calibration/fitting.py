@@ -61,7 +61,7 @@ def fit_calibration(
     thresholds = _thresholds(probabilities, labels, class_names, targets)
     min_confidence = None
     if targets.accuracy is not None:
-        min_confidence = _min_confidence(probabilities, labels, targets.accuracy)
+        min_confidence = _min_confidence(probabilities, labels, thresholds, targets.accuracy)
     set_threshold = None
     if targets.coverage is not None:
         set_threshold = _set_threshold(probabilities, labels, targets.coverage)
@@ -112,10 +112,14 @@ def _thresholds(
     return tuple(found)
 
 
-def _min_confidence(probabilities: np.ndarray, labels: np.ndarray, accuracy: float) -> float:
+def _min_confidence(
+    probabilities: np.ndarray, labels: np.ndarray, thresholds: tuple[float, ...] | None, accuracy: float
+) -> float:
     if labels.ndim == 2:
         raise ValueError("`accuracy` requires one label per image. Received: independent labels. Give `precision`.")
-    correct, confidence = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+    decide = Calibration(thresholds=thresholds).predicted_class
+    predicted = np.array([decide(row) for row in probabilities])
+    correct, confidence = predicted == labels, probabilities[np.arange(len(labels)), predicted]
     threshold = confidence_threshold(correct, confidence, accuracy)
     if threshold is None:
         best = selective_accuracy(correct, confidence)[2].max()

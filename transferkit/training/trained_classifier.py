@@ -85,14 +85,15 @@ class TrainedClassifier:
     ) -> Calibration:
         """Calibrate the probabilities on the validation images.
 
-        Logits are divided by the temperature with the smallest cross-entropy, which changes no prediction. Further
-        options add thresholds. Evaluation, prediction and saved classifiers use the calibration until the classifier is
-        trained further.
+        Logits are divided by the temperature with the smallest cross-entropy, shrunk toward 1 where few images speak
+        for it; this changes no prediction. Further options add thresholds. Evaluation, prediction and saved classifiers
+        use the calibration until the classifier is trained further.
 
         Args:
             data: `Data` with a validation split, none of whose images was trained on.
             precision: float in (0, 1]. Precision of the second of two classes, or of each independent label, for which
-                the smallest threshold is set. Defaults to None, thresholds of 0.5.
+                the smallest threshold is set; `label_set` has the independent labels that reach theirs. Defaults to
+                None, thresholds of 0.5.
             recall: float in (0, 1]. Recall likewise, for which the largest threshold is set. Defaults to None.
             accuracy: float in (0, 1]. Accuracy of the predictions whose `is_certain` is True. Defaults to None.
             coverage: float in (0, 1). Probability with which the `label_set` of a prediction contains the true label
