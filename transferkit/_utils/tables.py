@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 
-from transferkit._utils.text import printable
+from transferkit._utils.text import escape_html
 
 
 class Html(str):
@@ -49,5 +48,5 @@ def html_table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = Non
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:
-    texts = (cell if isinstance(cell, Html) else html.escape(printable(cell)) for cell in cells)
+    texts = (cell if isinstance(cell, Html) else escape_html(cell) for cell in cells)
     return f"<tr>{''.join(f'<{tag}>{text}</{tag}>' for text in texts)}</tr>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 MAX_REPR = 2000
@@ -16,6 +17,15 @@ def printable(text: object) -> str:
     \\x1b[2Jred\\n
     """
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(text))
+
+
+def escape_html(text: object) -> str:
+    """Return text for HTML, also for attributes, without control characters.
+
+    >>> escape_html("<b> & \\n")
+    '&lt;b&gt; &amp; \\\\n'
+    """
+    return html.escape(printable(text))
 
 
 def shorten(text: str, limit: int = MAX_REPR) -> str:
