@@ -30,7 +30,9 @@ def signed(values: dict[str, Any]) -> str:
 
 def values_of_version(version: int) -> dict[str, Any]:
     values = json.loads(METADATA.to_json())
-    del values["sha256"], values["calibration"]
+    del values["sha256"], values["features_sha256"]
+    if version < 4:
+        del values["calibration"]
     if version == 1:
         pixels = values.pop("image_spec")
         pixels["exact"] = pixels.pop("full_decode")
@@ -50,12 +52,12 @@ def test_metadata_round_trip(tmp_path: Path) -> None:
 def test_metadata_keys() -> None:
     values = json.loads(METADATA.to_json())
     assert set(values) == {"format", "sha256", *(field.name for field in dataclasses.fields(Metadata))}
-    assert values["format"] == FORMAT_VERSION == 4
+    assert values["format"] == FORMAT_VERSION == 5
     assert values["image_spec"]["image_size"] == [32, 48] and values["class_names"] == ["chat", "été"]
     assert signed(values) == json.dumps(values)
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_read_metadata_of_earlier_format(tmp_path: Path, version: int) -> None:
     values = values_of_version(version)
     # From format 3 on, the file has a checksum.
@@ -65,15 +67,15 @@ def test_read_metadata_of_earlier_format(tmp_path: Path, version: int) -> None:
 
 def test_read_metadata_of_earlier_format_with_checksum_raises(tmp_path: Path) -> None:
     # The version is the only byte that has changed, which would turn the checksum off.
-    write(tmp_path, METADATA.to_json().replace('"format": 4', '"format": 2'))
+    write(tmp_path, METADATA.to_json().replace('"format": 5', '"format": 2'))
     with pytest.raises(tk.ArtifactError, match="its checksum differs"):
         read_metadata(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 5, 99, "2", None, True, 2.0])
+@pytest.mark.parametrize("version", [0, 6, 99, "2", None, True, 2.0])
 def test_read_metadata_of_other_format_raises(tmp_path: Path, version: object) -> None:
     write(tmp_path, signed({**json.loads(METADATA.to_json()), "format": version}))
-    with pytest.raises(tk.ArtifactError, match=f"must have format 4 or older. Received: format {version!r}"):
+    with pytest.raises(tk.ArtifactError, match=f"must have format 5 or older. Received: format {version!r}"):
         read_metadata(tmp_path)
 
 

@@ -83,7 +83,7 @@ def test_save_model_is_plain_keras(saved: Path) -> None:
 
 def test_save_metadata(saved: Path) -> None:
     values = metadata_of(saved)
-    assert values["format"] == 4
+    assert values["format"] == 5
     assert values["class_names"] == ["cats", "dogs"]
     assert values["image_spec"]["image_size"] == [32, 32]
     assert values["model_sha256"] == sha256_of(saved / "model.keras")

@@ -22,11 +22,13 @@ _PUBLIC = {
     "DataError": "errors",
     "DatasetBuilder": "data",
     "DownloadError": "errors",
+    "Ensemble": "prediction",
     "ImageError": "errors",
     "ImageSpec": "images",
     "MissingExtraError": "errors",
     "Phase": "training",
     "Prediction": "prediction",
+    "Predictions": "prediction",
     "Predictor": "prediction",
     "Report": "evaluation",
     "StorageError": "errors",
@@ -67,7 +69,7 @@ if TYPE_CHECKING:
     from transferkit.evaluation import Report, compare_reports
     from transferkit.head import ClassifierHead
     from transferkit.images import ImageSpec, read_image
-    from transferkit.prediction import Prediction, Predictor
+    from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
     from transferkit.saving import load
     from transferkit.training import Phase, Trainer
 

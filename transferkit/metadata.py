@@ -17,7 +17,7 @@ from transferkit.calibration import Calibration
 from transferkit.errors import ArtifactError
 from transferkit.images.spec import ImageSpec
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 # The first format with a checksum.
 _FIRST_WITH_CHECKSUM = 3
 METADATA_FILE = "transferkit.json"
@@ -39,7 +39,8 @@ class Metadata:
         image_spec: how files become images.
         model_sha256: of the model file.
         training: seed, phases, augmentation and versions.
-        calibration: of the probabilities, or None.
+        calibration: of the probabilities, or None; its training features are in a file.
+        features_sha256: of the file of training features, or None without one.
     """
 
     class_names: tuple[str, ...]
@@ -48,6 +49,7 @@ class Metadata:
     model_sha256: str
     training: dict[str, Any]
     calibration: Calibration | None = None
+    features_sha256: str | None = None
 
     def to_json(self) -> str:
         """Return the contents of the metadata file."""
@@ -131,8 +133,12 @@ def _metadata(values: dict[str, Any], version: int) -> Metadata:
     _check_type("training", values["training"], dict)
     # Earlier formats have no calibration.
     calibration = _calibration(values.get("calibration"))
+    features_sha256 = values.get("features_sha256")
+    if features_sha256 is not None:
+        _check_type("features_sha256", features_sha256, str)
     names, activation = tuple(class_names), values["activation"]
-    return Metadata(names, activation, _image_spec(spec), values["model_sha256"], values["training"], calibration)
+    files = {"model_sha256": values["model_sha256"], "features_sha256": features_sha256}
+    return Metadata(names, activation, _image_spec(spec), training=values["training"], calibration=calibration, **files)
 
 
 def _calibration(values: Any) -> Calibration | None:

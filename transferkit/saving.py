@@ -23,6 +23,7 @@ from transferkit.modeling.dropout import disable_frozen_dropout, original_dropou
 from transferkit.modeling.keras_graph import graph_nodes
 from transferkit.modeling.model_file import check_weights_are_saved, read_model
 from transferkit.prediction import ENGINES, Predictor
+from transferkit.training_features import FEATURES_FILE, check_features, read_features, write_features
 
 _MODEL_FILE = "model.keras"
 # Names that Keras' own `save` takes for a file.
@@ -61,13 +62,21 @@ def save_classifier(
             sha256_of(staging_dir / _MODEL_FILE),
             _training_record(predictor.model, phases, seed),
             predictor.calibration,
+            write_features(staging_dir, predictor.calibration),
         )
         (staging_dir / METADATA_FILE).write_text(metadata.to_json(), encoding="utf-8")
     return target
 
 
 @suggests_arguments
-def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
+def load(
+    folder: str | os.PathLike[str],
+    *,
+    engine: str = "auto",
+    augmentation: Any = None,
+    num_views: int = 1,
+    warm_up: bool = False,
+) -> Predictor:
     """Load a classifier that `Trainer.save` wrote.
 
     Nothing in the folder can run code: the model is read in Keras' safe mode, the rest is JSON.
@@ -75,6 +84,11 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     Args:
         folder: str or path. The saved folder.
         engine: "auto" (the fastest), "keras", "frozen_graph" or "openvino" (extra `fast`). Defaults to "auto".
+        augmentation: `AugmentationBlock`, whose views of each image are predicted too (test-time augmentation).
+            Defaults to None.
+        num_views: int >= 1. Views per image, the first of which is the original. Defaults to 1.
+        warm_up: bool. Whether the engines are prepared at once, as for a service, rather than by the first
+            predictions. Defaults to False.
 
     Returns:
         A `Predictor`; its `.model` is the keras.Model.
@@ -95,13 +109,18 @@ def load(folder: str | os.PathLike[str], *, engine: str = "auto") -> Predictor:
     # Frozen dropout layers were saved with their original rates.
     disable_frozen_dropout(model)
     predictor_args = model, metadata.class_names, metadata.image_spec
-    options: dict[str, Any] = {"activation": metadata.activation, "calibration": metadata.calibration}
+    calibration = read_features(folder, metadata)
+    options: dict[str, Any] = {"activation": metadata.activation, "calibration": calibration}
     try:
         _check_model(model, metadata)
+        check_features(calibration, model)
         Predictor(*predictor_args, **options)
     except (TypeError, ValueError, AttributeError) as error:
         raise invalid_artifact(folder, f"its metadata do not match its model ({error})") from error
-    return Predictor(*predictor_args, **options, engine=engine)
+    predictor = Predictor(*predictor_args, **options, engine=engine, augmentation=augmentation, num_views=num_views)
+    if warm_up:
+        predictor.warm_up()
+    return predictor
 
 
 def _check_name(target: Path) -> None:
@@ -117,7 +136,7 @@ def _check_replaceable(target: Path) -> None:
     names: set[str] = set()
     with contextlib.suppress(OSError, ValueError):
         names = {path.name for path in target.iterdir()}
-    others = names - {METADATA_FILE, _MODEL_FILE}
+    others = names - {METADATA_FILE, _MODEL_FILE, FEATURES_FILE}
     if names and (others or METADATA_FILE not in names):
         raise ArtifactError(
             "`folder` must be new, empty, or a classifier saved before without other files. Received: "

@@ -51,6 +51,28 @@ def test_calibrated_classifier_is_saved_and_loaded(data: Data, trainer: tk.Train
     assert isinstance(values["is_certain"], bool) and isinstance(values["label_set"], list)
 
 
+def test_calibrated_distances_are_saved_and_loaded(data: Data, trainer: tk.Trainer, tmp_path: Path) -> None:
+    calibration = trainer.calibrate(data, in_distribution=0.75)
+    features = calibration.training_features
+    assert features is not None and features.shape[0] == len(data.files["train"])
+    validation = trainer.predict(data.files["validation"])
+    accepted = np.mean([bool(one.in_distribution) for one in validation])
+    assert 0.75 <= accepted <= 0.75 + 1 / len(validation) + 1e-9
+    folder = trainer.save(tmp_path / "saved")
+    loaded = tk.load(folder).predict(data.files["validation"])
+    assert [one.in_distribution for one in loaded] == [one.in_distribution for one in validation]
+    np.testing.assert_allclose([one.distance for one in loaded], [one.distance for one in validation], atol=1e-4)
+    assert trainer.save(folder) == folder
+    saved = folder / "training_features.npy"
+    content = saved.read_bytes()
+    saved.write_bytes(content[:-2] + b"ab")
+    with pytest.raises(tk.ArtifactError, match="training_features.npy is not the file that was saved"):
+        tk.load(folder)
+    saved.unlink()
+    with pytest.raises(tk.ArtifactError, match="training_features.npy is missing"):
+        tk.load(folder)
+
+
 def test_calibrated_recall_is_that_of_the_labels(data: Data, trainer: tk.Trainer) -> None:
     trainer.calibrate(data, recall=1.0)
     positive = data.class_names[1]

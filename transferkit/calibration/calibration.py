@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from transferkit._utils.hashing import content_hash, fingerprint
 
 _FRACTIONS = ("min_confidence", "coverage", "set_threshold")
 
@@ -24,6 +27,10 @@ class Calibration:
         coverage: float in (0, 1), or None: the probability with which label sets contain the true label.
         set_threshold: float in [0, 1], or None: the probability from which a class is in the label set.
         num_images: int, the number of validation images.
+        max_distance: float >= 0, or None: the largest distance to the training images of an image that is in
+            distribution.
+        training_features: float16 (images, features) of length 1, or None: the features with which those of an image
+            are compared.
     """
 
     temperature: float = 1.0
@@ -32,6 +39,8 @@ class Calibration:
     coverage: float | None = None
     set_threshold: float | None = None
     num_images: int = 0
+    max_distance: float | None = None
+    training_features: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in _FRACTIONS}
@@ -41,6 +50,9 @@ class Calibration:
                 raise ValueError(f"`{name}` must be in [0, 1]. Received: {value!r}.")
         if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be a finite number > 0. Received: {self.temperature!r}.")
+        distance = self.max_distance
+        if distance is not None and not (_is_number(distance) and 0 <= distance < math.inf):
+            raise ValueError(f"`max_distance` must be a finite number >= 0. Received: {distance!r}.")
 
     def scale(self, logits: Any) -> np.ndarray:
         """Return logits, float (n, units), divided by the temperature."""
@@ -79,8 +91,14 @@ class Calibration:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for JSON."""
-        return {**vars(self), "thresholds": None if self.thresholds is None else list(self.thresholds)}
+        """Return plain values, for JSON; the features of the training images are left out."""
+        values = {name: value for name, value in vars(self).items() if name != "training_features"}
+        return {**values, "thresholds": None if self.thresholds is None else list(self.thresholds)}
+
+    def fingerprint(self) -> str:
+        """Return digits that differ whenever predictions could."""
+        features = b"" if self.training_features is None else content_hash(self.training_features.tobytes())
+        return fingerprint(json.dumps(self.to_dict(), sort_keys=True), features)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:

@@ -27,12 +27,14 @@ class CalibrationTargets:
         recall: likewise.
         accuracy: of predictions that are not uncertain.
         coverage: of label sets.
+        in_distribution: fraction of the images that resemble the training images.
     """
 
     precision: float | None = None
     recall: float | None = None
     accuracy: float | None = None
     coverage: float | None = None
+    in_distribution: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

@@ -24,7 +24,13 @@ from transferkit.engines.timings import (
     save_timings,
     seconds_per_image,
 )
-from transferkit.engines.verification import TOLERANCE, probe_images, reference_outputs, relative_error
+from transferkit.engines.verification import (
+    TOLERANCE,
+    has_reference,
+    probe_images,
+    reference_outputs,
+    relative_error,
+)
 from transferkit.modeling.fingerprint import model_fingerprint
 from transferkit.modeling.precision import check_precision, has_gpu
 
@@ -73,10 +79,12 @@ def compile_engine(
         raise EngineError(
             f"A model must have a fixed input size. Received: {model.input_shape[1:]}. Create it with input_shape."
         )
-    few = precision == "float32" and count is not None and count <= _MAX_EAGER_IMAGES
-    if engine == "keras" or (engine == "auto" and few):
+    if engine == "keras":
         return KerasEngine(model, batch_size)
     selector = EngineSelector(model, batch_size, precision, model_id or model_fingerprint(model))
+    few = precision == "float32" and count is not None and count <= _MAX_EAGER_IMAGES
+    if engine == "auto" and few and not selector.is_converted():
+        return KerasEngine(model, batch_size)
     return selector.fastest(count) if engine == "auto" else selector.create(engine)
 
 
@@ -116,6 +124,10 @@ class EngineSelector:
             return self._benchmark_candidates(names)
         pays_off = self._is_converted() or count * seconds * _SAVED_FRACTION > _CONVERSION_SECONDS
         return self._first_working(names if pays_off else names[::-1])
+
+    def is_converted(self) -> bool:
+        """Return whether a conversion of the model that was verified before is cached."""
+        return "openvino" in self._candidates() and self._is_converted() and has_reference(self._model_id)
 
     def estimate(self, count: int) -> float:
         """Return the seconds of the best engine, measured before or estimated."""

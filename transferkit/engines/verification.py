@@ -17,6 +17,7 @@ from transferkit.engines.base import KerasEngine, Outputs
 # Largest difference from Keras, relative to the largest feature. Float32 engines differ by 2e-6. For reduced precision
 # the check only excludes a wrong conversion: small trained networks differ by 0.07 in bfloat16 with heads as accurate.
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2, "float16": 0.05}
+_NUM_PROBE_IMAGES = 2
 
 
 def relative_error(actual: Outputs, expected: Outputs) -> float:
@@ -33,7 +34,7 @@ def probe_images(shape: tuple[int, ...]) -> np.ndarray:
     """Return two fixed images of `shape`, uint8."""
     # Smooth blobs with some noise resemble real images; noise alone saturates many networks.
     generator = np.random.default_rng(0)
-    coarse = generator.uniform(0, 255, (2, 5, 5, 3)).astype(np.float32)
+    coarse = generator.uniform(0, 255, (_NUM_PROBE_IMAGES, 5, 5, 3)).astype(np.float32)
     smooth = tf.image.resize(coarse, shape[:2]).numpy()
     return np.clip(smooth + generator.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
 
@@ -41,13 +42,22 @@ def probe_images(shape: tuple[int, ...]) -> np.ndarray:
 def reference_outputs(model: keras.Model, model_id: str) -> Outputs:
     """Return Keras' outputs for the probe images, cached on disk by the model's fingerprint."""
     images = probe_images(model.input_shape[1:])
-    key = fingerprint(model_id, len(images), tf.__version__, keras.__version__)
-    file = cache_home() / "engines" / f"{key}.outputs"
+    file = _reference_file(model_id)
     outputs = _read(file)
     if outputs is None:
         outputs = KerasEngine(model, len(images))(images)
         _write(file, outputs)
     return outputs
+
+
+def has_reference(model_id: str) -> bool:
+    """Return whether Keras' outputs for the probe images are cached."""
+    return _reference_file(model_id).is_file()
+
+
+def _reference_file(model_id: str) -> Path:
+    key = fingerprint(model_id, _NUM_PROBE_IMAGES, tf.__version__, keras.__version__)
+    return cache_home() / "engines" / f"{key}.outputs"
 
 
 def _read(file: Path) -> Outputs | None:

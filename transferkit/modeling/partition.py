@@ -67,7 +67,7 @@ def partition_model(model: keras.Model) -> ModelPartition:
         model = flatten(model)
         nodes = graph_nodes(model)
         reasons = [why_not_constant(node) for node in nodes]
-    root, augmentation = _find_root(model, nodes)
+    root, augmentation = find_root(model, nodes)
     constant, limit = _constant_nodes(nodes, reasons, root)
     if repeated is not None:
         limit = f"several layers of its nested models have the name {repeated!r}"
@@ -83,7 +83,7 @@ def partition_model(model: keras.Model) -> ModelPartition:
     return ModelPartition(frozen, trainable, augmentation, tuple(node.layer.name for node in constant), limit)
 
 
-def _find_root(model: keras.Model, nodes: list[GraphNode]) -> tuple[Any, Any]:
+def find_root(model: keras.Model, nodes: list[GraphNode]) -> tuple[Any, Any]:
     """Return the tensor at which the frozen part starts, and the augmentation layer in front of it."""
     image = model.inputs[0]
     for node in nodes:

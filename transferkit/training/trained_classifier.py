@@ -13,17 +13,22 @@ import tensorflow as tf
 
 from transferkit._utils.process import without_retracing_warnings
 from transferkit.calibration import Calibration, CalibrationTargets, fit_calibration
+from transferkit.calibration.distribution import distance_threshold, neighbor_distances, reference_features
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import split_of
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
-from transferkit.prediction import Prediction, Predictor, to_probabilities
+from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.modeling.embedding import embedding_model
+from transferkit.prediction import Prediction, Predictions, Predictor, to_probabilities
 from transferkit.saving import save_classifier
 from transferkit.training.arguments import TrainedClasses, check_data, class_names_of
 from transferkit.training.history import RunHistory
 from transferkit.training.objective import objective_for
 from transferkit.training.runner import Runner
+
+_DISTANCE_TOLERANCE = 1e-5
 
 
 class TrainedClassifier:
@@ -82,6 +87,7 @@ class TrainedClassifier:
         recall: float | None = None,
         accuracy: float | None = None,
         coverage: float | None = None,
+        in_distribution: float | None = None,
     ) -> Calibration:
         """Calibrate the probabilities on the validation images.
 
@@ -98,9 +104,12 @@ class TrainedClassifier:
             accuracy: float in (0, 1]. Accuracy of the predictions whose `is_certain` is True. Defaults to None.
             coverage: float in (0, 1). Probability with which the `label_set` of a prediction contains the true label
                 of an image from the same source. Defaults to None.
+            in_distribution: float in (0, 1]. Fraction of the validation images whose `in_distribution` is True, because
+                their features are as close to those of training images. The features of up to 5,000 training images
+                are saved with the classifier. Defaults to None.
 
         Returns:
-            The `Calibration`: `.temperature`, `.thresholds`, `.min_confidence`, `.set_threshold`.
+            The `Calibration`: `.temperature`, `.thresholds`, `.min_confidence`, `.set_threshold`, `.max_distance`.
 
         Raises:
             DataError: when there are no validation images, or they do not match the classifier.
@@ -115,7 +124,7 @@ class TrainedClassifier:
         References: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599; Angelopoulos and
         Bates, "A Gentle Introduction to Conformal Prediction", 2021, arXiv:2107.07511.
         """
-        targets = CalibrationTargets(precision, recall, accuracy, coverage)
+        targets = CalibrationTargets(precision, recall, accuracy, coverage, in_distribution)
         check_data(data, self.model, self._runner.classes)
         classes, split = self._trained_classes("calibrate()"), data.splits.get("validation")
         if split is None:
@@ -129,8 +138,25 @@ class TrainedClassifier:
         labels = evaluated.labels
         labels = labels.astype(int) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1).astype(int)
         calibration = fit_calibration(evaluated.logits, labels, classes.class_names, targets)
+        if in_distribution is not None:
+            calibration = self._with_training_features(calibration, split, in_distribution)
         self._runner.calibration = calibration
         return calibration
+
+    def _with_training_features(self, calibration: Calibration, split: Split, fraction: float) -> Calibration:
+        model, training_split = embedding_model(self.model), self._runner.training_splits[-1]
+        reference = reference_features(self._features(training_split, model), self.seed)
+        distances = neighbor_distances(self._features(split, model), reference)
+        # Engines differ by less than this; the image that the threshold was taken from must not exceed it on any.
+        threshold = distance_threshold(distances, fraction) + _DISTANCE_TOLERANCE
+        return dataclasses.replace(calibration, max_distance=threshold, training_features=reference)
+
+    def _features(self, split: Split, model: keras.Model) -> Any:
+        """Return the features of the images of a split, those of files and arrays from the feature store."""
+        if split.dataset is not None:
+            return self._make_predictor("calibrate()").embed(split)
+        options = ExtractionOptions(engine=self.engine)
+        return extract_features(split, model, options)[0]
 
     def predictor(self) -> Predictor:
         """Return a `Predictor` with the present model and the class names and image spec of the training data.
@@ -140,7 +166,7 @@ class TrainedClassifier:
         """
         return self._make_predictor("predictor()")
 
-    def predict(self, images: Any) -> Prediction | list[Prediction]:
+    def predict(self, images: Any) -> Prediction | Predictions:
         """Predict the classes of images; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
         return self._make_predictor("predict()").predict(images)
 

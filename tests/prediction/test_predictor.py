@@ -16,21 +16,10 @@ from PIL import Image
 
 import transferkit as tk
 from transferkit import engines
-from transferkit import prediction as prediction_module
 from transferkit.errors import DataError, ImageError
 from transferkit.images import ImageSpec, read_image
 from transferkit.prediction import Prediction, Predictor, to_probabilities
-
-
-@pytest.fixture
-def predictor() -> Predictor:
-    """A predictor of "bright" by the mean brightness of an image."""
-    images = keras.Input((48, 48, 3))
-    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, -1)(images))
-    dense = keras.layers.Dense(1)
-    model = keras.Model(images, dense(x))
-    dense.set_weights([np.ones((3, 1)), np.zeros(1)])
-    return Predictor(model, ["dark", "bright"], ImageSpec((48, 48)), activation="sigmoid")
+from transferkit.prediction import predictor as predictor_module
 
 
 def gray(*levels: int) -> list[np.ndarray]:
@@ -75,13 +64,13 @@ def test_predict_unreadable_file_has_error(predictor: Predictor, synthetic: Path
 
 
 def test_predict_error_without_reason_keeps_order(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = prediction_module.load_images
+    original = predictor_module.load_images
 
     def without_second(sources: list[np.ndarray], spec: ImageSpec) -> list[Any]:
         images = original(sources, spec)
         return [images[0], tk.ImageError("b.jpg", ""), *images[2:]]
 
-    monkeypatch.setattr(prediction_module, "load_images", without_second)
+    monkeypatch.setattr(predictor_module, "load_images", without_second)
     predictions = predictor.predict(gray(10, 250, 250))
     assert [one.label for one in predictions] == ["dark", None, "bright"]
 
@@ -280,11 +269,11 @@ def test_predictor_unknown_engine_raises(predictor: Predictor) -> None:
 
 def test_predictor_engines_are_those_of_the_package() -> None:
     # Listed twice, so that creating a Predictor does not import the engines.
-    assert prediction_module.ENGINES == engines.ENGINES
+    assert predictor_module.ENGINES == engines.ENGINES
 
 
 def test_predict_image_error_without_reason_keeps_order(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transferkit import prediction
+    from transferkit.prediction import predictor as prediction
 
     load = prediction.load_images
 

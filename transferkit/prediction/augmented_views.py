@@ -1,0 +1,41 @@
+"""Views of the images of a batch, whose predictions are averaged (test-time augmentation)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from transferkit._utils.checks import check_int
+
+
+class AugmentedViews:
+    """The original and augmented views; a view depends only on its number and the image, not on the batch."""
+
+    def __init__(self, augmentation: Any, num_views: int) -> None:
+        check_int("num_views", num_views)
+        if (augmentation is None) != (num_views == 1):
+            given = "none" if augmentation is None else "one"
+            raise ValueError(
+                f"`num_views` must be 1 without an `augmentation`, and more with one. Received: num_views={num_views} "
+                f"and {given}. Give augmentation=tk.AugmentationBlock(flip='horizontal'), num_views=2."
+            )
+        if augmentation is not None and not hasattr(augmentation, "augment"):
+            raise TypeError(
+                f"`augmentation` must be an AugmentationBlock. Received: {type(augmentation).__name__}. Create one "
+                "with tk.AugmentationBlock(...)."
+            )
+        self._augmentation, self._num_views = augmentation, num_views
+
+    def of(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the views of images (n, height, width, 3), the original first."""
+        yield images
+        for number in range(1, self._num_views):
+            yield self._augmentation.augment(images, np.full((len(images), 2), [0, number]))
+
+    def key(self) -> str:
+        """Return a text that identifies the views."""
+        config = None if self._augmentation is None else self._augmentation.get_config()
+        return json.dumps([self._num_views, config], sort_keys=True, default=str)

@@ -1,0 +1,64 @@
+"""The predictions for several images: a list that can be written as a table."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from transferkit._utils.dataframes import to_data_frame
+from transferkit._utils.files import atomic_write
+from transferkit._utils.tables import html_table, text_table
+from transferkit._utils.text import printable, shorten
+from transferkit.prediction.prediction import Prediction
+from transferkit.prediction.rows import column_names, csv_line, row_values
+
+_HEADER = ["image", "label", "probability"]
+
+
+class Predictions(list[Prediction]):
+    """A list of `Prediction`; prints as a table and displays as HTML in a notebook."""
+
+    def to_dataframe(self) -> Any:
+        """Return a pandas DataFrame with one row per image.
+
+        Its columns are "path", "label", "probability", "p(<class>)" for each class, and "error"; after calibration also
+        "is_certain", "label_set" and "in_distribution".
+
+        Raises:
+            MissingExtraError: if pandas is not installed: `pip install "transferkit[tables]"`.
+        """
+        rows = [row_values(prediction) for prediction in self]
+        names = self._columns()
+        return to_data_frame({name: [row.get(name) for row in rows] for name in names}, "Predictions.to_dataframe")
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the table of `to_dataframe` as CSV, in UTF-8.
+
+        Args:
+            path: the file, which is replaced if it exists.
+        """
+        names = self._columns()
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            file.write(csv_line(names))
+            for prediction in self:
+                row = row_values(prediction)
+                file.write(csv_line([row.get(name) for name in names]))
+
+    def _columns(self) -> list[str]:
+        if not self:
+            return ["path", "label", "probability", "error"]
+        return column_names(self[0].class_names, self[0].calibration)
+
+    def _cells(self) -> list[list[str]]:
+        rows = []
+        for index, one in enumerate(self):
+            name = printable(one.path) if one.path is not None else f"image {index}"
+            result = [f"error: {one.error}", ""] if one.label is None else [one.label, f"{one.probability:.4f}"]
+            rows.append([name, *map(printable, result)])
+        return rows
+
+    def __repr__(self) -> str:
+        return shorten(text_table([_HEADER, *self._cells()], "<<>")) if self else "[]"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._cells(), _HEADER)
