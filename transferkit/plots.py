@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from transferkit._utils.checks import check_int
 from transferkit._utils.files import atomic_write
 
-PathLike = str | os.PathLike[str]
+# A file, or a buffer for the PNG of a page.
+PathLike = str | os.PathLike[str] | io.BytesIO
 # (name, x, y)
 Curve = tuple[str, np.ndarray, np.ndarray]
 _BLUE, _ORANGE, _RED = "#1f77b4", "#ff7f0e", "#c62828"
@@ -51,6 +52,9 @@ class NotebookFigure(Figure):
 
 def save_figure(figure: Figure, path: PathLike) -> None:
     """Save a figure atomically; the extension of `path` selects the format, PNG without one."""
+    if isinstance(path, io.BytesIO):
+        figure.savefig(path, dpi=80, format="png")
+        return
     # Matplotlib hides the error of a full disk behind others.
     contents = io.BytesIO()
     figure.savefig(contents, dpi=100, format=os.path.splitext(os.fspath(path))[1][1:] or "png")
@@ -160,6 +164,16 @@ def evaluation_figure(
     for axes in all_axes[2 + len(panels) :]:
         axes.set_axis_off()
     figure.suptitle(title)
+    return _finish(figure, path)
+
+
+def selective_accuracy_curve(fraction: np.ndarray, accuracy: np.ndarray, path: PathLike | None = None) -> Figure:
+    """Plot the accuracy of the most confident predictions over their fraction of all."""
+    figure = NotebookFigure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(fraction, accuracy, color=_BLUE)
+    axes.set(xlabel="Fraction of the images, the most confident first", ylabel="Accuracy", xlim=(0, 1.02))
+    axes.grid(alpha=0.3)
     return _finish(figure, path)
 
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from transferkit.html import Page, Picture, figure_picture, thumbnails
+from transferkit.html import Page, Picture, plot_picture, thumbnails
 from transferkit.html.maps import MapPoints
 from transferkit.plots import learning_curves
 
@@ -93,8 +93,8 @@ def test_thumbnails_of_unreadable_file_keep_caption(tmp_path):
     assert first == Picture("", "a") and second.uri.startswith("data:image/jpeg;base64,") and second.caption == "b"
 
 
-def test_figure_picture_is_png():
-    uri = figure_picture(learning_curves([{"loss": [1.0, 0.5]}])).uri
+def test_plot_picture_is_png():
+    uri = plot_picture(lambda file: learning_curves([{"loss": [1.0, 0.5]}], file)).uri
     assert base64.b64decode(uri.partition(",")[2]).startswith(b"\x89PNG")
 
 

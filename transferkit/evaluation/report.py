@@ -26,6 +26,7 @@ from transferkit.evaluation.report_checks import (
 )
 from transferkit.evaluation.report_export import report_columns, report_dict, write_json
 from transferkit.evaluation.report_metrics import ReportMetrics
+from transferkit.evaluation.report_page import write_page
 from transferkit.evaluation.report_text import report_text
 from transferkit.evaluation.resampling import ConfidenceInterval, percentile_interval
 from transferkit.evaluation.slices import Slices, make_slices, slice_values
@@ -208,6 +209,28 @@ class Report(ReportMetrics):
             path: the file, which is replaced if it exists.
         """
         write_json(self.to_dict(), path)
+
+    def to_html(self, path: str | os.PathLike[str], *, predictor: Any = None, mistakes: int = 50) -> None:
+        """Write the report as a self-contained page: metrics with intervals, curves, confused classes, mistakes.
+
+        Tables can be sorted and filtered; images are thumbnails of the files. The page makes no request, and names of
+        classes and files are shown as text.
+
+        Args:
+            path: the file, which is replaced if it exists.
+            predictor: `Predictor` that made the predictions, for a heat map of each mistake and a map of the images by
+                its features, colored by label and by mistake. Defaults to None, a page without them.
+            mistakes: int >= 0, the largest number of mistakes shown, the most confident first. Defaults to 50.
+
+        Raises:
+            ValueError: if `mistakes` is negative.
+
+        Example:
+
+        >>> report = trainer.evaluate(data.test)  # doctest: +SKIP
+        >>> report.to_html("report.html", predictor=trainer.predictor())  # doctest: +SKIP
+        """
+        write_page(self, path, predictor, check_int("mistakes", mistakes, minimum=0))
 
     def to_dataframe(self) -> Any:
         """Return a pandas DataFrame with one row per image.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 from transferkit.errors import ImageError
@@ -39,10 +38,10 @@ def array_picture(image: np.ndarray, caption: str = "") -> Picture:
     return Picture(_data_uri("jpeg", encoded.getvalue()), caption)
 
 
-def figure_picture(figure: Figure, caption: str = "") -> Picture:
-    """Return the picture of a matplotlib figure, as PNG."""
+def plot_picture(plot: Callable[[io.BytesIO], Any], caption: str = "") -> Picture:
+    """Return the picture of a function of `transferkit.plots`, which is called with the buffer for its PNG."""
     encoded = io.BytesIO()
-    figure.savefig(encoded, format="png", dpi=80)
+    plot(encoded)
     return Picture(_data_uri("png", encoded.getvalue()), caption)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transferkit._utils.checks import did_you_mean
+from transferkit._utils.extras import import_extra
 from transferkit._utils.files import atomic_write
-from transferkit.errors import MissingExtraError
 from transferkit.prediction.rows import csv_line, json_line
 
 _ROWS_PER_GROUP = 8192
@@ -122,12 +122,9 @@ def _storable(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingExtraError("predict_to(*.parquet)", "pyarrow", "tables") from error
-    return pyarrow, pyarrow.parquet
+    names = "pyarrow", "pyarrow.parquet"
+    pyarrow, parquet = (import_extra(name, "predict_to(*.parquet)", "pyarrow", "tables") for name in names)
+    return pyarrow, parquet
 
 
 _FORMATS = {
