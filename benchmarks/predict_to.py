@@ -70,7 +70,7 @@ def save_classifier(folder: Path) -> None:
 
     backbone = tk.BackboneFactory.create("EfficientNetLite0", input_shape=(SIZE, SIZE, 3))
     model = tk.build_classifier(backbone, tk.ClassifierHead(2))
-    save(folder, Predictor(model, ["cats", "dogs"], tk.ImageSpec((SIZE, SIZE)), activation="sigmoid"), [], seed=0)
+    save(folder, Predictor(model, ["cats", "dogs"], tk.ImageSpec((SIZE, SIZE)), activation="sigmoid"))
 
 
 def run(classifier: Path, images: Path, path: Path) -> dict[str, Any]:

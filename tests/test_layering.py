@@ -23,7 +23,7 @@ LAYERS = [
     ("augmentation", "head", "modeling"),
     ("engines",),
     ("features", "prediction", "metadata"),
-    ("cache", "backbones", "classifier", "training_features"),
+    ("cache", "backbones", "classifier", "training_features", "model_card"),
     ("saving",),
     ("training", "comparison"),
 ]

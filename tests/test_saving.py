@@ -295,3 +295,19 @@ def test_load_special_file_raises(saved: Path, name: str) -> None:
     (saved / name).symlink_to("/dev/zero")
     with pytest.raises(tk.ArtifactError, match=name):
         tk.load(saved)
+
+
+def test_save_with_report_writes_card_and_plot(trainer: tk.Trainer, saved: Path, data: Data) -> None:
+    assert "No report was given" in (saved / "README.md").read_text()
+    report = trainer.evaluate(data.test)
+    trainer.save(saved, report=report)
+    card = (saved / "README.md").read_text()
+    assert f"| accuracy | {report.accuracy:.4f} |" in card and (saved / "evaluation.png").is_file()
+    images = len(data.files["train"])
+    assert f"{images:,} images were trained on." in card and data.files["train"][0] not in card
+    other = tk.Report([0, 1], [[1.0, 0.0], [0.0, 1.0]], class_names=["a", "b"])
+    with pytest.raises(ValueError, match=r"`report` must have the classes of the classifier. Received: \['a', 'b'\]"):
+        trainer.save(saved, report=other)
+    with pytest.raises(TypeError, match="`report` must be a Report. Received: float"):
+        trainer.save(saved, report=0.9)
+    assert tk.load(saved).class_names == ("cats", "dogs")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import platform
 from pathlib import Path
@@ -18,7 +19,9 @@ from transferkit._utils.hashing import sha256_of
 from transferkit._utils.text import printable
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError
+from transferkit.evaluation.report import Report
 from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read_metadata
+from transferkit.model_card import CARD_FILE, PLOT_FILE, CardContents, write_model_card
 from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
 from transferkit.modeling.keras_graph import graph_nodes
 from transferkit.modeling.model_file import check_weights_are_saved, read_model
@@ -31,16 +34,32 @@ _FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 _MAX_REASON = 300
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingDescription:
+    """How a classifier was trained and evaluated, for the record and the model card.
+
+    Attributes:
+        seed: of the training.
+        phases: of the training.
+        images: number of training images of each class, or None where it is not known.
+        report: on images that were not trained on, or None.
+    """
+
+    seed: int = 0
+    phases: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    images: dict[str, int] | None = None
+    report: Report | None = None
+
+
 def save_classifier(
-    folder: str | os.PathLike[str], predictor: Predictor, phases: list[dict[str, Any]], *, seed: int
+    folder: str | os.PathLike[str], predictor: Predictor, description: TrainingDescription | None = None
 ) -> Path:
     """Write a predictor's model and metadata to `folder`, which appears when it is complete; return the folder.
 
     Args:
         folder: a new or empty folder, or a classifier saved before without other files, which is replaced.
         predictor: the model with its class names and image spec.
-        phases: the phases of training, for the record.
-        seed: of the training, for the record.
+        description: of the training and evaluation. Defaults to None, without any.
 
     Raises:
         ArtifactError: when `folder` has other contents, or the name of a file.
@@ -48,8 +67,10 @@ def save_classifier(
         ValueError: when this version of Keras does not save all weights; a classifier saved before is kept.
     """
     target = Path(folder)
+    description = description or TrainingDescription()
     _check_name(target)
     _check_replaceable(target)
+    _check_report(description.report, predictor)
     with atomic_folder(target) as staging_dir:
         with original_dropout_rates(predictor.model):
             model = _without_augmentation(predictor.model)
@@ -60,11 +81,15 @@ def save_classifier(
             predictor.activation,
             predictor.image_spec,
             sha256_of(staging_dir / _MODEL_FILE),
-            _training_record(predictor.model, phases, seed),
+            _training_record(predictor.model, description),
             predictor.calibration,
             write_features(staging_dir, predictor.calibration),
         )
         (staging_dir / METADATA_FILE).write_text(metadata.to_json(), encoding="utf-8")
+        names, size = predictor.class_names, predictor.image_spec.image_size
+        calibration, report = predictor.calibration, description.report
+        card = CardContents(target.absolute().name, names, size, metadata.training, calibration, report)
+        write_model_card(staging_dir, target, card)
     return target
 
 
@@ -136,7 +161,7 @@ def _check_replaceable(target: Path) -> None:
     names: set[str] = set()
     with contextlib.suppress(OSError, ValueError):
         names = {path.name for path in target.iterdir()}
-    others = names - {METADATA_FILE, _MODEL_FILE, FEATURES_FILE}
+    others = names - {METADATA_FILE, _MODEL_FILE, FEATURES_FILE, CARD_FILE, PLOT_FILE}
     if names and (others or METADATA_FILE not in names):
         raise ArtifactError(
             "`folder` must be new, empty, or a classifier saved before without other files. Received: "
@@ -154,12 +179,26 @@ def _check_model(model: keras.Model, metadata: Metadata) -> None:
         raise ValueError(f"images of {size} for a model of {shapes[0][1:3]}")
 
 
-def _training_record(model: keras.Model, phases: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+def _check_report(report: Report | None, predictor: Predictor) -> None:
+    """Raise a TypeError or ValueError when a report is not one of the classifier."""
+    if report is not None and not isinstance(report, Report):
+        raise TypeError(
+            f"`report` must be a Report. Received: {type(report).__name__}. Give trainer.evaluate(data.test)."
+        )
+    if report is not None and report.class_names != predictor.class_names:
+        raise ValueError(
+            f"`report` must have the classes of the classifier. Received: {list(report.class_names[:5])!r}, and the "
+            f"classifier has {list(predictor.class_names[:5])!r}. Give trainer.evaluate(data.test)."
+        )
+
+
+def _training_record(model: keras.Model, description: TrainingDescription) -> dict[str, Any]:
     augmentation = find_augmentation(model)
     versions = {"python": platform.python_version(), "tensorflow": tf.__version__, "keras": keras.__version__}
     return {
-        "seed": seed,
-        "phases": phases,
+        "seed": description.seed,
+        "phases": description.phases,
+        "images": description.images,
         "augmentation": None if augmentation is None else augmentation.get_config(),
         # The same results need the same number of threads: another one adds in another order.
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),

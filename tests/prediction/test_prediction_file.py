@@ -206,7 +206,7 @@ tk.load(sys.argv[1], engine="keras").predict_to(sys.argv[2], sys.argv[3])
 def test_predict_to_continues_after_sigkill(gray_files: list[str], tmp_path: Path) -> None:
     arguments = brightness_model(), ["dark", "bright"], ImageSpec((48, 48))
     predictor = Predictor(*arguments, activation="sigmoid", engine="keras")
-    folder = save_classifier(tmp_path / "classifier", predictor, [], seed=0)
+    folder = save_classifier(tmp_path / "classifier", predictor)
     path = tmp_path / "out.csv"
     command = [sys.executable, "-c", _KILLED, str(folder), str(tmp_path / "images"), str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

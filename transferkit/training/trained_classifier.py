@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from transferkit._utils.process import without_retracing_warnings
@@ -22,7 +23,7 @@ from transferkit.evaluation.report import Report
 from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.modeling.embedding import embedding_model
 from transferkit.prediction import Prediction, Predictions, Predictor, to_probabilities
-from transferkit.saving import save_classifier
+from transferkit.saving import TrainingDescription, save_classifier
 from transferkit.training.arguments import TrainedClasses, check_data, class_names_of
 from transferkit.training.history import RunHistory
 from transferkit.training.objective import objective_for
@@ -170,14 +171,17 @@ class TrainedClassifier:
         """Predict the classes of images; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
         return self._make_predictor("predict()").predict(images)
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
+    def save(self, folder: str | os.PathLike[str], *, report: Report | None = None) -> Path:
         """Save the classifier as a folder for `transferkit.load`.
 
-        The folder, which appears when it is complete, has the model in Keras' format, without augmentation, and a JSON
-        file with class names, image spec and the history of training.
+        The folder, which appears when it is complete, has the model in Keras' format, without augmentation; a JSON file
+        with class names, image spec, calibration and the history of training; and a model card, README.md, in the
+        format of the Hugging Face Hub. A card that you have changed is kept.
 
         Args:
             folder: str or path. A new or empty folder, or a classifier saved before, which is replaced.
+            report: `Report` on images that were not trained on, whose metrics, intervals and plot the model card shows.
+                Defaults to None, a card without them.
 
         Returns:
             The path of the folder.
@@ -185,8 +189,15 @@ class TrainedClassifier:
         Raises:
             ArtifactError: when the folder has other contents.
             DataError: before the first phase of training.
+            ValueError: when the report has other classes.
+
+        Example:
+
+        >>> trainer.save("cats_dogs", report=trainer.evaluate(data.test))  # doctest: +SKIP
         """
-        return save_classifier(folder, self._make_predictor("save()"), self.history.to_dict(), seed=self.seed)
+        predictor, phases = self._make_predictor("save()"), self.history.to_dict()
+        images = _images_per_class(self._runner.training_splits[-1:], predictor.class_names)
+        return save_classifier(folder, predictor, TrainingDescription(self.seed, phases, images, report))
 
     def _make_predictor(self, caller: str) -> Predictor:
         classes, activation = self._trained_classes(caller), self._runner.compilation.objective.activation
@@ -197,6 +208,15 @@ class TrainedClassifier:
         if self._runner.classes is None:
             raise DataError(f"{caller} needs the class names. Received: no training data yet. Call fit(data) first.")
         return self._runner.classes
+
+
+def _images_per_class(splits: Sequence[Split], class_names: Sequence[str]) -> dict[str, int] | None:
+    """Return the number of training images of each class; None for a tf.data.Dataset."""
+    if not splits or splits[0].dataset is not None:
+        return None
+    labels = splits[0].labels
+    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
+    return {name: int(count) for name, count in zip(class_names, counts)}
 
 
 def _check_not_trained_on(split: Split, training_splits: Sequence[Split]) -> None:
