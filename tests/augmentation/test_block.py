@@ -140,3 +140,13 @@ def test_block_invalid_argument_raises(arguments: dict[str, Any], text: str) -> 
     with pytest.raises(ValueError) as error:
         AugmentationBlock(**arguments)
     assert text in str(error.value)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_test_views_spread_the_brightness(count):
+    block = AugmentationBlock(brightness=0.2)
+    images = np.full((2, 4, 4, 3), 100, np.uint8)
+    views = [block.test_view(images, index, count) for index in range(count)]
+    assert all(np.ptp(view) == 0 for view in views)
+    expected = 100 + 255 * 0.2 * (2 * (np.arange(count) + 0.5) / count - 1)
+    np.testing.assert_allclose(sorted(view[0, 0, 0, 0] for view in views), expected, rtol=1e-5)

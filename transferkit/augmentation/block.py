@@ -194,10 +194,33 @@ class AugmentationBlock(keras.layers.Layer):
         Returns:
             float32 array (n, height, width, 3).
         """
-        images = np.asarray(images)
         random_values = np.stack(
             [np.random.default_rng(seed).random(self._num_random_values, np.float32) for seed in np.asarray(seeds)]
         )
+        return self._augment_eagerly(np.asarray(images), random_values)
+
+    def test_view(self, images: Any, index: int, count: int) -> Any:
+        """Return one of `count` augmented views for test-time augmentation: the same changes to each image.
+
+        The strength of each change differs between the views, and is spread evenly over its range. With the original,
+        half of the images of an even number are mirrored.
+
+        Args:
+            images: array (n, height, width, 3), RGB in [0, 255].
+            index: int in [0, count), the view.
+            count: int >= 1, number of views without the original.
+
+        Returns:
+            float32 array (n, height, width, 3).
+        """
+        orders = (np.random.default_rng((self.seed, column)) for column in range(self._num_random_values))
+        strata = np.array([order.permutation(count)[index] for order in orders])
+        # The first two values decide on mirroring, which has no middle.
+        offsets = np.where(np.arange(self._num_random_values) < 2, 0.25, 0.5)
+        values = ((strata + offsets) / count).astype(np.float32)
+        return self._augment_eagerly(np.asarray(images), np.tile(values, (len(images), 1)))
+
+    def _augment_eagerly(self, images: np.ndarray, random_values: np.ndarray) -> np.ndarray:
         if self._has_geometry:
             # For a few images NumPy computes the matrices in a tenth of TensorFlow's time.
             height, width = images.shape[1:3]

@@ -22,7 +22,7 @@ class AugmentedViews:
                 f"`num_views` must be 1 without an `augmentation`, and more with one. Received: num_views={num_views} "
                 f"and {given}. Give augmentation=tk.AugmentationBlock(flip='horizontal'), num_views=2."
             )
-        if augmentation is not None and not hasattr(augmentation, "augment"):
+        if augmentation is not None and not hasattr(augmentation, "test_view"):
             raise TypeError(
                 f"`augmentation` must be an AugmentationBlock. Received: {type(augmentation).__name__}. Create one "
                 "with tk.AugmentationBlock(...)."
@@ -32,8 +32,8 @@ class AugmentedViews:
     def of(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the views of images (n, height, width, 3), the original first."""
         yield images
-        for number in range(1, self._num_views):
-            yield self._augmentation.augment(images, np.full((len(images), 2), [0, number]))
+        for index in range(self._num_views - 1):
+            yield self._augmentation.test_view(images, index, self._num_views - 1)
 
     def key(self) -> str:
         """Return a text that identifies the views."""
