@@ -4,8 +4,8 @@
 
 IMAGES has train/cats, train/dogs, validation/cats and validation/dogs; PHOTOS is a folder of photos of other things.
 Synthetic images of cats and dogs are a second such set. For each backbone, the table has the areas under the ROC curves
-of three scores: the distance to the fifth nearest training image, the Mahalanobis distance to the nearest class, and the
-confidence. The last column is the fraction of each set with `in_distribution` False, where the threshold accepts 95
+of three scores: the distance to the fifth nearest training image, the Mahalanobis distance to the nearest class, and
+the confidence. The last column is the fraction of each set with `in_distribution` False, where the threshold accepts 95
 percent of the first half of the validation images; the other half is compared with the other images.
 """
 

@@ -24,7 +24,7 @@ LAYERS = [
     ("engines",),
     ("features", "prediction", "metadata"),
     ("cache", "backbones", "classifier", "training_features", "model_card"),
-    ("saving",),
+    ("saving", "inspection"),
     ("training", "comparison"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -25,6 +25,7 @@ _PUBLIC = {
     "Ensemble": "prediction",
     "ImageError": "errors",
     "ImageSpec": "images",
+    "Inspection": "inspection",
     "MissingExtraError": "errors",
     "Phase": "training",
     "Prediction": "prediction",
@@ -40,6 +41,7 @@ _PUBLIC = {
     "compare_backbones": "comparison",
     "compare_reports": "evaluation",
     "datasets": "datasets",
+    "inspect": "inspection",
     "load": "saving",
     "read_image": "images",
     "scan": "data",
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from transferkit.evaluation import Report, compare_reports
     from transferkit.head import ClassifierHead
     from transferkit.images import ImageSpec, read_image
+    from transferkit.inspection import Inspection, inspect
     from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
     from transferkit.saving import load
     from transferkit.training import Phase, Trainer
