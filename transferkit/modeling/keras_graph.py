@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -95,6 +95,26 @@ def all_nodes(model: keras.Model) -> Iterator[GraphNode]:
     """Yield the nodes of a model in topological order, those of a nested functional model in place of the model."""
     for node in graph_nodes(model) if is_functional(model) else ():
         yield from all_nodes(node.layer) if is_functional(node.layer) else (node,)
+
+
+def call_observed(model: keras.Model, inputs: Any, observe: Callable[[Any, Any], None]) -> list[Any]:
+    """Call a functional model in inference mode and return its outputs; no node is added to its layers.
+
+    `observe` is called with the Keras tensor and the value of each output of a layer, also in nested models.
+    """
+    graph = _graph(model)
+    values = {id(key): tf.cast(value, key.dtype) for key, value in zip(graph.inputs, keras.tree.flatten(inputs))}
+    for node in graph_nodes(model):
+        args, kwargs = node.fill_in(values)
+        if is_functional(node.layer):
+            outputs = call_observed(node.layer, args[0], observe)
+        else:
+            options = {"training": False} if takes_training(node.layer) else {}
+            outputs = keras.tree.flatten(node.layer(*args, **kwargs | options))
+        for tensor, value in zip(node.outputs, outputs):
+            values[id(tensor)] = value
+            observe(tensor, value)
+    return [values[id(tensor)] for tensor in graph.outputs]
 
 
 def repeated_name(model: keras.Model) -> str | None:
