@@ -32,7 +32,7 @@ def frozen_function(model: keras.Model, batch_size: int, precision: str = "float
         return [tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs)]
 
     layers = [] if precision == "float32" else mixed_precision_layers(model)
-    with _native_depthwise_conv(model), precision_scope(precision, layers):
+    with native_depthwise_conv(model), precision_scope(precision, layers):
         traced = forward.get_concrete_function()
     # With constants as weights there is nothing to freeze, which would take twice as long as tracing; but some layers
     # (Keras' Normalization) capture tensors.
@@ -40,7 +40,7 @@ def frozen_function(model: keras.Model, batch_size: int, precision: str = "float
 
 
 @contextlib.contextmanager
-def _native_depthwise_conv(model: keras.Model) -> Iterator[None]:
+def native_depthwise_conv(model: keras.Model) -> Iterator[None]:
     """Trace convolutions with one group per channel as depthwise convolutions.
 
     ConvNeXt uses grouped convolutions, which Keras runs through XLA on a CPU: slow, and not supported by OpenVINO.

@@ -77,5 +77,25 @@ def precision_scope(precision: str, layers: list[keras.layers.Layer]) -> Iterato
             layer.dtype_policy = "float32"
 
 
+@contextlib.contextmanager
+def float32_scope(model: keras.Model) -> Iterator[None]:
+    """Let the layers of `model` that compute in 16 bits compute in float32 inside the scope; variables are kept."""
+    layers = [layer for layer in all_layers(model) if _computes_in_16_bits(layer)]
+    policies = [layer.dtype_policy for layer in layers]
+    try:
+        for layer in layers:
+            layer.dtype_policy = "float32"
+        yield
+    finally:
+        for layer, policy in zip(layers, policies):
+            layer.dtype_policy = policy
+
+
+def _computes_in_16_bits(layer: Any) -> bool:
+    policy: Any = getattr(layer, "dtype_policy", None)
+    # Layers with quantized weights cannot compute otherwise.
+    return type(policy) is keras.DTypePolicy and policy.compute_dtype in ("float16", "bfloat16")
+
+
 def _has_weights(layer: Any) -> bool:
     return bool(layer.weights) and not isinstance(layer, keras.layers.Normalization)
