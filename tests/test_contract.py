@@ -58,6 +58,9 @@ INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
     "Data": lambda data, model: data,
     "DataReport": lambda data, model: data.report,
     "DatasetBuilder": lambda data, model: tk.DatasetBuilder(many_classes(), image_size=SIZE),
+    "Explanation": lambda data, model: make_explanations(model, 1)[0],
+    "Explanations": lambda data, model: make_explanations(model, 30),
+    "Faithfulness": lambda data, model: tk.explanation.faithfulness(predictor(), make_explanations(model, 1)),
     "ImageSpec": lambda data, model: tk.ImageSpec((SIZE, SIZE)),
     "Plan": lambda data, model: tk.Trainer(model).plan(data),
     "Prediction": lambda data, model: tk.Prediction("a.jpg", None, tuple(many_classes()), np.eye(1000)[0]),
@@ -146,6 +149,14 @@ def compared(**options: Any) -> Any:
     return tk.compare_reports(**{"reports": [make_report(3)] * 2} | options)
 
 
+def make_explanations(model: keras.Model, count: int) -> Any:
+    return tk.explain(predictor(model=model), np.full((count, SIZE, SIZE, 3), 100, np.uint8))
+
+
+def explained(**options: Any) -> Any:
+    return tk.explain(**{"predictor": predictor(), "images": np.full((SIZE, SIZE, 3), 100, np.uint8)} | options)
+
+
 def backbone(**options: Any) -> Any:
     defaults = {"name": "MobileNetV2", "input_shape": (SIZE, SIZE, 3), "weights": None, "alpha": 0.35}
     return tk.BackboneFactory.create(**defaults | options)
@@ -223,6 +234,16 @@ BAD_ARGUMENTS: list[tuple[Callable[..., Any], str, Any]] = [
     (compared, "reports", []),
     (compared, "metric", "auc"),
     (compared, "level", 0),
+    (explained, "method", "gradcam"),
+    (explained, "class_name", "fox"),
+    (explained, "data", "train"),
+    (explained, "neighbors", 0),
+    (explained, "batch_size", 0),
+    (tk.explanation.ClassActivation, "name", "cam"),
+    (tk.explanation.IntegratedGradients, "steps", 0),
+    (tk.explanation.IntegratedGradients, "baseline", "white"),
+    (tk.explanation.Occlusion, "patch_size", 0),
+    (tk.explanation.Occlusion, "stride", -1),
     (backbone, "name", "MobileNetV9"),
     (backbone, "input_shape", (SIZE,)),
     (backbone, "weights", "no such file.h5"),

@@ -23,6 +23,7 @@ _PUBLIC = {
     "DatasetBuilder": "data",
     "DownloadError": "errors",
     "Ensemble": "prediction",
+    "Explanation": "explanation",
     "ImageError": "errors",
     "ImageSpec": "images",
     "Inspection": "inspection",
@@ -41,6 +42,8 @@ _PUBLIC = {
     "compare_backbones": "comparison",
     "compare_reports": "evaluation",
     "datasets": "datasets",
+    "explain": "explanation",
+    "explanation": "explanation",
     "inspect": "inspection",
     "load": "saving",
     "read_image": "images",
@@ -52,7 +55,7 @@ __all__ = ["__version__", *_PUBLIC]
 __getattr__ = lazy_getattr(__name__, _PUBLIC)
 
 if TYPE_CHECKING:
-    from transferkit import cache, datasets
+    from transferkit import cache, datasets, explanation
     from transferkit.augmentation import AugmentationBlock
     from transferkit.backbones import BackboneFactory
     from transferkit.classifier import build_classifier
@@ -69,6 +72,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from transferkit.evaluation import Report, compare_reports
+    from transferkit.explanation import Explanation, explain
     from transferkit.head import ClassifierHead
     from transferkit.images import ImageSpec, read_image
     from transferkit.inspection import Inspection, inspect
