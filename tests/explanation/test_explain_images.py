@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,9 @@ def test_untrained_trainer_or_data_without_training_raises(predictor: Any, image
         tk.explain(tk.Trainer(make_model(2)), image)
     with pytest.raises(TypeError, match="`data` must be Data of a DatasetBuilder. Received: list"):
         tk.explain(predictor, image, data=[])
+    other = SimpleNamespace(splits={"train": SimpleNamespace(image_spec=tk.ImageSpec((8, 8)))})
+    with pytest.raises(tk.DataError, match=r"of the classifier's size, \(4, 4\)\. Received: \(8, 8\)"):
+        tk.explain(predictor, image, data=other)
 
 
 def test_bad_argument_raises(predictor: Any, image: np.ndarray) -> None:

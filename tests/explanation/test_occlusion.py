@@ -45,3 +45,10 @@ def test_default_patches_are_a_fifth_and_overlap() -> None:
 def test_stride_larger_than_patch_raises() -> None:
     with pytest.raises(ValueError, match="`stride` must be at most the patch size, 4, .* Received: 5"):
         tk.explanation.Occlusion(patch_size=4, stride=5)
+
+
+def test_images_of_a_batch_are_independent(predictor: Any, image: np.ndarray) -> None:
+    method = tk.explanation.Occlusion(patch_size=2, stride=1)
+    images = np.stack([image, image[::-1], image[:, ::-1]])
+    for one, other in zip(tk.explain(predictor, images, method), images):
+        np.testing.assert_allclose(one.values, tk.explain(predictor, other, method).values, atol=1e-4)

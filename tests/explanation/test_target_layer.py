@@ -57,3 +57,33 @@ def test_model_without_map_names_other_methods() -> None:
     with pytest.raises(ValueError, match="a model with a feature map .*'integrated_gradients' or .*'occlusion'"):
         tk.explain(predictor, image)
     assert tk.explain(predictor, image, "integrated_gradients").heatmap.shape == (8, 8)
+
+
+def branched_model(size: int) -> keras.Model:
+    images = keras.Input((size, size, 3))
+    stem = keras.layers.Conv2D(4, 3, padding="same", name="stem")(images)
+    branches = [keras.layers.Conv2D(4, 3, padding="same", name=f"branch_{number}")(stem) for number in range(2)]
+    merged = keras.layers.Concatenate(name="merged")(branches)
+    reduced = [keras.layers.Conv2D(4, 3, strides=2, name=f"reduced_{number}")(merged) for number in range(2)]
+    joined = keras.layers.Add(name="joined")([reduced[0], keras.layers.ReLU(name="relu")(reduced[1])])
+    return keras.Model(images, joined, name="branched")
+
+
+@pytest.mark.parametrize(("size", "layer"), [(8, "joined"), (4, "merged")])
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_map_of_all_branches_is_preferred(size: int, layer: str, is_nested: bool) -> None:
+    # With images of 4 pixels the joined map has one position, and those of the branches below it too.
+    model = branched_model(size)
+    images = keras.Input((size, size, 3))
+    features = model(images) if is_nested else model.outputs[0]
+    vector = keras.layers.GlobalAveragePooling2D()(features)
+    classifier = keras.Model(images if is_nested else model.inputs, keras.layers.Dense(2)(vector))
+    assert find_feature_map(classifier).layer == layer
+
+
+def test_branch_is_used_where_no_map_has_all() -> None:
+    images = keras.Input((8, 8, 3))
+    branches = [keras.layers.Conv2D(4, 3, name=f"branch_{number}")(images) for number in range(2)]
+    vectors = [keras.layers.GlobalAveragePooling2D()(branch) for branch in branches]
+    model = keras.Model(images, keras.layers.Dense(2)(keras.layers.Concatenate()(vectors)))
+    assert find_feature_map(model).layer.startswith("branch_")

@@ -73,7 +73,7 @@ def explain(
     index = classifier.class_index(class_name)
     check_int("neighbors", neighbors)
     check_int("batch_size", batch_size)
-    split = None if data is None else _training_split(data)
+    split = None if data is None else _training_split(data, classifier)
     single = single_image(images)
     sources = iter(expand(images) if single is None else [single])
     explanations = Explanations()
@@ -95,7 +95,7 @@ def _to_method(method: str | Method) -> Method:
     return others[method]() if method in others else ClassActivation(str(method))
 
 
-def _training_split(data: Any) -> Any:
+def _training_split(data: Any, classifier: ClassifierSource) -> Any:
     splits = getattr(data, "splits", None)
     if splits is None:
         raise TypeError(
@@ -103,7 +103,13 @@ def _training_split(data: Any) -> Any:
         )
     if "train" not in splits:
         raise DataError("`data` must have training images. Received: data without. Give the data of the training.")
-    return splits["train"]
+    split, size = splits["train"], classifier.image_spec.image_size
+    if split.image_spec.image_size != size:
+        raise DataError(
+            f"`data` must have images of the classifier's size, {size}. Received: {split.image_spec.image_size}. Give "
+            "the data of the training."
+        )
+    return split
 
 
 def _explain_batch(

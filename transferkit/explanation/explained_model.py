@@ -19,6 +19,8 @@ from transferkit.modeling.precision import float32_scope
 # Entry of `classes` for the class with the largest output.
 PREDICTED = -1
 _ATTRIBUTE = "_transferkit_explained"
+# Rows that methods with many calls per image compute at a time, when there are fewer images.
+ROWS_PER_CALL = 16
 # Probabilities below it have this logarithm, so that no gradient is infinite.
 _MIN_PROBABILITY = 1e-30
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from transferkit._utils.checks import check_choice, check_int
 from transferkit.explanation.attribution import Attribution, to_heatmaps
-from transferkit.explanation.explained_model import PREDICTED, ExplainedModel
+from transferkit.explanation.explained_model import PREDICTED, ROWS_PER_CALL, ExplainedModel
 
 BASELINES = ("black", "mean")
 # A few pixels have far larger values than all others: without them, the rest of a heat map is visible.
@@ -56,10 +56,14 @@ class IntegratedGradients:
         classes = np.where(classes == PREDICTED, model.predicted(outputs), classes)
         baselines = self._baselines(images)
         total = np.zeros(images.shape, np.float64)
-        for step in range(self.steps):
-            # Midpoints of equal parts of the line.
-            fraction = np.float32((step + 0.5) / self.steps)
-            total += model.input_gradients(baselines + fraction * (images - baselines), classes)[0]
+        # Midpoints of equal parts of the line.
+        fractions = ((np.arange(self.steps) + 0.5) / self.steps).astype(np.float32)
+        per_call = max(1, ROWS_PER_CALL // len(images))
+        for start in range(0, self.steps, per_call):
+            chosen = fractions[start : start + per_call]
+            points = np.concatenate([baselines + fraction * (images - baselines) for fraction in chosen])
+            gradients = model.input_gradients(points, np.tile(classes, len(chosen)))[0]
+            total += gradients.reshape(len(chosen), *images.shape).sum(axis=0)
         values = ((images - baselines) * total / self.steps).sum(axis=-1).astype(np.float32)
         return Attribution(values, to_heatmaps(values, model.input_size, _PERCENTILE), outputs)
 

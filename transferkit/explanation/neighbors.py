@@ -75,7 +75,8 @@ def find_neighbors(
 def embedding_model(model: keras.Model, feature_map: FeatureMap | None) -> keras.Model:
     """Return the model from augmented images to the first vector (batch, features) above the feature map.
 
-    It is the part whose outputs the trainer caches, when only a head with pooling is trained.
+    It is the part whose outputs the trainer caches, when only a head with pooling is trained. Inside of a nested model
+    that returns logits itself, no vector is found: the logits are the features.
     """
     nodes = graph_nodes(model)
     roots = [node.outputs[0] for node in nodes if hasattr(node.layer, "augment") and node.inputs[0] is model.inputs[0]]

@@ -8,7 +8,7 @@ import numpy as np
 
 from transferkit._utils.checks import check_int
 from transferkit.explanation.attribution import Attribution, to_heatmaps
-from transferkit.explanation.explained_model import PREDICTED, ExplainedModel
+from transferkit.explanation.explained_model import PREDICTED, ROWS_PER_CALL, ExplainedModel
 
 # By default a patch is this part of the shorter side, and patches overlap by half.
 _PATCHES_PER_SIDE = 5
@@ -53,20 +53,23 @@ class Occlusion:
         return "occlusion"
 
     def attribute(self, model: ExplainedModel, images: np.ndarray, classes: np.ndarray) -> Attribution:
-        """Return the mean decrease of each pixel, of one class per image, with as many images at a time as given."""
+        """Return the mean decrease of each pixel, of one class per image, with a few patches at a time."""
         outputs = model.outputs(images)
         # The class must not change with the patch.
         classes = np.where(classes == PREDICTED, model.predicted(outputs), classes)
         scores, colors = model.scores(outputs, classes), images.mean(axis=(1, 2), keepdims=True)
         total, counts = np.zeros(images.shape[:3], np.float64), np.zeros(images.shape[1:3])
-        for rows, columns in self._patches(images.shape[1], images.shape[2]):
-            covered = images.copy()
-            covered[:, rows, columns] = colors
-            decrease = scores - model.scores(model.outputs(covered), classes)
-            total[:, rows, columns] += decrease[:, None, None]
-            counts[rows, columns] += 1
-        values = (total / counts).astype(np.float32)
-        return Attribution(values, to_heatmaps(values, model.input_size), outputs)
+        patches = self._patches(images.shape[1], images.shape[2])
+        per_call = max(1, ROWS_PER_CALL // len(images))
+        for start in range(0, len(patches), per_call):
+            covering = patches[start : start + per_call]
+            covered = np.concatenate([_covered(images, patch, colors) for patch in covering])
+            remaining = model.scores(model.outputs(covered), np.tile(classes, len(covering)))
+            for (rows, columns), values in zip(covering, scores - remaining.reshape(len(covering), -1)):
+                total[:, rows, columns] += values[:, None, None]
+                counts[rows, columns] += 1
+        means = (total / counts).astype(np.float32)
+        return Attribution(means, to_heatmaps(means, model.input_size), outputs)
 
     def _patches(self, height: int, width: int) -> list[tuple[slice, slice]]:
         """Return rows and columns of each patch; the last ones end at the border."""
@@ -77,3 +80,10 @@ class Occlusion:
             for side in (height, width)
         ]
         return [(slice(top, top + size), slice(left, left + size)) for top in starts[0] for left in starts[1]]
+
+
+def _covered(images: np.ndarray, patch: tuple[slice, slice], colors: np.ndarray) -> np.ndarray:
+    """Return a copy of images with a patch in one color per image."""
+    covered = images.copy()
+    covered[:, patch[0], patch[1]] = colors
+    return covered

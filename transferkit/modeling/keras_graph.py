@@ -107,7 +107,7 @@ def call_observed(model: keras.Model, inputs: Any, observe: Callable[[Any, Any],
     for node in graph_nodes(model):
         args, kwargs = node.fill_in(values)
         if is_functional(node.layer):
-            outputs = call_observed(node.layer, args[0], observe)
+            outputs = call_observed(node.layer, (*args, *kwargs.values())[0], observe)
         else:
             options = {"training": False} if takes_training(node.layer) else {}
             outputs = keras.tree.flatten(node.layer(*args, **kwargs | options))
