@@ -54,6 +54,7 @@ def commands(weights: list[str]) -> dict[str, list[str]]:
         "precision": ["precision.py", *weights],
         "scale": ["scale.py", *weights],
         "decode": ["decode.py"],
+        "heat_maps": ["heat_maps.py"],
     }
     if weights:
         mobilenet = ["--backbone", "MobileNetV2", "--image-size", "160"]
