@@ -1,14 +1,14 @@
 """Whether heat maps are on the object, for the smallest backbone of each family.
 
-    python benchmarks/heat_maps.py [--families MobileNetV2 ResNet] [--seconds 80] [--json out.json]
+    python benchmarks/heat_maps.py [--families MobileNetV2 ResNet] [--seconds 80] [--size 160] [--json out.json]
 
-An image (160 pixels) has one square of 80 pixels at a random place, 25 % of the area, before a noisy background of a
-random color; the color and texture of the square are the class, one of four. Backbones with random weights are trained
-on parts of such images, 64 or 80 pixels, with and without a part of the square, until the accuracy on others reaches
+An image (160 pixels) has one square of half its side at a random place, 25 % of the area, before a noisy background of
+a random color; the color and texture of the square are the class, one of four. Backbones with random weights are
+trained on parts of such images, 64 or 80 pixels, with and without a part of the square, until the accuracy on others reaches
 0.97, or for --seconds of CPU time after the first 512 images; EfficientNetLite0 also starts from ImageNet weights. A
 linear head is fitted on 200 whole images. Then, on new images that are classified correctly: how often the maximum of
-the heat map is on the object, or within half a cell (16 pixels) of it; and the areas under the insertion and deletion
-curves of Grad-CAM, and of random maps with as many positions.
+the heat map is on the object, or within half a cell (a tenth of the side) of it; and the areas under the insertion and
+deletion curves of Grad-CAM, and of random maps with as many positions.
 """
 
 from __future__ import annotations
@@ -72,9 +72,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--families", nargs="+", choices=list(FAMILIES), default=list(FAMILIES))
     parser.add_argument("--seconds", type=float, default=80, help="CPU seconds of training after the first 512 images")
+    parser.add_argument("--size", type=int, default=SIZE, help="side of the images in pixels")
     parser.add_argument("--data", help="not used: the images are synthetic")
     parser.add_argument("--json", help="output file for the results")
     options = parser.parse_args()
+    set_size(options.size)
     rows: list[dict[str, object]] = []
     for family in options.families:
         rows.append(measure(family, options.seconds))
@@ -84,6 +86,12 @@ def main() -> None:
         if options.json:
             Path(options.json).write_text(json.dumps(rows, indent=2))
         keras.backend.clear_session()
+
+
+def set_size(size: int) -> None:
+    """Set the side of the images, and with it that of the objects."""
+    global SIZE, OBJECT, TOLERANCE
+    SIZE, OBJECT, TOLERANCE = size, size // 2, size // 10
 
 
 def measure(family: str, seconds: float) -> dict[str, object]:

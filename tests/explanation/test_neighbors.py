@@ -8,8 +8,8 @@ import pytest
 import transferkit as tk
 from tests.explanation.conftest import make_model
 from transferkit.data.examples import Split
-from transferkit.explanation.neighbors import _most_similar, embedding_model, find_neighbors
-from transferkit.explanation.target_layer import find_feature_map
+from transferkit.explanation.neighbors import _most_similar, find_neighbors
+from transferkit.modeling.embedding import embedding_model
 from transferkit.modeling.fingerprint import model_fingerprint
 from transferkit.modeling.partition import partition_model
 
@@ -26,7 +26,7 @@ def split_of(*images: np.ndarray, labels: list[int]) -> Split:
 
 def embedding(pooling: bool = False) -> tuple[tk.Predictor, object]:
     model = make_model(pooling=pooling)
-    return model, embedding_model(model, find_feature_map(model))
+    return model, embedding_model(model)
 
 
 @pytest.mark.parametrize("pooling", [False, True])

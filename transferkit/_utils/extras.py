@@ -9,7 +9,7 @@ from transferkit.errors import MissingExtraError
 
 
 def import_extra(module: str, feature: str, package: str, extra: str) -> Any:
-    """Return a module of an optional package; `feature` is what requires it.
+    """Return a module of an optional package; `feature` requires it.
 
     Raises:
         MissingExtraError: when the package is not installed.

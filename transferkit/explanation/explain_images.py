@@ -19,10 +19,10 @@ from transferkit.explanation.classifier_source import ClassifierSource, classifi
 from transferkit.explanation.explained_model import PREDICTED
 from transferkit.explanation.explanation import Explanation, Explanations
 from transferkit.explanation.integrated_gradients import IntegratedGradients
-from transferkit.explanation.neighbors import embedding_model, find_neighbors
+from transferkit.explanation.neighbors import find_neighbors
 from transferkit.explanation.occlusion import Occlusion
-from transferkit.explanation.target_layer import find_feature_map
 from transferkit.images.loading import load_images
+from transferkit.modeling.embedding import embedding_model
 
 METHODS = (*VARIANTS, "integrated_gradients", "occlusion")
 
@@ -149,13 +149,8 @@ def _with_neighbors(classifier: ClassifierSource, explanations: Explanations, sp
     valid = [one for one in explanations if one.image is not None]
     if not valid:
         return explanations
-    model = classifier.model.model
-    try:
-        feature_map = find_feature_map(model)
-    except ValueError:
-        feature_map = None
     images, paths = np.stack([one.image for one in valid if one.image is not None]), [one.path for one in valid]
-    found = iter(find_neighbors(embedding_model(model, feature_map), split, images, paths, count))
+    found = iter(find_neighbors(embedding_model(classifier.model.model), split, images, paths, count))
     return Explanations(
         one if one.image is None else dataclasses.replace(one, neighbors=next(found)) for one in explanations
     )

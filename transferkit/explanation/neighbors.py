@@ -10,14 +10,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferkit.calibration.distribution import unit_features
 from transferkit.data.examples import Split
 from transferkit.engines.selection import compile_engine
 from transferkit.errors import DataError
-from transferkit.explanation.target_layer import FeatureMap
 from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.images.loading import load_image
 from transferkit.images.spec import ImageSpec
-from transferkit.modeling.keras_graph import all_nodes, graph_nodes, is_functional
 
 # Rows of training features that are compared at a time.
 _BLOCK_ROWS = 4096
@@ -65,33 +64,11 @@ def find_neighbors(
     training = extract_features(split, model, ExtractionOptions())[0]
     queries = compile_engine(model, count=len(images))(images)[0]
     # One more, because the image itself may be among them.
-    similarities, indices = _most_similar(training, _normalized(np.asarray(queries)), count + 1)
+    similarities, indices = _most_similar(training, unit_features(np.asarray(queries)), count + 1)
     return [
         tuple(_neighbors_of(path, split, rows, values))[:count]
         for path, rows, values in zip(paths, indices, similarities)
     ]
-
-
-def embedding_model(model: keras.Model, feature_map: FeatureMap | None) -> keras.Model:
-    """Return the model from augmented images to the first vector (batch, features) above the feature map.
-
-    It is the part whose outputs the trainer caches, when only a head with pooling is trained. Inside of a nested model
-    that returns logits itself, no vector is found: the logits are the features.
-    """
-    nodes = graph_nodes(model)
-    roots = [node.outputs[0] for node in nodes if hasattr(node.layer, "augment") and node.inputs[0] is model.inputs[0]]
-    position = (
-        0
-        if feature_map is None
-        else next(index for index, node in enumerate(nodes) if _contains(node, feature_map.tensor))
-    )
-    vectors = [node.outputs[0] for node in nodes[position:] if len(node.outputs[0].shape) == 2]
-    return keras.Model(roots[0] if roots else model.inputs[0], vectors[0], name=f"{model.name}_features")
-
-
-def _contains(node: Any, tensor: Any) -> bool:
-    inner = all_nodes(node.layer) if is_functional(node.layer) else (node,)
-    return any(output is tensor for one in inner for output in one.outputs)
 
 
 def _most_similar(training: Any, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +76,7 @@ def _most_similar(training: Any, queries: np.ndarray, count: int) -> tuple[np.nd
     best = np.zeros((len(queries), 0), np.float32)
     indices = np.zeros((len(queries), 0), np.int64)
     for start in range(0, len(training), _BLOCK_ROWS):
-        block = _normalized(np.asarray(training[start : start + _BLOCK_ROWS], np.float32))
+        block = unit_features(np.asarray(training[start : start + _BLOCK_ROWS], np.float32))
         rows = np.broadcast_to(np.arange(start, start + len(block)), (len(queries), len(block)))
         best, indices = np.hstack([best, queries @ block.T]), np.hstack([indices, rows])
         order = np.argsort(-best, axis=1, kind="stable")[:, :count]
@@ -122,8 +99,3 @@ def _label_text(split: Split, row: int) -> str:
     indices = np.flatnonzero(label > 0.5) if len(label) > 1 else label.astype(int)
     names = split.class_names
     return ", ".join(names[index] if index < len(names) else str(index) for index in indices) or "none"
-
-
-def _normalized(features: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(norms > 0, norms, 1.0)

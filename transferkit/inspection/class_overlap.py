@@ -1,4 +1,4 @@
-"""Pairs of classes that the features hardly separate."""
+"""Pairs of classes that the features do not separate well."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class LabelScores(NamedTuple):
     Attributes:
         suggested: int (n,), the most probable class other than the given label.
         suspicion: float (n,) in [0, 1], (1 - margin) / 2.
-        is_confident: bool (n,), whether another class is as probable as it is for the images that have it as label.
+        is_confident: bool (n,), whether another class is as probable as for the images that have it as label.
     """
 
     suggested: np.ndarray

@@ -60,7 +60,7 @@ class NearDuplicate:
 
     @property
     def across_splits(self) -> bool:
-        """Whether the images are in different splits, so that evaluation is too optimistic."""
+        """Whether the images are in different splits, so that metrics are too high."""
         return self.first.split != self.second.split
 
 
@@ -83,7 +83,7 @@ class Outlier:
 
 @dataclasses.dataclass(frozen=True)
 class ClassOverlap:
-    """Two classes that the features hardly separate.
+    """Two classes that the features do not separate well.
 
     Attributes:
         classes: tuple of two str.

@@ -128,6 +128,12 @@ class Predictor(ImageClassifier):
             return np.zeros((0, embed(self._blank())[0].shape[1]), np.float32)
         return np.concatenate(rows) if single is None else rows[0][0]
 
+    def explain(self, images: Any, **options: Any) -> Any:
+        """Return heat maps of the parts of images on which predictions depend; see `transferkit.explain`."""
+        from transferkit.explanation import explain
+
+        return explain(self, images, **options)
+
     def warm_up(self) -> None:
         """Prepare the fastest engines for single images and for batches, so that no later call has to."""
         for engine in self._engines.for_service():
