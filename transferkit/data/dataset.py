@@ -17,6 +17,7 @@ from transferkit._utils.text import printable, shorten
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import SplitDataset, epoch_order, evaluation_dataset, training_dataset
 from transferkit.data.report import DataReport
+from transferkit.data.similar import SimilarImage, find_similar
 from transferkit.images.loading import load_image
 from transferkit.images.spec import ImageSpec
 
@@ -148,6 +149,37 @@ class Data:
             wrong = [one != other for one, other in zip(predicted, true)]
             titles = [f"{p}, not {t}" if bad else t for p, t, bad in zip(predicted, true, wrong)]
         return plots.image_grid(images, titles, path=path, wrong=wrong)
+
+    def similar(
+        self, image: Any, count: int = 9, *, backbone: Any, splits: Sequence[str] | None = None
+    ) -> list[SimilarImage]:
+        """Return the images that are most similar to one, by the cosine of their features.
+
+        The features of the data are computed once, and come from the cache from then on.
+
+        Args:
+            image: path, bytes, Pillow image or array (height, width, 3), RGB in [0, 255].
+            count: int >= 1. Largest number of images. Defaults to 9.
+            backbone: `Backbone`, whose features are compared.
+            splits: names of the splits that are searched. Defaults to None, all of them.
+
+        Returns:
+            A list of `SimilarImage`: `.path`, `.split`, `.index`, `.label`, `.similarity`; most similar first.
+
+        Raises:
+            DataError: for a tf.data.Dataset.
+            ImageError: for an image that cannot be read.
+            ValueError: when there is no such split, or `count` is out of range.
+
+        Example:
+
+        >>> backbone = tk.BackboneFactory.create("EfficientNetLite0", input_shape=(160, 160, 3))  # doctest: +SKIP
+        >>> [one.path for one in data.similar("cat.jpg", backbone=backbone)]  # doctest: +SKIP
+        """
+        check_int("count", count)
+        names = list(self.splits) if splits is None else [check_choice("splits", one, self.splits) for one in splits]
+        features = np.asarray(backbone.features([image], image_spec=self.image_spec))[0]
+        return find_similar(features, [self.splits[name] for name in names], backbone, count)
 
     def _select(self, split: Split, offset: int, count: int) -> tuple[Any, Any, list[int]]:
         if split.dataset is not None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from transferkit._utils.parallel import ordered_map
 from transferkit.errors import ImageError
 from transferkit.images.loading import load_images
 from transferkit.images.spec import ImageSpec
 
-_CHUNK = 64
+_CHUNK = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +49,13 @@ def plot_picture(plot: Callable[[io.BytesIO], Any], caption: str = "") -> Pictur
 def thumbnails(images: Sequence[Any], captions: Iterable[str] | None = None, side: int = 96) -> list[Picture]:
     """Return one picture per image, each a path or an array, of at most `side` pixels."""
     texts = [""] * len(images) if captions is None else list(captions)
-    return [picture for start in range(0, len(images), _CHUNK) for picture in _load(images, texts, start, side)]
-
-
-def _load(images: Sequence[Any], captions: Sequence[str], start: int, side: int) -> Iterator[Picture]:
-    chunk = images[start : start + _CHUNK]
-    for image, caption in zip(load_images(list(chunk), ImageSpec((side, side), resize="pad")), captions[start:]):
-        yield Picture("", caption) if isinstance(image, ImageError) else array_picture(image, caption)
+    spec = ImageSpec((side, side), resize="pad")
+    chunks = (list(images[start : start + _CHUNK]) for start in range(0, len(images), _CHUNK))
+    loaded = (image for chunk in ordered_map(lambda chunk: load_images(chunk, spec), chunks) for image in chunk)
+    return [
+        Picture("", text) if isinstance(image, ImageError) else array_picture(image, text)
+        for image, text in zip(loaded, texts)
+    ]
 
 
 def _data_uri(format_name: str, contents: bytes) -> str:
