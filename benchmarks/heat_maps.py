@@ -6,9 +6,9 @@ An image (160 pixels) has one square of half its side at a random place, 25 % of
 a random color; the color and texture of the square are the class, one of four. Backbones with random weights are
 trained on parts of such images, 64 or 80 pixels, with and without a part of the square, until the accuracy on others
 reaches 0.97, or for --seconds of CPU time after the first 512 images; EfficientNetLite0 also starts from ImageNet
-weights. A linear head is fitted on 200 whole images. Then, on new images that are classified correctly: how often the maximum of
-the heat map is on the object, or within half a cell (a tenth of the side) of it; and the areas under the insertion and
-deletion curves of Grad-CAM, and of random maps with as many positions.
+weights. A linear head is fitted on 200 whole images. Then, on new images that are classified correctly: how often the
+maximum of the heat map is on the object, or within half a cell (a tenth of the side) of it; and the areas under the
+insertion and deletion curves of Grad-CAM, and of random maps with as many positions.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from transferkit.explanation.explained_model import ExplainedModel
+from transferkit.explanation.map_positions import Steps, centered_positions, interpolation_matrix
 
 
 class Attribution(NamedTuple):
@@ -35,17 +35,26 @@ class Method(Protocol):
         """Return the attribution of one class for each of images float32 (n, height, width, 3)."""
 
 
-def to_heatmaps(values: np.ndarray, size: tuple[int, int], percentile: float = 100.0) -> np.ndarray:
+def to_heatmaps(
+    values: np.ndarray,
+    size: tuple[int, int],
+    percentile: float = 100.0,
+    steps: Steps | None = None,
+) -> np.ndarray:
     """Return heat maps (n, height, width) in [0, 1]: positive values, resized, divided by a percentile of each map.
 
-    A map without positive values is 0.
+    `steps` are the pixels between values along height and width; without, the values cover the whole image. A map
+    without positive values is 0.
 
     >>> to_heatmaps(np.array([[[-1.0, 2.0], [4.0, 0.0]]]), (2, 2))[0].tolist()
     [[0.0, 0.5], [1.0, 0.0]]
     """
     positive = np.maximum(np.asarray(values, np.float32), 0.0)
     if positive.shape[1:] != size:
-        positive = tf.image.resize(positive[..., None], size).numpy()[..., 0]
+        counts = positive.shape[1:]
+        sides = zip(size, counts, steps or (None, None))
+        rows, columns = (interpolation_matrix(centered_positions(*side), *side[:2]) for side in sides)
+        positive = rows @ positive @ columns.T
     scale = np.percentile(positive, percentile, axis=(1, 2), keepdims=True).astype(np.float32)
     # With fewer positive values than the percentile leaves out, the largest is the scale.
     scale = np.where(scale > 0, scale, positive.max(axis=(1, 2), keepdims=True))

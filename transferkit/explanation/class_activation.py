@@ -9,6 +9,7 @@ import numpy as np
 from transferkit._utils.checks import check_choice
 from transferkit.explanation.attribution import Attribution, to_heatmaps
 from transferkit.explanation.explained_model import ExplainedModel
+from transferkit.explanation.map_positions import map_steps
 from transferkit.explanation.target_layer import find_feature_map
 
 VARIANTS = ("grad_cam", "grad_cam++", "hires_cam", "layer_cam")
@@ -54,7 +55,8 @@ class ClassActivation:
         feature_map = find_feature_map(model.model, self.layer)
         maps, gradients, outputs = model.map_gradients(images, classes, feature_map)
         values = class_activation_map(self.name, maps, gradients)
-        return Attribution(values, to_heatmaps(values, model.input_size), outputs)
+        steps = map_steps(model.model, feature_map.tensor)
+        return Attribution(values, to_heatmaps(values, model.input_size, steps=steps), outputs)
 
 
 def class_activation_map(name: str, maps: np.ndarray, gradients: np.ndarray) -> np.ndarray:
