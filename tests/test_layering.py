@@ -18,7 +18,7 @@ PACKAGE = Path(tk.__file__).parent
 LAYERS = [
     ("errors", "_utils"),
     ("images",),
-    ("datasets", "plots", "html"),
+    ("datasets", "plots", "pages"),
     ("data", "evaluation", "calibration"),
     ("augmentation", "head", "modeling"),
     ("engines",),

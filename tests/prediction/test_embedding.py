@@ -74,7 +74,7 @@ def test_embed_model_without_graph_raises(images: np.ndarray) -> None:
     model = Subclassed()
     model(images[:1].astype("float32"))
     model.output_shape = (None, 3)
-    with pytest.raises(ValueError, match="`model` must have a graph of layers for features. Received: 'subclassed'"):
+    with pytest.raises(ValueError, match="`model` must have a graph of layers for features. Received: 'subclassed"):
         make(model, engine="keras").embed(images[0])
 
 

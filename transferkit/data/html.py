@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transferkit.html import Page, Picture, thumbnails
-from transferkit.html.tables import Cell
+from transferkit.pages import Page, Picture, thumbnails
+from transferkit.pages.tables import Cell
 
 # Rows per table, so that the page of a large collection can be opened.
 _MAX_ROWS = 100

@@ -15,8 +15,8 @@ from transferkit.evaluation.report_export import report_dict
 from transferkit.evaluation.report_metrics import ReportMetrics
 from transferkit.evaluation.resampling import percentile_interval
 from transferkit.evaluation.slices import PROPERTIES, make_slices, slice_values
-from transferkit.html import MapPoints, Page, Picture, array_picture, plot_picture, project, thumbnails
-from transferkit.html.tables import Cell
+from transferkit.pages import MapPoints, Page, Picture, array_picture, plot_picture, project, thumbnails
+from transferkit.pages.tables import Cell
 from transferkit.plots import evaluation_figure, selective_accuracy_curve
 
 _MAX_CONFUSIONS, _EXAMPLES = 20, 3

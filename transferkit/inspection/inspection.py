@@ -17,7 +17,6 @@ from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.factory import BackboneFactory
 from transferkit.data.dataset import Data
 from transferkit.errors import DataError
-from transferkit.html import PROJECTIONS
 from transferkit.inspection.class_overlap import find_class_overlap
 from transferkit.inspection.cleaning import drop_images, relabel_images
 from transferkit.inspection.image_quality import find_quality_issues, measure_quality
@@ -34,6 +33,7 @@ from transferkit.inspection.similarity import (
     robust_scores,
 )
 from transferkit.inspection.table import table_lines
+from transferkit.pages import PROJECTIONS
 
 _MAX_OUTLIER_SCORE = 3.5
 _MAX_SHOWN = 5

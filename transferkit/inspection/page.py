@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from transferkit.html import MapPoints, Page, Picture, project, thumbnails
-from transferkit.html.tables import Cell
+from transferkit.pages import MapPoints, Page, Picture, project, thumbnails
+from transferkit.pages.tables import Cell
 
 # Rows per table, and points of the map, so that the page of a large collection can be opened.
 _MAX_ROWS, _MAX_POINTS = 200, 2000

@@ -1,6 +1,6 @@
 """The pages in a browser: pictures, sorting, filters, the map, and no request.
 
-They need Chromium and the package playwright: `python -m pytest -m slow tests/html`.
+They need Chromium and the package playwright: `python -m pytest -m slow tests/pages`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transferkit.html import MapPoints, Page, thumbnails
+from transferkit.pages import MapPoints, Page, thumbnails
 
 pytestmark = pytest.mark.slow
 HOSTILE = "<script>document.title = 'changed'</script>"

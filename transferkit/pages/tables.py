@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from transferkit._utils.text import escape_html
-from transferkit.html.pictures import Picture
+from transferkit.pages.pictures import Picture
 
 # A number, or a number with the text that shows it.
 Cell = str | int | float | tuple[float, str] | Picture | list[Picture]

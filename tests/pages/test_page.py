@@ -11,8 +11,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from transferkit.html import Page, Picture, plot_picture, thumbnails
-from transferkit.html.maps import MapPoints
+from transferkit.pages import Page, Picture, plot_picture, thumbnails
+from transferkit.pages.maps import MapPoints
 from transferkit.plots import learning_curves
 
 HOSTILE = "<script>alert(1)</script>"

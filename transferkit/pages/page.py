@@ -13,9 +13,9 @@ from typing_extensions import Self
 
 from transferkit._utils.files import atomic_write
 from transferkit._utils.text import escape_html
-from transferkit.html.maps import MapPoints, map_html
-from transferkit.html.pictures import Picture
-from transferkit.html.tables import Cell, picture_html, table_html
+from transferkit.pages.maps import MapPoints, map_html
+from transferkit.pages.pictures import Picture
+from transferkit.pages.tables import Cell, picture_html, table_html
 
 _FOLDER = Path(__file__).parent
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from transferkit.errors import MissingExtraError
-from transferkit.html import project
+from transferkit.pages import project
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (4, 20), (2, 3), (5, 1)])
