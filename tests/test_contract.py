@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from transferkit.calibration import Calibration
 
 SIZE = 32
 
@@ -54,16 +55,20 @@ INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
     "AugmentationBlock": lambda data, model: tk.AugmentationBlock(rotation=0.1, zoom=0.2),
     "Backbone": lambda data, model: tk.BackboneFactory.create("MobileNetV2", weights=None, alpha=0.35),
     "BackboneSpec": lambda data, model: tk.BackboneFactory.spec("MobileNetV2"),
+    "Calibration": lambda data, model: Calibration(training_features=np.zeros((5000, 1280), np.float16)),
     "ClassifierHead": lambda data, model: tk.ClassifierHead(3, hidden=(8,)),
     "Data": lambda data, model: data,
     "DataReport": lambda data, model: data.report,
     "DatasetBuilder": lambda data, model: tk.DatasetBuilder(many_classes(), image_size=SIZE),
+    "Ensemble": lambda data, model: tk.Ensemble([predictor()] * 3),
     "Explanation": lambda data, model: make_explanations(model, 1)[0],
     "Explanations": lambda data, model: make_explanations(model, 30),
     "Faithfulness": lambda data, model: tk.explanation.faithfulness(predictor(), make_explanations(model, 1)),
+    "Inspection": lambda data, model: tk.inspect(data, backbone()),
     "ImageSpec": lambda data, model: tk.ImageSpec((SIZE, SIZE)),
     "Plan": lambda data, model: tk.Trainer(model).plan(data),
     "Prediction": lambda data, model: tk.Prediction("a.jpg", None, tuple(many_classes()), np.eye(1000)[0]),
+    "Predictions": lambda data, model: predictor().predict(np.zeros((300, SIZE, SIZE, 3), np.uint8)),
     "Predictor": lambda data, model: tk.Predictor(model, ("cat", "dog"), data.image_spec, activation="sigmoid"),
     "Report": lambda data, model: make_report(3),
     "Report of 1000 classes": lambda data, model: make_report(1000),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 from transferkit._utils.text import escape_html
@@ -45,6 +47,17 @@ def html_table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = Non
     """
     head = f"<thead>{_html_row('th', header)}</thead>" if header else ""
     return f"<table>{head}<tbody>{''.join(_html_row('td', row) for row in rows)}</tbody></table>"
+
+
+def csv_line(cells: Sequence[str]) -> bytes:
+    """Return one line of a CSV file in UTF-8; names of files that are not Unicode stay bytes.
+
+    >>> csv_line(["a,b", "c"])
+    b'"a,b",c\\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
+
+from transferkit._utils.tables import csv_line
 
 _COLUMNS = ["path", "label", "given_label", "suggested_label", "score", "split", "issues"]
 
@@ -15,13 +15,13 @@ def table_lines(inspection: Any) -> Iterator[bytes]:
     issues = _issues_by_image(inspection)
     confident = {issue.image: issue.suggested_label for issue in inspection.label_issues if issue.is_confident}
     images, scores = inspection.images, inspection.label_scores
-    yield _line(_COLUMNS)
+    yield csv_line(_COLUMNS)
     for index, key in enumerate(images.keys):
         label, suggested = images.label(index), images.class_names[int(scores.suggested[index])]
         score = f"{scores.suspicion[index]:.4f}"
         name = key.path if key.path is not None else str(key)
         found = ", ".join(issues.get(key, []))
-        yield _line([name, confident.get(key, label), label, suggested, score, key.split, found])
+        yield csv_line([name, confident.get(key, label), label, suggested, score, key.split, found])
 
 
 def _issues_by_image(inspection: Any) -> dict[Any, list[str]]:
@@ -35,9 +35,3 @@ def _issues_by_image(inspection: Any) -> dict[Any, list[str]]:
     for issue in inspection.image_issues:
         issues.setdefault(issue.image, []).append(issue.issue)
     return issues
-
-
-def _line(values: Sequence[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(values)
-    return text.getvalue().encode("utf-8", "surrogateescape")

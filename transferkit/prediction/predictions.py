@@ -10,7 +10,7 @@ from transferkit._utils.files import atomic_write
 from transferkit._utils.tables import html_table, text_table
 from transferkit._utils.text import printable, shorten
 from transferkit.prediction.prediction import Prediction
-from transferkit.prediction.rows import column_names, csv_line, row_values
+from transferkit.prediction.rows import column_names, csv_row, row_values
 
 _HEADER = ["image", "label", "probability"]
 
@@ -39,10 +39,10 @@ class Predictions(list[Prediction]):
         """
         names = self._columns()
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            file.write(csv_line(names))
+            file.write(csv_row(names))
             for prediction in self:
                 row = row_values(prediction)
-                file.write(csv_line([row.get(name) for name in names]))
+                file.write(csv_row([row.get(name) for name in names]))
 
     def _columns(self) -> list[str]:
         if not self:

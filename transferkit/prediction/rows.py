@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from transferkit._utils.tables import csv_line
 from transferkit.calibration import Calibration
 from transferkit.prediction.prediction import Prediction
 
@@ -34,11 +33,9 @@ def row_values(prediction: Prediction) -> dict[str, Any]:
     return {**values, **{f"p({name})": numbers.get(name) for name in prediction.class_names}}
 
 
-def csv_line(values: Sequence[Any]) -> bytes:
-    """Return one line of a CSV file in UTF-8; lists are JSON, None is empty, names that are not Unicode stay bytes."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_csv_text(value) for value in values])
-    return text.getvalue().encode("utf-8", "surrogateescape")
+def csv_row(values: Sequence[Any]) -> bytes:
+    """Return one line of a CSV file; lists are JSON, None is empty."""
+    return csv_line([_csv_text(value) for value in values])
 
 
 def json_line(row: dict[str, Any]) -> bytes:

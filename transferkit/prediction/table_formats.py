@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from transferkit._utils.checks import did_you_mean
 from transferkit._utils.extras import import_extra
 from transferkit._utils.files import atomic_write
-from transferkit.prediction.rows import csv_line, json_line
+from transferkit.prediction.rows import csv_row, json_line
 
 _ROWS_PER_GROUP = 8192
 
@@ -65,7 +65,7 @@ def table_format(path: Path) -> TableFormat:
 
 
 def _write_csv(row: dict[str, Any], columns: Sequence[str]) -> bytes:
-    return csv_line([row.get(name) for name in columns])
+    return csv_row([row.get(name) for name in columns])
 
 
 def _read_csv(lines: Iterable[bytes], columns: Sequence[str]) -> Iterator[Row]:
@@ -128,7 +128,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 _FORMATS = {
-    ".csv": TableFormat(csv_line, _write_csv, _read_csv, None),
+    ".csv": TableFormat(csv_row, _write_csv, _read_csv, None),
     ".jsonl": TableFormat(lambda columns: b"", _write_json, _read_json, None),
     ".parquet": TableFormat(lambda columns: b"", _write_json, _read_json, _to_parquet),
 }
