@@ -185,6 +185,18 @@ def test_compile_engine_reuses_conversion_for_few_images() -> None:
     assert compile_engine(model, batch_size=4, count=20).name == "openvino"
 
 
+def test_compile_engine_uses_conversion_for_a_single_image() -> None:
+    model = MODELS["small"]()
+    assert compile_engine(model, count=1, batch_size=1).name == "keras"
+    compile_engine(model, engine="openvino", batch_size=1)
+    engine = compile_engine(model, count=1, batch_size=1)
+    assert engine.name == "openvino"
+    images = images_for(model, 1)
+    np.testing.assert_allclose(engine(images)[0], keras_outputs(model, images)[0], atol=1e-4)
+    # That of another batch size is not converted.
+    assert compile_engine(model, count=1, batch_size=4).name == "keras"
+
+
 def test_compile_engine_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
