@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import io
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_int
@@ -135,9 +137,12 @@ class Predictor(ImageClassifier):
         return explain(self, images, **options)
 
     def warm_up(self) -> None:
-        """Prepare the fastest engines for single images and for batches, so that no later call has to."""
+        """Prepare the decoder and the engines for single images and for batches, so that no later call has to."""
         for engine in self._engines.for_service():
             self._run(self._blank(), engine)
+        contents = io.BytesIO()
+        Image.fromarray(self._blank()[0]).save(contents, "JPEG")
+        load_images([contents.getvalue()], self.image_spec)
 
     def fingerprint(self) -> str:
         """Return digits that differ whenever the predictions could."""
