@@ -1,5 +1,6 @@
 """Inputs of predict and features: each form gives the same sources, in a fixed order."""
 
+import io
 import itertools
 import os
 from pathlib import Path
@@ -117,7 +118,7 @@ def test_expand_of_array_checks_all_images():
         ({"a.jpg": 1}, "Received: dict"),
         ({"a.jpg", "b.jpg"}, "Received: set"),
         ([["a.jpg"], ["b.jpg"]], "An image must be a path, .*Received: list. Give one list of images"),
-        ([None], "An image must be a path, bytes, an array or a Pillow image. Received: NoneType"),
+        ([None], "An image must be a path, bytes, a file object, an array or a Pillow image. Received: NoneType"),
     ],
 )
 def test_expand_refuses_type(images, message):
@@ -165,3 +166,13 @@ def test_to_split_keeps_files_and_resizes_others(folder, paths):
     assert np.array_equal(to_split(floats, SPEC).images, floats)
     with pytest.raises(DataError, match="must have at least one image. Received: an empty list"):
         to_split([], SPEC)
+
+
+def test_file_object_is_one_image(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"contents\nof a file")
+    with open(tmp_path / "a.png", "rb") as file:
+        assert single_image(file) == b"contents\nof a file"
+    assert single_image(io.BytesIO(b"ab")) == b"ab"
+    assert expand([io.BytesIO(b"ab"), io.BytesIO(b"c")]) == [b"ab", b"c"]
+    with pytest.raises(TypeError, match="A file object must be opened in binary mode. Received: one that returns str"):
+        single_image(io.StringIO("text"))

@@ -81,7 +81,9 @@ def test_predict_nothing_is_empty(predictor: Predictor) -> None:
 
 
 def test_predict_other_type_raises(predictor: Predictor) -> None:
-    with pytest.raises(TypeError, match="must be a path, bytes, an array or a Pillow image. Received: int"):
+    with pytest.raises(
+        TypeError, match="must be a path, bytes, a file object, an array or a Pillow image. Received: int"
+    ):
         predictor.predict([3])
 
 

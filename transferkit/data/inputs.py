@@ -20,11 +20,11 @@ from transferkit.images.pixels import check_batch, is_pixels, to_rgb_array
 from transferkit.images.spec import ImageSpec
 
 _ACCEPTED = (
-    "a path, a folder, a pattern such as 'images/*.jpg', the bytes of a file, an array (height, width, 3) or "
-    "(n, height, width, 3), a Pillow image, a list or an iterator of those, a split such as data.test, or a "
+    "a path, a folder, a pattern such as 'images/*.jpg', the bytes of a file, a file object, an array "
+    "(height, width, 3) or (n, height, width, 3), a Pillow image, a list or an iterator of those, a split such as data.test, or a "
     "tf.data.Dataset"
 )
-_ACCEPTED_ITEM = "a path, bytes, an array or a Pillow image"
+_ACCEPTED_ITEM = "a path, bytes, a file object, an array or a Pillow image"
 
 
 def single_image(images: Any) -> Any | None:
@@ -35,6 +35,8 @@ def single_image(images: Any) -> Any | None:
     """
     if isinstance(images, (bytes, bytearray, memoryview)):
         return images
+    if _is_file(images):
+        return _contents_of(images)
     if is_pixels(images):
         return to_rgb_array(images) if _rank(images) in (2, 3) else None
     if not isinstance(images, (str, os.PathLike)):
@@ -115,9 +117,26 @@ def _expand_item(item: Any) -> list[Any]:
             return _expand_path(_to_path(item))
         except DataError:
             return [ImageError(_to_path(item), "it is a folder without images")]
+    if _is_file(item):
+        return [_contents_of(item)]
     if not is_pixels(item) and not isinstance(item, (bytes, bytearray, memoryview)):
         raise TypeError(f"An image must be {_ACCEPTED_ITEM}. Received: {type(item).__name__}.{_hint(item)}")
     return [item]
+
+
+def _is_file(images: Any) -> bool:
+    return callable(getattr(images, "read", None)) and not isinstance(images, os.PathLike)
+
+
+def _contents_of(file: Any) -> bytes:
+    """Return the rest of a file that was opened in binary mode."""
+    contents = file.read()
+    if not isinstance(contents, bytes):
+        raise TypeError(
+            f"A file object must be opened in binary mode. Received: one that returns {type(contents).__name__}. Use "
+            "open(path, 'rb')."
+        )
+    return contents
 
 
 def _sources_of_split(split: Split) -> list[Any] | Iterator[Any]:

@@ -27,10 +27,10 @@ class ImageClassifier(abc.ABC):
         """Predict the class of one image or of several.
 
         Args:
-            images: one image: a path, the bytes of a file, a Pillow image, or an array (height, width, 3), RGB in [0,
-                255], of any size. Or several: a list of those, a folder (all images in it, sorted), a pattern such as
-                "images/*.jpg", an array (n, height, width, 3), a split such as `data.test` (in the order of
-                `data.files`), a tf.data.Dataset, or an iterator, which is read to its end.
+            images: one image: a path, the bytes of a file, a file object in binary mode, a Pillow image, or an array
+                (height, width, 3), RGB in [0, 255], of any size. Or several: a list of those, a folder (all images in
+                it, sorted), a pattern such as "images/*.jpg", an array (n, height, width, 3), a split such as
+                `data.test` (in the order of `data.files`), a tf.data.Dataset, or an iterator, which is read to its end.
 
         Returns:
             A `Prediction`, or `Predictions`, a list of them in the same order. A file that cannot be read has a
