@@ -21,8 +21,8 @@ from transferkit.images.spec import ImageSpec
 
 _ACCEPTED = (
     "a path, a folder, a pattern such as 'images/*.jpg', the bytes of a file, a file object, an array "
-    "(height, width, 3) or (n, height, width, 3), a Pillow image, a list or an iterator of those, a split such as data.test, or a "
-    "tf.data.Dataset"
+    "(height, width, 3) or (n, height, width, 3), a Pillow image, a list or an iterator of those, a split such "
+    "as data.test, or a tf.data.Dataset"
 )
 _ACCEPTED_ITEM = "a path, bytes, a file object, an array or a Pillow image"
 
