@@ -30,6 +30,18 @@ def test_heatmap_is_resized_and_scaled_to_one(predictor: Any, image: np.ndarray)
     np.testing.assert_allclose(heatmap[:, 0], [1, 0.775, 0.325, 0.1], atol=1e-6)
 
 
+def test_heatmap_of_layers_without_padding_is_in_the_middle() -> None:
+    inputs = keras.Input((12, 12, 3))
+    maps = keras.layers.Conv2D(1, 6, strides=3, kernel_initializer="ones", name="conv")(inputs)
+    logits = keras.layers.Dense(2, kernel_initializer="ones")(keras.layers.GlobalAveragePooling2D()(maps))
+    image = np.zeros((12, 12, 3), np.uint8)
+    image[:3, :3] = 100
+    explanation = tk.explain(make_predictor(keras.Model(inputs, logits), ("a", "b")), image)
+    # The first of three positions, three pixels apart, has the middle 2.5 of its six pixels.
+    assert explanation.values.shape == (3, 3)
+    np.testing.assert_allclose(explanation.heatmap[0], [1, 1, 1, 5 / 6, 1 / 2, 1 / 6, 0, 0, 0, 0, 0, 0], atol=1e-6)
+
+
 def test_grad_cam_keeps_negative_values_out_of_heatmap(predictor: Any, image: np.ndarray) -> None:
     explanation = tk.explain(predictor, image, class_name="cat")
     np.testing.assert_allclose(explanation.values, [[-50, 25], [0, 0]], atol=1e-4)

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
+from transferkit import engines
 from transferkit.calibration import Calibration
 from transferkit.images import ImageSpec
 from transferkit.prediction import Predictor
@@ -117,6 +118,30 @@ def test_predict_to_does_not_continue_other_rows(
     assert path.read_bytes() == (tmp_path / "expected.csv").read_bytes()
 
 
+def test_predict_to_continues_with_the_engine_of_the_rows(
+    predictor: Predictor, gray_files: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "out.csv"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(Interrupted):
+            predictor.predict_to(gray_files, path)
+    state = path.with_name("out.csv.partial.json")
+    values = json.loads(state.read_text())
+    state.write_text(json.dumps({**values, "engines": ["keras"]}))
+    used = []
+    with pytest.MonkeyPatch.context() as patch:
+        compiled = engines.compile_engine
+
+        def recording(*args: Any, engine: str, **options: Any) -> Any:
+            used.append(engine)
+            return compiled(*args, engine=engine, **options)
+
+        patch.setattr(engines, "compile_engine", recording)
+        predictor.predict_to(gray_files, path)
+    assert used == ["keras"] and predictor.engine == "auto"
+
+
 def test_predict_to_path_with_line_break_and_quotes(predictor: Predictor, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
@@ -129,7 +154,12 @@ def test_predict_to_path_with_line_break_and_quotes(predictor: Predictor, tmp_pa
         interrupt_after(patch, 1)
         with pytest.raises(Interrupted):
             predictor.predict_to(files, path)
-    predictor.predict_to(files, path)
+    rows = []
+    with pytest.MonkeyPatch.context() as patch:
+        write = PartialTable.write
+        patch.setattr(PartialTable, "write", lambda self, new: (rows.extend(new), write(self, new)))
+        predictor.predict_to(files, path)
+    assert len(rows) == 32
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as stream:
         assert [row["path"] for row in csv.DictReader(stream)] == files
 
@@ -193,6 +223,7 @@ _KILLED = """
 import sys, time
 from transferkit.prediction.partial_table import PartialTable
 import transferkit as tk
+from transferkit import engines
 write, written = PartialTable.write, []
 def write_slowly(self, rows):
     write(self, rows); written.append(1)
