@@ -33,7 +33,7 @@ import transferkit as tk
 from transferkit.engines.frozen_graph import native_depthwise_conv
 from transferkit.explanation.attribution import to_heatmaps
 from transferkit.features.linear_probe import fit_linear_probe
-from transferkit.modeling.keras_graph import all_layers, with_input_shape
+from transferkit.modeling.keras_graph import all_layers
 
 SIZE, OBJECT, TOLERANCE = 160, 80, 16
 CLASSES = ("red", "green", "blue", "yellow")
@@ -135,9 +135,9 @@ def train_backbone(family: str, seconds: float) -> tk.backbones.Backbone:
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     with native_depthwise_conv(model) if family == "ConvNeXt" else contextlib.nullcontext():
         fit(model, side, seconds)
-    return tk.BackboneFactory.create(
-        with_input_shape(backbone.model, (SIZE, SIZE, 3)), preprocessing=backbone.preprocessing
-    )
+    whole = tk.BackboneFactory.create(FAMILIES[family], input_shape=(SIZE, SIZE, 3), weights=None)
+    whole.model.set_weights(backbone.model.get_weights())
+    return whole
 
 
 def fit(model: keras.Model, side: int, seconds: float) -> None:
