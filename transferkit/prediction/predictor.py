@@ -86,6 +86,7 @@ class Predictor(ImageClassifier):
             calibration.check_fits(len(self.class_names), activation)
         self.calibration = calibration
         self._views = AugmentedViews(augmentation, num_views)
+        self._engines, self._features_engine = self._engine_caches()
         outputs = model.output_shape[-1]
         expected = 1 if activation == "sigmoid" and len(self.class_names) == 2 and outputs == 1 else len(class_names)
         if outputs != expected:
@@ -158,9 +159,7 @@ class Predictor(ImageClassifier):
         """Return a predictor with the engines of these names, one per model."""
         predictor = copy.copy(self)
         predictor.engine = names[0]
-        # Engines that were chosen before are not those of the copy.
-        for name in ("_engines", "_features_engine"):
-            predictor.__dict__.pop(name, None)
+        predictor._engines, predictor._features_engine = predictor._engine_caches()
         return predictor
 
     @property
@@ -169,14 +168,12 @@ class Predictor(ImageClassifier):
         chunk = min(_CHUNK, self.batch_size)
         return -(-self.batch_size // chunk) * chunk
 
-    @functools.cached_property
-    def _engines(self) -> EngineCache:
+    def _engine_caches(self) -> tuple[EngineCache, EngineCache]:
+        """Return the engines of predictions and of features, which are compiled when they are used."""
         compares = self.calibration is not None and self.calibration.training_features is not None
-        return EngineCache(self.model, self.engine, self.batch_size, outputs="both" if compares else "predictions")
-
-    @functools.cached_property
-    def _features_engine(self) -> EngineCache:
-        return EngineCache(self.model, self.engine, self.batch_size, outputs="features")
+        arguments = self.model, self.engine, self.batch_size
+        outputs = "both" if compares else "predictions"
+        return EngineCache(*arguments, outputs=outputs), EngineCache(*arguments, outputs="features")
 
     def _blank(self) -> np.ndarray:
         return np.zeros((1, *self.image_spec.image_size, 3), np.uint8)
