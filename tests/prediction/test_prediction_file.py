@@ -48,6 +48,14 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, batches: int) -> None:
     monkeypatch.setattr(PartialTable, "write", write_or_fail)
 
 
+def interrupt(predictor: Predictor, images: Any, path: Path, batches: int = 1) -> None:
+    """Write predictions to `path`, and fail after some batches."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_after(patch, batches)
+        with pytest.raises(Interrupted):
+            predictor.predict_to(images, path)
+
+
 @pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet"])
 def test_predict_to_equals_predict(predictor: Predictor, gray_files: list[str], tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"out.{extension}"
@@ -73,10 +81,7 @@ def test_predict_to_continues_after_interruption(
 ) -> None:
     unbroken, path = tmp_path / f"unbroken.{extension}", tmp_path / f"out.{extension}"
     predictor.predict_to(gray_files, unbroken)
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(patch, batches)
-        with pytest.raises(Interrupted):
-            predictor.predict_to(gray_files, path)
+    interrupt(predictor, gray_files, path, batches=batches)
     assert not path.exists()
     rows = []
     with pytest.MonkeyPatch.context() as patch:
@@ -89,10 +94,7 @@ def test_predict_to_continues_after_interruption(
 
 def test_predict_to_continues_with_iterator(predictor: Predictor, gray_files: list[str], tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(patch, 1)
-        with pytest.raises(Interrupted):
-            predictor.predict_to(iter(gray_files), path)
+    interrupt(predictor, iter(gray_files), path)
     assert predictor.predict_to(iter(gray_files), path).images == 70
     predictor.predict_to(gray_files, tmp_path / "unbroken.csv")
     assert path.read_bytes() == (tmp_path / "unbroken.csv").read_bytes()
@@ -103,10 +105,7 @@ def test_predict_to_does_not_continue_other_rows(
     predictor: Predictor, gray_files: list[str], tmp_path: Path, change: str
 ) -> None:
     path = tmp_path / "out.csv"
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(patch, 1)
-        with pytest.raises(Interrupted):
-            predictor.predict_to(gray_files, path)
+    interrupt(predictor, gray_files, path)
     options = {"probabilities": change != "without probabilities"}
     slope = 2.0 if change == "other model" else 1.0
     calibration = Calibration(temperature=2.0) if change == "other calibration" else None
@@ -122,10 +121,7 @@ def test_predict_to_continues_with_the_engine_of_the_rows(
     predictor: Predictor, gray_files: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "out.csv"
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(patch, 1)
-        with pytest.raises(Interrupted):
-            predictor.predict_to(gray_files, path)
+    interrupt(predictor, gray_files, path)
     state = path.with_name("out.csv.partial.json")
     values = json.loads(state.read_text())
     state.write_text(json.dumps({**values, "engines": ["keras"]}))
@@ -150,10 +146,7 @@ def test_predict_to_path_with_line_break_and_quotes(predictor: Predictor, tmp_pa
         Image.new("RGB", (4, 4)).save(folder / name)
     files = [str(folder / name) for name in names]
     path = tmp_path / "out.csv"
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(patch, 1)
-        with pytest.raises(Interrupted):
-            predictor.predict_to(files, path)
+    interrupt(predictor, files, path)
     rows = []
     with pytest.MonkeyPatch.context() as patch:
         write = PartialTable.write
@@ -190,10 +183,7 @@ def test_predict_to_calibrated_columns(gray_files: list[str], tmp_path: Path) ->
 def test_predict_to_replaces_file_when_complete(predictor: Predictor, gray_files: list[str], tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     path.write_text("my notes")
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt_after(patch, 1)
-        with pytest.raises(Interrupted):
-            predictor.predict_to(gray_files, path)
+    interrupt(predictor, gray_files, path)
     assert path.read_text() == "my notes"
 
 
