@@ -121,6 +121,12 @@ def test_local_imports_are_few_and_of_heavy_packages() -> None:
     assert all(module.startswith(allowed) for _, module in local), local
 
 
+def test_no_test_package_hides_a_module_of_python() -> None:
+    # The folder of a script comes first when it imports modules.
+    names = {path.stem for path in Path(__file__).parent.iterdir()}
+    assert "pages" in names and not names & set(sys.stdlib_module_names)
+
+
 def test_picture_of_documentation_shows_layers() -> None:
     picture = (PACKAGE.parent / "docs" / "images" / "layers.svg").read_text(encoding="utf-8")
     rows = re.findall(r'font-weight="bold"[^>]*>([^<]*)<', picture)
