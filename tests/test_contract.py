@@ -61,6 +61,7 @@ INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
     "DataReport": lambda data, model: data.report,
     "DatasetBuilder": lambda data, model: tk.DatasetBuilder(many_classes(), image_size=SIZE),
     "Ensemble": lambda data, model: tk.Ensemble([predictor()] * 3),
+    "ExportReport": lambda data, model: tk.ExportReport("a", "onnx", "float32", 1, 1, False, 0.0, 1.0, 1.0, 1.0),
     "Explanation": lambda data, model: make_explanations(model, 1)[0],
     "Explanations": lambda data, model: make_explanations(model, 30),
     "Faithfulness": lambda data, model: tk.explanation.faithfulness(predictor(), make_explanations(model, 1)),

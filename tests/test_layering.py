@@ -21,10 +21,10 @@ LAYERS = [
     ("datasets", "plots", "pages"),
     ("data", "evaluation", "calibration"),
     ("augmentation", "head", "modeling"),
-    ("engines",),
-    ("features", "prediction", "metadata", "explanation"),
+    ("engines", "runtimes"),
+    ("features", "prediction", "metadata", "exported_metadata", "explanation"),
     ("cache", "backbones", "classifier", "training_features", "model_card"),
-    ("saving", "inspection"),
+    ("saving", "loading", "exporting", "inspection"),
     ("training", "comparison"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -37,6 +37,7 @@ PUBLIC_WITH_MANY_PARAMETERS = {
     ("transferkit.data.builder", "__init__"),
     ("transferkit.datasets.download", "download"),
     ("transferkit.explanation.explain_images", "explain"),
+    ("transferkit.exporting.export_model", "export"),
     ("transferkit.prediction.predictor", "__init__"),
     ("transferkit.training.trainer", "__init__"),
     ("transferkit.training.trainer", "fit"),

@@ -24,6 +24,8 @@ _PUBLIC = {
     "DownloadError": "errors",
     "Ensemble": "prediction",
     "Explanation": "explanation",
+    "ExportError": "errors",
+    "ExportReport": "exporting",
     "ImageError": "errors",
     "ImageSpec": "images",
     "Inspection": "inspection",
@@ -44,8 +46,9 @@ _PUBLIC = {
     "datasets": "datasets",
     "explain": "explanation",
     "explanation": "explanation",
+    "export": "exporting",
     "inspect": "inspection",
-    "load": "saving",
+    "load": "loading",
     "read_image": "images",
     "scan": "data",
 }
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
         ArtifactError,
         DataError,
         DownloadError,
+        ExportError,
         ImageError,
         MissingExtraError,
         StorageError,
@@ -73,11 +77,12 @@ if TYPE_CHECKING:
     )
     from transferkit.evaluation import Report, compare_reports
     from transferkit.explanation import Explanation, explain
+    from transferkit.exporting import ExportReport, export
     from transferkit.head import ClassifierHead
     from transferkit.images import ImageSpec, read_image
     from transferkit.inspection import Inspection, inspect
+    from transferkit.loading import load
     from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
-    from transferkit.saving import load
     from transferkit.training import Phase, Trainer
 
 

@@ -41,6 +41,10 @@ class ArtifactError(ValueError):
     """A folder is not a valid saved classifier."""
 
 
+class ExportError(RuntimeError):
+    """An exported model could not be written, or differs from the original; nothing was left at its path."""
+
+
 class MissingExtraError(ImportError):
     """An optional dependency is not installed; the message contains the extra that installs it.
 

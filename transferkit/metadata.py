@@ -121,48 +121,62 @@ def _checksum(values: dict[str, Any]) -> str:
 
 def _metadata(values: dict[str, Any], version: int) -> Metadata:
     spec = _image_spec_of_version_1(values["pixels"]) if version == 1 else values["image_spec"]
-    class_names = values["class_names"]
-    _check_type("class_names", class_names, list)
-    for name in class_names:
-        _check_type("class_names", name, str)
-    if len(set(class_names)) < len(class_names) or not all(class_names):
-        raise ValueError("`class_names` must be different and not empty")
-    if values["activation"] not in ("sigmoid", "softmax", None):
-        raise ValueError(f"`activation` must be sigmoid, softmax or null, not {reprlib.repr(values['activation'])}")
-    _check_type("model_sha256", values["model_sha256"], str)
-    _check_type("training", values["training"], dict)
-    # Earlier formats have no calibration.
-    calibration = _calibration(values.get("calibration"))
+    check_type("model_sha256", values["model_sha256"], str)
+    check_type("training", values["training"], dict)
     features_sha256 = values.get("features_sha256")
     if features_sha256 is not None:
-        _check_type("features_sha256", features_sha256, str)
-    names, activation = tuple(class_names), values["activation"]
+        check_type("features_sha256", features_sha256, str)
+    names, activation = parse_class_names(values["class_names"]), parse_activation(values["activation"])
+    # Earlier formats have no calibration.
+    calibration = parse_calibration(values.get("calibration"))
     files = {"model_sha256": values["model_sha256"], "features_sha256": features_sha256}
-    return Metadata(names, activation, _image_spec(spec), training=values["training"], calibration=calibration, **files)
+    return Metadata(
+        names, activation, parse_image_spec(spec), training=values["training"], calibration=calibration, **files
+    )
 
 
-def _calibration(values: Any) -> Calibration | None:
+def parse_class_names(values: Any) -> tuple[str, ...]:
+    """Return class names from JSON; a TypeError or ValueError for anything else."""
+    check_type("class_names", values, list)
+    for name in values:
+        check_type("class_names", name, str)
+    if len(set(values)) < len(values) or not all(values):
+        raise ValueError("`class_names` must be different and not empty")
+    return tuple(values)
+
+
+def parse_activation(value: Any) -> str | None:
+    """Return an activation from JSON; a ValueError for anything else."""
+    if value not in ("sigmoid", "softmax", None):
+        raise ValueError(f"`activation` must be sigmoid, softmax or null, not {reprlib.repr(value)}")
+    return value
+
+
+def parse_calibration(values: Any) -> Calibration | None:
+    """Return a calibration from JSON, or None for null; an error for anything else."""
     if values is None:
         return None
-    _check_type("calibration", values, dict)
+    check_type("calibration", values, dict)
     return Calibration.from_dict(values)
 
 
-def _image_spec(values: Any) -> ImageSpec:
-    _check_type("image_spec", values, dict)
+def parse_image_spec(values: Any) -> ImageSpec:
+    """Return an image spec from JSON; a TypeError, ValueError or KeyError for anything else."""
+    check_type("image_spec", values, dict)
     expected = ImageSpec((1, 1)).to_dict()
     for name, value in values.items():
         kind = type(expected[name])
-        _check_type(name, value, (int, float) if kind is float else kind)
+        check_type(name, value, (int, float) if kind is float else kind)
     for side in values["image_size"]:
-        _check_type("image_size", side, int)
+        check_type("image_size", side, int)
     spec = ImageSpec.from_dict(values)
     if math.prod(spec.image_size) > _MAX_PIXELS:
         raise ValueError(f"`image_size` must have at most {_MAX_PIXELS:,} pixels")
     return spec
 
 
-def _check_type(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
+def check_type(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    """Raise a TypeError for a value of another type; a bool is no int."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"`{name}` must not be {reprlib.repr(value)}")
 

@@ -1,4 +1,4 @@
-"""Saves and loads a classifier: a folder with the model in Keras' format and a JSON file of metadata."""
+"""Saves a classifier as a folder with the model in Keras' format and a JSON file of metadata, and loads its model."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from transferkit._utils.arguments import suggests_arguments
-from transferkit._utils.checks import check_choice
 from transferkit._utils.files import atomic_folder
 from transferkit._utils.hashing import sha256_of
 from transferkit._utils.text import printable
+from transferkit.calibration import Calibration
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError
 from transferkit.evaluation.report import Report
-from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact, read_metadata
+from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact
 from transferkit.model_card import CARD_FILE, PLOT_FILE, CardContents, write_model_card
 from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
+from transferkit.modeling.embedding import embedding_tensor
 from transferkit.modeling.keras_graph import graph_nodes
 from transferkit.modeling.model_file import check_weights_are_saved, read_model
-from transferkit.prediction import ENGINES, Predictor
-from transferkit.training_features import FEATURES_FILE, check_features, read_features, write_features
+from transferkit.prediction import Predictor
+from transferkit.runtimes.loading import NAMES
+from transferkit.training_features import FEATURES_FILE, read_features, write_features
 
 _MODEL_FILE = "model.keras"
 # Names that Keras' own `save` takes for a file.
@@ -93,43 +95,14 @@ def save_classifier(
     return target
 
 
-@suggests_arguments
-def load(
-    folder: str | os.PathLike[str],
-    *,
-    engine: str = "auto",
-    augmentation: Any = None,
-    num_views: int = 1,
-    warm_up: bool = False,
+def load_keras(
+    folder: Path, metadata: Metadata, *, engine: str = "auto", augmentation: Any = None, num_views: int = 1
 ) -> Predictor:
-    """Load a classifier that `Trainer.save` wrote.
-
-    Nothing in the folder can run code: the model is read in Keras' safe mode, the rest is JSON.
-
-    Args:
-        folder: str or path. The saved folder.
-        engine: "auto" (the fastest), "keras", "frozen_graph" or "openvino" (extra `fast`). Defaults to "auto".
-        augmentation: `AugmentationBlock`, whose views of each image are predicted too (test-time augmentation).
-            Defaults to None.
-        num_views: int >= 1. Views per image, the first of which is the original. Defaults to 1.
-        warm_up: bool. Whether the engines are prepared at once, as for a service, rather than by the first
-            predictions. Defaults to False.
-
-    Returns:
-        A `Predictor`; its `.model` is the keras.Model.
+    """Return the predictor of the Keras model in a saved folder; the options are those of `Predictor`.
 
     Raises:
-        ArtifactError: when the folder is missing, damaged, changed since it was saved, or of a newer format.
-        ValueError: for an unknown engine.
-
-    Example:
-
-    >>> tk.load("cats_dogs").predict("image.jpg").label  # doctest: +SKIP
-    'cats'
+        ArtifactError: when the model is missing, damaged, or does not match its metadata.
     """
-    check_choice("engine", engine, ENGINES)
-    folder = Path(folder)
-    metadata = read_metadata(folder)
     model = _read_model(folder / _MODEL_FILE, metadata.model_sha256)
     # Frozen dropout layers were saved with their original rates.
     disable_frozen_dropout(model)
@@ -138,14 +111,21 @@ def load(
     options: dict[str, Any] = {"activation": metadata.activation, "calibration": calibration}
     try:
         _check_model(model, metadata)
-        check_features(calibration, model)
+        _check_features(calibration, model)
         Predictor(*predictor_args, **options)
     except (TypeError, ValueError, AttributeError) as error:
         raise invalid_artifact(folder, f"its metadata do not match its model ({error})") from error
-    predictor = Predictor(*predictor_args, **options, engine=engine, augmentation=augmentation, num_views=num_views)
-    if warm_up:
-        predictor.warm_up()
-    return predictor
+    return Predictor(*predictor_args, **options, engine=engine, augmentation=augmentation, num_views=num_views)
+
+
+def _check_features(calibration: Calibration | None, model: Any) -> None:
+    """Raise a ValueError when the training features of a calibration are not those of a model."""
+    features = None if calibration is None else calibration.training_features
+    if features is None:
+        return
+    expected = embedding_tensor(model).shape[-1]
+    if features.ndim != 2 or features.dtype != np.float16 or features.shape[1] != expected or not len(features):
+        raise ValueError(f"training features {features.dtype} {features.shape} for a model with {expected} features")
 
 
 def _check_name(target: Path) -> None:
@@ -161,7 +141,7 @@ def _check_replaceable(target: Path) -> None:
     names: set[str] = set()
     with contextlib.suppress(OSError, ValueError):
         names = {path.name for path in target.iterdir()}
-    others = names - {METADATA_FILE, _MODEL_FILE, FEATURES_FILE, CARD_FILE, PLOT_FILE}
+    others = names - {METADATA_FILE, _MODEL_FILE, FEATURES_FILE, CARD_FILE, PLOT_FILE, *NAMES.values()}
     if names and (others or METADATA_FILE not in names):
         raise ArtifactError(
             "`folder` must be new, empty, or a classifier saved before without other files. Received: "

@@ -6,14 +6,12 @@ import dataclasses
 import hashlib
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from transferkit._utils.hashing import sha256_of
 from transferkit.calibration import Calibration
 from transferkit.metadata import Metadata, invalid_artifact
-from transferkit.modeling.embedding import embedding_tensor
 
 FEATURES_FILE = "training_features.npy"
 
@@ -48,13 +46,3 @@ def read_features(folder: Path, metadata: Metadata) -> Calibration | None:
     except (ValueError, EOFError) as error:
         raise invalid_artifact(folder, f"{FEATURES_FILE} is damaged") from error
     return dataclasses.replace(metadata.calibration, training_features=features)
-
-
-def check_features(calibration: Calibration | None, model: Any) -> None:
-    """Raise a ValueError when the training features of a calibration are not those of a model."""
-    features = None if calibration is None else calibration.training_features
-    if features is None:
-        return
-    expected = embedding_tensor(model).shape[-1]
-    if features.ndim != 2 or features.dtype != np.float16 or features.shape[1] != expected or not len(features):
-        raise ValueError(f"training features {features.dtype} {features.shape} for a model with {expected} features")

@@ -10,8 +10,9 @@ import tensorflow as tf
 from tests.engines.conftest import images_for, keras_outputs
 from tests.training.conftest import small_network
 from transferkit.engines import compile_engine
-from transferkit.engines.base import EngineError, KerasEngine, concatenate, pad_batch, run_batches
+from transferkit.engines.base import EngineError, KerasEngine
 from transferkit.engines.verification import relative_error
+from transferkit.runtimes.base import concatenate, pad_batch, run_batches
 
 
 @pytest.mark.parametrize("count", [1, 4, 11])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow  # noqa: F401
 
 from tests.images.image_corpus import image_corpus
 from transferkit.images import ImageSpec, load_image, loading, read_image
@@ -14,7 +16,9 @@ from transferkit.images.numpy_decoder import resize_array
 
 @pytest.fixture
 def without_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_tf_decoder", lambda: None)
+    # Where TensorFlow is not imported, both sides of a comparison would be decoded by NumPy.
+    assert "tensorflow" in sys.modules
+    monkeypatch.setattr(loading, "_tf_decoder", lambda *arguments, **options: None)
 
 
 SPECS = [
@@ -42,6 +46,11 @@ def test_read_image_without_tensorflow_is_equal(name: str, tmp_path: Path, reque
     expected = read_image(path), load_image(path, spec)
     request.getfixturevalue("without_tensorflow")
     assert np.array_equal(read_image(path), expected[0]) and np.array_equal(load_image(path, spec), expected[1])
+
+
+def test_images_without_tensorflow_are_contiguous(tmp_path: Path, without_tensorflow: None) -> None:
+    path = image_corpus()["JPEG of orientation 6"].put(tmp_path)
+    assert load_image(path, ImageSpec((20, 24))).flags.c_contiguous and read_image(path).flags.c_contiguous
 
 
 def test_load_image_without_tensorflow_refuses_other_interpolation(without_tensorflow: None) -> None:

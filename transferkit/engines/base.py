@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import keras
@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from transferkit._utils.text import printable
 from transferkit.errors import MissingExtraError
+from transferkit.runtimes.base import Outputs, concatenate
 
-Outputs = tuple[np.ndarray, ...]
 _MAX_REASON = 300
 
 
@@ -74,30 +74,3 @@ def engine_errors(model: keras.Model) -> Iterator[None]:
             f"A model must run on images of its input size. Received: {model.name!r}, which raises "
             f"{type(error).__name__} ({reason}). Correct its layers."
         ) from error
-
-
-def pad_batch(images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Return float32 images, zero-padded to `batch_size`: a graph of fixed size runs faster.
-
-    >>> pad_batch(np.ones((1, 2, 2, 3), np.uint8), 4).shape
-    (4, 2, 2, 3)
-    """
-    if len(images) == batch_size:
-        return np.ascontiguousarray(images, np.float32)
-    full = np.zeros((batch_size, *images.shape[1:]), np.float32)
-    full[: len(images)] = images
-    return full
-
-
-def run_batches(run: Callable[[np.ndarray], Outputs], images: np.ndarray, batch_size: int) -> Outputs:
-    """Run zero-padded batches of `batch_size` one after another; return the rows of `images`."""
-    parts = []
-    for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        parts.append(tuple(output[: len(batch)] for output in run(pad_batch(batch, batch_size))))
-    return concatenate(parts)
-
-
-def concatenate(parts: Sequence[Outputs]) -> Outputs:
-    """Return the outputs of several batches as those of one."""
-    return parts[0] if len(parts) == 1 else tuple(np.concatenate(arrays) for arrays in zip(*parts))

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from transferkit.engines.base import Outputs, run_batches
 from transferkit.modeling.keras_graph import all_layers
 from transferkit.modeling.precision import mixed_precision_layers, precision_scope
+from transferkit.runtimes.base import Outputs, run_batches
 
 
 def frozen_function(model: keras.Model, batch_size: int, precision: str = "float32") -> Any:

@@ -17,7 +17,7 @@ from transferkit._utils.cache_limit import evict, mark_used
 from transferkit._utils.files import atomic_write, cache_home
 from transferkit._utils.hashing import HASH_BYTES, content_hash
 from transferkit._utils.openvino import import_openvino
-from transferkit.engines.base import Outputs, concatenate, pad_batch
+from transferkit.runtimes.base import Outputs, concatenate, pad_batch
 
 # Batches queued per stream beyond the running one, so that no stream waits for Python.
 _QUEUED_PER_STREAM = 2
@@ -29,7 +29,7 @@ def convert(function: Any, key: str, batch_size: int, precision: str) -> OpenVin
 
     `key` identifies everything that the result depends on, except for the precision, which is chosen on loading.
     """
-    model = _translate(function.graph)
+    model = translate(function.graph)
     compiled = import_openvino().Core().compile_model(model, "CPU", _options(batch_size, precision))
     file = _cache_file(key)
     # Without a writable cache the model is converted again next time.
@@ -63,7 +63,7 @@ def is_cached(key: str) -> bool:
     return _cache_file(key).is_file()
 
 
-def _translate(graph: Any) -> Any:
+def translate(graph: Any) -> Any:
     """Return the OpenVINO model of a TensorFlow graph; `openvino.convert_model` takes five to ten times as long."""
     frontend = import_openvino("openvino.frontend").FrontEndManager().load_by_framework("tf")
     # The iterator must live until the model is translated; weights are copied, so that they outlive the graph.

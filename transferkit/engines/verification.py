@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from transferkit._utils.files import atomic_write, cache_home
 from transferkit._utils.hashing import HASH_BYTES, content_hash, fingerprint
-from transferkit.engines.base import KerasEngine, Outputs
+from transferkit.engines.base import KerasEngine
+from transferkit.runtimes.base import Outputs
 
 # Largest difference from Keras, relative to the largest feature. Float32 engines differ by 2e-6. For reduced precision
 # the check only excludes a wrong conversion: small trained networks differ by 0.07 in bfloat16 with heads as accurate.
@@ -30,11 +31,11 @@ def relative_error(actual: Outputs, expected: Outputs) -> float:
     return worst
 
 
-def probe_images(shape: tuple[int, ...]) -> np.ndarray:
-    """Return two fixed images of `shape`, uint8."""
+def probe_images(shape: tuple[int, ...], count: int = _NUM_PROBE_IMAGES) -> np.ndarray:
+    """Return fixed images of `shape`, uint8 (count, height, width, 3)."""
     # Smooth blobs with some noise resemble real images; noise alone saturates many networks.
     generator = np.random.default_rng(0)
-    coarse = generator.uniform(0, 255, (_NUM_PROBE_IMAGES, 5, 5, 3)).astype(np.float32)
+    coarse = generator.uniform(0, 255, (count, 5, 5, 3)).astype(np.float32)
     smooth = tf.image.resize(coarse, shape[:2]).numpy()
     return np.clip(smooth + generator.normal(0, 12, smooth.shape), 0, 255).astype(np.uint8)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from transferkit.evaluation.curves import precision_recall_curve, roc_curve
 from transferkit.evaluation.outcomes import Outcomes
 from transferkit.evaluation.report_text import short_name
-from transferkit.plots import Curve
+
+if TYPE_CHECKING:
+    from transferkit.plots import Curve
 
 MAX_CURVES = 10
 _ROC = ("ROC curves, with areas", "False positive rate", "True positive rate")

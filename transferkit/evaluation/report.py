@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_int
 from transferkit._utils.dataframes import to_data_frame
+from transferkit._utils.lazy import LazyModule
 from transferkit.evaluation.confusions import confusion_rows, mistake_rows
 from transferkit.evaluation.curve_panels import curve_panels
 from transferkit.evaluation.metric_samples import Metric, metric_name, metric_of, metric_samples
@@ -30,7 +30,14 @@ from transferkit.evaluation.report_page import write_page
 from transferkit.evaluation.report_text import report_text
 from transferkit.evaluation.resampling import ConfidenceInterval, percentile_interval
 from transferkit.evaluation.slices import Slices, make_slices, slice_values
-from transferkit.plots import evaluation_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from transferkit import plots
+else:
+    # Evaluation works where matplotlib is not installed.
+    plots = LazyModule("transferkit.plots")
 
 
 @suggests_arguments
@@ -260,7 +267,9 @@ class Report(ReportMetrics):
         bins = self.reliability()
         panels = curve_panels(self.outcomes, self.class_names)
         calibration = bins.accuracy, bins.counts
-        return evaluation_figure(self.confusion_matrix, self.class_names, calibration, panels, title=title, path=path)
+        return plots.evaluation_figure(
+            self.confusion_matrix, self.class_names, calibration, panels, title=title, path=path
+        )
 
     def __repr__(self) -> str:
         """Return the metrics as text of at most 2,000 characters."""

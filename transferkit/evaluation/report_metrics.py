@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from typing_extensions import Self
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_int, did_you_mean
@@ -21,6 +20,9 @@ from transferkit.evaluation.classification import (
 )
 from transferkit.evaluation.outcomes import Outcomes
 from transferkit.evaluation.weighted_metrics import metric_value
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @suggests_arguments

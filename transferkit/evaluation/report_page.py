@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from transferkit._utils.lazy import LazyModule
 from transferkit.calibration.thresholds import selective_accuracy
 from transferkit.evaluation.confusions import confusion_rows, mistake_rows
 from transferkit.evaluation.curve_panels import curve_panels
@@ -17,7 +18,11 @@ from transferkit.evaluation.resampling import percentile_interval
 from transferkit.evaluation.slices import PROPERTIES, make_slices, slice_values
 from transferkit.pages import MapPoints, Page, Picture, array_picture, plot_picture, project, thumbnails
 from transferkit.pages.tables import Cell
-from transferkit.plots import evaluation_figure, selective_accuracy_curve
+
+if TYPE_CHECKING:
+    from transferkit import plots
+else:
+    plots = LazyModule("transferkit.plots")
 
 _MAX_CONFUSIONS, _EXAMPLES = 20, 3
 # Of a larger map, so many images are shown, evenly spaced.
@@ -74,10 +79,10 @@ def _add_figures(page: Page, report: ReportMetrics) -> None:
     calibration = bins.accuracy, bins.counts
     arguments = report.confusion_matrix, report.class_names, calibration, panels
     page.heading("Confusion matrix, calibration and curves")
-    page.figure(plot_picture(lambda file: evaluation_figure(*arguments, path=file)))
+    page.figure(plot_picture(lambda file: plots.evaluation_figure(*arguments, path=file)))
     _, fraction, accuracy = selective_accuracy(outcomes.correct.ravel(), outcomes.confidence.ravel())
     page.text("Accuracy of the most confident predictions, for each fraction of them:")
-    page.figure(plot_picture(lambda file: selective_accuracy_curve(fraction, accuracy, file)))
+    page.figure(plot_picture(lambda file: plots.selective_accuracy_curve(fraction, accuracy, file)))
 
 
 def _add_confusions(page: Page, report: ReportMetrics) -> None:

@@ -6,11 +6,10 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from transferkit._utils.arguments import suggests_arguments
+from transferkit._utils.lazy import LazyModule
 from transferkit._utils.tables import html_table, text_table
 from transferkit._utils.text import shorten
 from transferkit.evaluation.metric_samples import Metric, metric_name, metric_of, metric_samples
@@ -19,7 +18,14 @@ from transferkit.evaluation.report import Report
 from transferkit.evaluation.report_checks import check_resampling, check_same_images
 from transferkit.evaluation.report_text import short_name
 from transferkit.evaluation.resampling import ConfidenceInterval, holm, percentile_interval
-from transferkit.plots import metric_intervals
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from transferkit import plots
+else:
+    # Evaluation works where matplotlib is not installed.
+    plots = LazyModule("transferkit.plots")
 
 _COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "calibration_error")
 _PAIR_HEADER = ["pair", "difference", "interval", "only first", "only second", "p", "adjusted p"]
@@ -94,7 +100,7 @@ class ReportComparison(list[ReportScore]):
         Returns:
             The matplotlib figure.
         """
-        return metric_intervals([(score.name, score.value, *score.interval) for score in self], self.metric, path)
+        return plots.metric_intervals([(score.name, score.value, *score.interval) for score in self], self.metric, path)
 
     @property
     def _header(self) -> list[str]:

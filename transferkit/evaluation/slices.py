@@ -8,12 +8,12 @@ import math
 import numbers
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from transferkit._utils.checks import check_choice, did_you_mean
+from transferkit._utils.lazy import LazyModule
 from transferkit._utils.tables import html_table, text_table
 from transferkit._utils.text import shorten
 from transferkit.evaluation.classification import average_metrics, class_counts
@@ -21,7 +21,14 @@ from transferkit.evaluation.image_properties import image_property
 from transferkit.evaluation.outcomes import Outcomes
 from transferkit.evaluation.report_text import short_name
 from transferkit.evaluation.resampling import ConfidenceInterval, wilson_interval
-from transferkit.plots import metric_intervals
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from transferkit import plots
+else:
+    # Evaluation works where matplotlib is not installed.
+    plots = LazyModule("transferkit.plots")
 
 MISSING = "(missing)"
 PROPERTIES = ("size", "brightness", "source")
@@ -66,7 +73,7 @@ class Slices(list[Slice]):
             The matplotlib figure.
         """
         rows = [(f"{item.value} ({item.images:,})", item.accuracy, *item.interval) for item in self]
-        return metric_intervals(rows, "Accuracy", path)
+        return plots.metric_intervals(rows, "Accuracy", path)
 
     def _cells(self) -> list[list[str]]:
         rows = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -98,7 +99,7 @@ def read_image(path_or_bytes: Any, *, max_pixels: int | None = None) -> np.ndarr
     encoded = _EncodedImage(name, data, header, 1)
     decoder = _tf_decoder()
     if decoder is None:
-        return apply_exif_orientation(decode_jpeg_or_png(data, name, 1), header.orientation)
+        return np.ascontiguousarray(apply_exif_orientation(decode_jpeg_or_png(data, name, 1), header.orientation))
     try:
         return decoder.decode(data, encoded.variant, header.orientation)
     except decoder.DecodeError as error:
@@ -133,7 +134,7 @@ def load_with_metadata(
     encoded: dict[int, _EncodedImage] = {}
     for index, source in enumerate(sources):
         try:
-            image = _open_image(source, spec)
+            image = _open_image(source, spec, with_thumbnail)
         except ImageError as error:
             results[index] = error
             continue
@@ -228,10 +229,10 @@ def _load_cached(
     return [image for image in images if image is not None]
 
 
-def _open_image(source: Any, spec: ImageSpec) -> _EncodedImage | LoadedImage:
+def _open_image(source: Any, spec: ImageSpec, with_thumbnail: bool) -> _EncodedImage | LoadedImage:
     """Return a file that awaits decoding in a group, or a loaded image where it is decoded by itself."""
     if is_pixels(source):
-        return _resize(to_rgb_array(source), spec, "", b"")
+        return _resize(LoadedImage(to_rgb_array(source), None, "", (0, 0), b""), spec, with_thumbnail)
     name, data = read_bytes(source)
     header = _checked_header(data, name)
     scale = spec.jpeg_scale_denominator(min(header.width, header.height)) if header.format == "jpeg" else 1
@@ -240,7 +241,7 @@ def _open_image(source: Any, spec: ImageSpec) -> _EncodedImage | LoadedImage:
     if header.tf_decodable:
         return _EncodedImage(name, data, header, scale)
     decoded = decode_with_pillow(data, name, max_pixels, scale)
-    loaded = _resize(decoded, spec, header.format, data)
+    loaded = _resize(LoadedImage(decoded, None, header.format, (0, 0), data), spec, with_thumbnail)
     return loaded if scale == 1 else dataclasses.replace(loaded, size=_full_size(header, decoded, scale))
 
 
@@ -258,8 +259,14 @@ def _checked_header(data: bytes, name: str) -> ImageHeader:
     return header
 
 
-def _tf_decoder() -> Any:
-    """Return the module of the TensorFlow decoder, or None where TensorFlow is not installed."""
+def _tf_decoder(spec: ImageSpec | None = None, *, with_thumbnail: bool = False) -> Any:
+    """Return the module of the TensorFlow decoder, or None where NumPy and Pillow decode.
+
+    Their pixels are the same. They decode where TensorFlow is not installed, and where nothing has imported it yet,
+    which would take longer than to decode thousands of images.
+    """
+    if "tensorflow" not in sys.modules and not with_thumbnail and (spec is None or numpy_decoder.supports(spec)):
+        return None
     try:
         from transferkit.images import tf_decoder
     except ImportError:
@@ -267,18 +274,20 @@ def _tf_decoder() -> Any:
     return tf_decoder
 
 
-def _resize(image: np.ndarray, spec: ImageSpec, format_name: str, content: bytes) -> LoadedImage:
-    size = image.shape[0], image.shape[1]
-    decoder = _tf_decoder()
+def _resize(decoded: LoadedImage, spec: ImageSpec, with_thumbnail: bool) -> LoadedImage:
+    """Return a decoded image with its size, resized as `spec` describes it."""
+    size = decoded.image.shape[0], decoded.image.shape[1]
+    decoder, thumbnail = _tf_decoder(spec, with_thumbnail=with_thumbnail), None
     if decoder is None:
-        return LoadedImage(numpy_decoder.resize_array(image, spec), None, format_name, size, content)
-    resized, thumbnail = decoder.resize_array(image, spec)
-    return LoadedImage(resized, thumbnail, format_name, size, content)
+        resized = numpy_decoder.resize_array(decoded.image, spec)
+    else:
+        resized, thumbnail = decoder.resize_array(decoded.image, spec)
+    return dataclasses.replace(decoded, image=resized, thumbnail=thumbnail, size=size)
 
 
 def _decode(files: list[_EncodedImage], spec: ImageSpec, with_thumbnail: bool) -> list[LoadedImage | ImageError]:
     """Decode files of one variant."""
-    decoder = _tf_decoder()
+    decoder = _tf_decoder(spec, with_thumbnail=with_thumbnail)
     if decoder is None:
         return [_decode_with_numpy(file, spec) for file in files]
     scale = files[0].scale_denominator

@@ -7,9 +7,14 @@ import numpy as np
 from transferkit.images.spec import ImageSpec
 
 
+def supports(spec: ImageSpec) -> bool:
+    """Return whether NumPy resizes as `spec` describes."""
+    return spec.interpolation == "bilinear" and not spec.antialias
+
+
 def check_supported(spec: ImageSpec) -> None:
     """Raise a ValueError when `spec` needs TensorFlow."""
-    if spec.interpolation != "bilinear" or spec.antialias:
+    if not supports(spec):
         raise ValueError(
             "`interpolation` must be 'bilinear' without antialias where TensorFlow is not installed. Received: "
             f"{spec.interpolation!r}, antialias={spec.antialias}. Install tensorflow."
@@ -23,7 +28,8 @@ def resize_array(image: np.ndarray, spec: ImageSpec) -> np.ndarray:
     image = image if image.dtype == np.uint8 else image.astype(np.float32)
     part = image[geometry.top : geometry.top + geometry.height, geometry.left : geometry.left + geometry.width]
     resized = _resize_bilinear(part, geometry.new_height, geometry.new_width)
-    pixels = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+    # Indexing leaves the axes in another order in memory than callers, which write the bytes to files, expect.
+    pixels = np.ascontiguousarray(np.clip(np.rint(resized), 0, 255).astype(np.uint8))
     if pixels.shape[:2] == spec.image_size:
         return pixels
     padded = np.zeros((*spec.image_size, 3), np.uint8)

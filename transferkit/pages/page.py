@@ -8,14 +8,16 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING
 
 from transferkit._utils.files import atomic_write
 from transferkit._utils.text import escape_html
 from transferkit.pages.maps import MapPoints, map_html
 from transferkit.pages.pictures import Picture
 from transferkit.pages.tables import Cell, picture_html, table_html
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _FOLDER = Path(__file__).parent
 

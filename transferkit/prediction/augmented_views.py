@@ -27,15 +27,15 @@ class AugmentedViews:
                 f"`augmentation` must be an AugmentationBlock. Received: {type(augmentation).__name__}. Create one "
                 "with tk.AugmentationBlock(...)."
             )
-        self._augmentation, self._num_views = augmentation, num_views
+        self._augmentation, self.num_views = augmentation, num_views
 
     def of(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the views of images (n, height, width, 3), the original first."""
         yield images
-        for index in range(self._num_views - 1):
-            yield self._augmentation.test_view(images, index, self._num_views - 1)
+        for index in range(self.num_views - 1):
+            yield self._augmentation.test_view(images, index, self.num_views - 1)
 
     def key(self) -> str:
         """Return a text that identifies the views."""
         config = None if self._augmentation is None else self._augmentation.get_config()
-        return json.dumps([self._num_views, config], sort_keys=True, default=str)
+        return json.dumps([self.num_views, config], sort_keys=True, default=str)

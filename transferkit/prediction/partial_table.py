@@ -9,12 +9,13 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from transferkit._utils.files import atomic_write, read_json, storage_errors
 from transferkit.prediction.table_formats import TableFormat
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class PartialTable:

@@ -63,6 +63,8 @@ class Predictor(ImageClassifier):
     'cats'
     """
 
+    ENGINES: tuple[str, ...] = ENGINES
+
     def __init__(
         self,
         model: Any,
@@ -81,7 +83,7 @@ class Predictor(ImageClassifier):
         self.image_spec = image_spec
         self.activation = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size = check_int("batch_size", batch_size)
-        self.engine = check_choice("engine", engine, ENGINES)
+        self.engine = check_choice("engine", engine, self.ENGINES)
         if calibration is not None:
             calibration.check_fits(len(self.class_names), activation)
         self.calibration = calibration
@@ -99,6 +101,11 @@ class Predictor(ImageClassifier):
     def multi_label(self) -> bool:
         """Whether an image can have any number of labels."""
         return self.activation == "sigmoid" and self.model.output_shape[-1] > 1
+
+    @property
+    def num_views(self) -> int:
+        """The number of views of each image, whose probabilities are averaged."""
+        return self._views.num_views
 
     @property
     def thresholds(self) -> tuple[float, ...] | None:

@@ -1,0 +1,48 @@
+"""Runs a model in the ONNX format with ONNX Runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferkit._utils.extras import import_extra
+from transferkit.runtimes.base import IMAGE, METADATA_KEY
+
+# Types of inputs in the words of ONNX Runtime.
+_DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
+# Messages of fatal errors alone: errors are raised, too.
+_FATAL = 4
+
+
+class OnnxRuntime:
+    """A model of one .onnx file on the CPU.
+
+    Args:
+        path: the file.
+    """
+
+    name = "onnx"
+
+    def __init__(self, path: Path) -> None:
+        onnxruntime = import_onnxruntime()
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._dtype = _DTYPES[self._session.get_inputs()[0].type]
+        self.outputs = tuple(output.name for output in self._session.get_outputs())
+        self.metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+
+    def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        values = self._session.run(None, {IMAGE: np.ascontiguousarray(images, self._dtype)})
+        return dict(zip(self.outputs, values))
+
+
+def import_onnxruntime() -> Any:
+    """Return the package onnxruntime.
+
+    Raises:
+        MissingExtraError: when it is not installed.
+    """
+    return import_extra("onnxruntime", "The runtime 'onnx'", "onnxruntime", "onnx")
