@@ -9,6 +9,7 @@ import keras
 from transferkit._utils.arguments import suggests_arguments
 from transferkit.augmentation.block import AugmentationBlock
 from transferkit.head import ClassifierHead
+from transferkit.modeling.keras_graph import mark_called
 from transferkit.modeling.sharing import add_classifier
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def build_classifier(
         augmented = type(augmentation).from_config(augmentation.get_config())(images)
     classifier = keras.Model(images, head(backbone(augmented)), name=name)
     add_classifier(backbone.model, classifier)
-    return classifier
+    return mark_called(classifier)
 
 
 def find_augmentation(model: keras.Model) -> AugmentationBlock | None:

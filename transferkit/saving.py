@@ -24,9 +24,10 @@ from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact
 from transferkit.model_card import CARD_FILE, PLOT_FILE, CardContents, write_model_card
 from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
 from transferkit.modeling.embedding import embedding_tensor
-from transferkit.modeling.keras_graph import graph_nodes
+from transferkit.modeling.keras_graph import graph_nodes, mark_called, with_input_shape
 from transferkit.modeling.model_file import check_weights_are_saved, read_model
 from transferkit.prediction import Predictor
+from transferkit.runtimes.base import IMAGE
 from transferkit.runtimes.loading import NAMES
 from transferkit.training_features import FEATURES_FILE, read_features, write_features
 
@@ -193,7 +194,8 @@ def _without_augmentation(model: keras.Model) -> keras.Model:
         return model
     # The layer's own `output` is that of its first call, which may be in another model.
     node = next(node for node in graph_nodes(model) if node.layer is augmentation)
-    return keras.Model(node.outputs[0], model.output, name=model.name)
+    rest = keras.Model(node.outputs[0], model.output, name=model.name)
+    return with_input_shape(rest, rest.input_shape[1:], IMAGE)
 
 
 def _read_model(path: Path, sha256: str) -> keras.Model:
@@ -202,7 +204,7 @@ def _read_model(path: Path, sha256: str) -> keras.Model:
             raise invalid_artifact(path.parent, f"{_MODEL_FILE} is missing")
         if sha256_of(path) != sha256:
             raise invalid_artifact(path.parent, f"{_MODEL_FILE} is not the file that was saved (its checksum differs)")
-        return read_model(path)
+        return mark_called(read_model(path))
     except (OSError, ValueError) as error:
         if isinstance(error, ArtifactError):
             raise

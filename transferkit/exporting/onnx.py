@@ -54,7 +54,7 @@ def _translate(function: ExportedFunction) -> Any:
         input_names=[f"{IMAGE}:0"],
         output_names=[f"{name}:0" for name in function.outputs],
         opset=_OPSET,
-        custom_op_handlers={"Erfc": (_convert_erfc, [])},
+        custom_op_handlers=HANDLERS,
         tensors_to_rename=names,
     )
     for value in (*model.graph.input, *model.graph.output):
@@ -69,6 +69,10 @@ def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
     shapes, dtypes, outputs = node.output_shapes, node.output_dtypes, node.output
     context.remove_node(node.name)
     context.make_node("Sub", [one.output[0], error.output[0]], name=name, outputs=outputs, shapes=shapes, dtypes=dtypes)
+
+
+# Operations that the converter does not know.
+HANDLERS: dict[str, tuple[Any, list[str]]] = {"Erfc": (_convert_erfc, [])}
 
 
 def _store_weights_as_float16(model: Any, onnx: Any) -> None:

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit._utils.checks import check_choice
 from transferkit._utils.process import without_retracing_warnings
 from transferkit.calibration import Calibration, CalibrationTargets, fit_calibration
 from transferkit.calibration.distribution import distance_threshold, neighbor_distances, reference_features
@@ -20,9 +21,11 @@ from transferkit.data.examples import Split
 from transferkit.data.pipeline import split_of
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
+from transferkit.exporting import export
 from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.modeling.embedding import embedding_model
 from transferkit.prediction import Prediction, Predictions, Predictor, to_probabilities
+from transferkit.runtimes.loading import NAMES, RUNTIMES
 from transferkit.saving import TrainingDescription, save_classifier
 from transferkit.training.arguments import TrainedClasses, check_data, class_names_of
 from transferkit.training.history import RunHistory
@@ -171,7 +174,9 @@ class TrainedClassifier:
         """Predict the classes of images; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
         return self._make_predictor("predict()").predict(images)
 
-    def save(self, folder: str | os.PathLike[str], *, report: Report | None = None) -> Path:
+    def save(
+        self, folder: str | os.PathLike[str], *, report: Report | None = None, formats: Sequence[str] = ()
+    ) -> Path:
         """Save the classifier as a folder for `transferkit.load`.
 
         The folder, which appears when it is complete, has the model in Keras' format, without augmentation; a JSON file
@@ -182,6 +187,8 @@ class TrainedClassifier:
             folder: str or path. A new or empty folder, or a classifier saved before, which is replaced.
             report: `Report` on images that were not trained on, whose metrics, intervals and plot the model card shows.
                 Defaults to None, a card without them.
+            formats: sequence of "openvino", "onnx" and "litert". Exported models that are added to the folder, with
+                which `tk.load` runs the classifier without TensorFlow. Defaults to (), none.
 
         Returns:
             The path of the folder.
@@ -189,15 +196,22 @@ class TrainedClassifier:
         Raises:
             ArtifactError: when the folder has other contents.
             DataError: before the first phase of training.
-            ValueError: when the report has other classes.
+            ExportError: when an exported model differs from the Keras model; the folder has the Keras model.
+            MissingExtraError: when a package of a format is not installed.
+            ValueError: when the report has other classes, or for an unknown format.
 
         Example:
 
         >>> trainer.save("cats_dogs", report=trainer.evaluate(data.test))  # doctest: +SKIP
         """
+        for name in formats:
+            check_choice("formats", name, RUNTIMES)
         predictor, phases = self._make_predictor("save()"), self.history.to_dict()
         images = _images_per_class(self._runner.training_splits[-1:], predictor.class_names)
-        return save_classifier(folder, predictor, TrainingDescription(self.seed, phases, images, report))
+        saved = save_classifier(folder, predictor, TrainingDescription(self.seed, phases, images, report))
+        for name in formats:
+            export(predictor, saved / NAMES[name], format=name, features=True)
+        return saved
 
     def _make_predictor(self, caller: str) -> Predictor:
         classes, activation = self._trained_classes(caller), self._runner.compilation.objective.activation
