@@ -8,12 +8,14 @@ import logging
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from transferkit.serving.app import create_app
 from transferkit.serving.context import Drain
@@ -41,7 +43,9 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle signals without repeating them at the end, which would be the exit status of a failure."""
-        signals = (signal.SIGINT, signal.SIGTERM)
+        # Only the main thread can receive signals.
+        is_main = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGINT, signal.SIGTERM) if is_main else ()
         originals = {one: signal.signal(one, self.handle_exit) for one in signals}
         try:
             yield
@@ -84,6 +88,13 @@ def serve(
     """
     options = options or ServerOptions()
     app = create_app(names_of(folders), options, load=functools.partial(load_predictor, engine=engine))
+    server_of(app, host, port).run()
+    return bool(app.state.service.closed)
+
+
+def server_of(app: FastAPI, host: str, port: int) -> Server:
+    """Return the server of an application that `create_app` returned."""
+    options: ServerOptions = app.state.service.options
     drain: Drain = app.state.service.drain
     protocol: Any = functools.partial(HttpProtocol, drain=drain, timeout_seconds=options.timeout_seconds)
     config = uvicorn.Config(
@@ -102,8 +113,7 @@ def serve(
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         timeout_graceful_shutdown=max(1, round(options.timeout_seconds)),
     )
-    Server(config, drain).run()
-    return bool(app.state.service.closed)
+    return Server(config, drain)
 
 
 def names_of(folders: Sequence[str | Path]) -> dict[str, Path]:
