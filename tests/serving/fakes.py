@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import threading
 from types import SimpleNamespace
@@ -11,10 +12,22 @@ import numpy as np
 from PIL import Image
 
 from transferkit.errors import ImageError
-from transferkit.explanation.explanation import Explanation
 from transferkit.prediction.prediction import Prediction
 
 SIZE = (6, 8)
+
+
+@dataclasses.dataclass
+class FakeExplanation:
+    """Has what the server uses of an explanation."""
+
+    error: str | None = None
+    class_name: str | None = None
+    probability: float | None = None
+    method: str | None = None
+
+    def overlay(self) -> np.ndarray:
+        return np.zeros((*SIZE, 3), np.uint8)
 
 
 class FakePredictor:
@@ -41,20 +54,15 @@ class FakePredictor:
     def embed(self, images: list[Any]) -> np.ndarray:
         return np.stack([np.array([self._brightness(image), 1.0], np.float32) for image in images])
 
-    def explain(self, images: list[bytes], class_name: str | None = None) -> list[Explanation]:
+    def explain(self, images: list[bytes], class_name: str | None = None) -> list[FakeExplanation]:
         if not self.explains:
             raise ValueError("`method` must fit the model. Received: a model without a feature map.")
-        heat = np.zeros(SIZE, np.float32)
         explanations = []
         for image in images:
             prediction = self._predict(image)
-            if prediction.error is not None:
-                explanations.append(Explanation(None, prediction.error))
-                continue
             label = class_name or prediction.label
-            pixels = np.zeros((*SIZE, 3), np.uint8)
-            probability = prediction.probabilities[label]
-            explanations.append(Explanation(None, None, pixels, heat, heat, label, probability, "grad_cam"))
+            probability = None if prediction.error else prediction.probabilities[label]
+            explanations.append(FakeExplanation(prediction.error, label, probability, "grad_cam"))
         return explanations
 
     def _predict(self, image: Any) -> Prediction:

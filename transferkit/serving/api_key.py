@@ -41,8 +41,8 @@ def check_api_key(headers: Mapping[str, str], keys: Sequence[str]) -> None:
         return
     scheme, _, token = headers.get("authorization", "").partition(" ")
     given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-    # All are compared, in a time that does not depend on where they differ.
-    matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys]
+    # All are compared, in a time that does not depend on where they differ. Headers are decoded as Latin-1.
+    matches = [hmac.compare_digest(given.encode("latin-1", "replace"), key.encode()) for key in keys]
     if not any(matches):
         raise RequestError(
             401,

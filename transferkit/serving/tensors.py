@@ -110,9 +110,8 @@ def _array(data: Any, shape: list[int], datatype: str) -> np.ndarray:
         numbers = np.array(values, np.float64)
     except OverflowError:
         numbers = np.full(1, np.inf)
-    is_whole = datatype == "FP32" or bool((numbers % 1 == 0).all())
     # NaN fails every comparison.
-    if not is_whole or not bool(((numbers >= 0) & (numbers <= 255)).all()):
+    if not ((numbers >= 0) & (numbers <= 255)).all() or (datatype == "UINT8" and (numbers % 1 != 0).any()):
         kind = "numbers" if datatype == "FP32" else "integers"
         raise bad_request(f"`data` must be RGB, {kind} in [0, 255]. Received: others. Scale the images.")
     return numbers.astype(_DATATYPES[datatype]).reshape(shape)
