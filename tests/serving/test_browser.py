@@ -5,6 +5,7 @@ Needs Chromium and the package playwright: `python -m pytest -m slow tests/servi
 
 from __future__ import annotations
 
+import base64
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,8 +110,6 @@ def test_photo_shows_class_heat_map_and_training_images(
 
 
 def test_dropped_photo_and_unreadable_file(run: Serve, opened: Any, folder: Path, photo: Path, tmp_path: Path) -> None:
-    import base64
-
     page = opened(run({"pets": folder}))
     page.evaluate(DROP, base64.b64encode(photo.read_bytes()).decode())
     page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=60_000)
@@ -118,7 +117,7 @@ def test_dropped_photo_and_unreadable_file(run: Serve, opened: Any, folder: Path
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photo.read_bytes()[:2000])
     page.set_input_files("#file", str(broken))
-    page.wait_for_function("document.getElementById('error').textContent.includes('truncated')")
+    page.wait_for_selector("#error:has-text('truncated')")
     assert page.is_hidden("#result")
 
 

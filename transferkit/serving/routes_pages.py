@@ -30,6 +30,11 @@ def pages_router(service: Service, app: FastAPI) -> APIRouter:
         contents = (_FOLDER / name).read_bytes()
         router.add_api_route(f"/static/{name}", _file(contents, media_type), methods=["GET"])
 
+    @router.get("/favicon.ico")
+    async def icon() -> Response:
+        # Browsers request it, and log a failure otherwise.
+        return Response(status_code=204)
+
     @router.get("/docs")
     async def docs() -> Response:
         return HTMLResponse(openapi_html(app.openapi()))

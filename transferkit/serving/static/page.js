@@ -126,4 +126,8 @@ drop.addEventListener("drop", (event) => {
   drop.classList.remove("over");
   if (event.dataTransfer.files.length) classify(event.dataTransfer.files[0]);
 });
-loadModels().catch((error) => { element("error").textContent = error.message; });
+function start() {
+  loadModels().then(() => { element("error").textContent = ""; }, (error) => { element("error").textContent = error.message; });
+}
+element("settings").addEventListener("submit", (event) => { event.preventDefault(); start(); });
+start();
