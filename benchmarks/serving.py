@@ -187,7 +187,8 @@ async def exchange(
         assert length is not None
         await reader.readexactly(int(length[1]))
         return int(lines.split()[1]), "connection: close" in lines
-    except (OSError, asyncio.IncompleteReadError):
+    except (OSError, asyncio.IncompleteReadError) as error:
+        print(f"lost: {error!r}, {upload.content_type} of {len(upload.body):,} bytes", flush=True)
         return None, True
 
 

@@ -23,7 +23,12 @@ def test_key_is_required(run: Serve, predictor: FakePredictor, caplog: pytest.Lo
     assert {path for path in running.app.openapi()["paths"] if "health" not in path} <= {
         path.replace("gray", "{name}") for _, path in routes
     }
-    wrong = [{}, {"authorization": "Bearer first-ke"}, {"authorization": "Basic first-key"}, {"x-api-key": "first-key "}]
+    wrong = [
+        {},
+        {"authorization": "Bearer first-ke"},
+        {"authorization": "Basic first-key"},
+        {"x-api-key": "first-key "},
+    ]
     wrong[-1] = {"x-api-key": "FIRST-KEY"}
     with caplog.at_level(logging.INFO, "transferkit.access"):
         for method, path in routes:

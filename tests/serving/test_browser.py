@@ -100,9 +100,9 @@ def test_photo_shows_class_heat_map_and_training_images(
     page.wait_for_selector("#neighbors canvas:nth-child(1)", timeout=60_000)
     page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=60_000)
     assert page.inner_text("#label").rpartition(" ")[0] in CLASSES
-    assert set(page.eval_on_selector_all("#probabilities td:first-child", "all => all.map(one => one.textContent)")) == (
-        set(CLASSES)
-    )
+    assert set(
+        page.eval_on_selector_all("#probabilities td:first-child", "all => all.map(one => one.textContent)")
+    ) == (set(CLASSES))
     assert page.eval_on_selector_all("#heat-map", WIDTHS) == [160]
     assert page.eval_on_selector_all("#neighbors canvas", WIDTHS) == [96] * 5
     assert all(page.eval_on_selector_all("#photo, #heat-map, #neighbors canvas", IS_DRAWN))

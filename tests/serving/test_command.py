@@ -36,7 +36,9 @@ def test_serving_does_not_import_tensorflow() -> None:
 
 
 def test_missing_package_names_the_extra() -> None:
-    code = "import sys; sys.modules['fastapi'] = None\nfrom transferkit.cli.main import main\nprint(main(['serve', 'x']))"
+    code = (
+        "import sys; sys.modules['fastapi'] = None\nfrom transferkit.cli.main import main\nprint(main(['serve', 'x']))"
+    )
     result = run_python(code)
     assert result.stdout.strip() == "1" and 'pip install "transferkit[serve]"' in result.stderr
 

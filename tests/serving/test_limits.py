@@ -158,9 +158,7 @@ def test_number_of_pixels_is_limited(run: Serve, predictor: FakePredictor, kind:
     encoded = [io.BytesIO(), io.BytesIO()]
     for file, size in zip(encoded, [(16, 16), (32, 32)]):
         Image.new("RGB", size).save(file, kind, **({"sizes": [size]} if kind == "ICO" else {}))
-    small, large = (
-        running.client.post("/v1/predict", content=file.getvalue(), headers=OCTETS) for file in encoded
-    )
+    small, large = (running.client.post("/v1/predict", content=file.getvalue(), headers=OCTETS) for file in encoded)
     assert small.status_code == 200
     assert large.status_code == 422 and "pixels" in large.json()["error"]["message"]
     assert "max_pixels" not in large.text

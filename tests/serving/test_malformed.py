@@ -53,7 +53,14 @@ def encoded(kind: str, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 def bombs() -> Iterator[bytes]:
-    for width, height in ((50_000, 50_000), (2**31 - 1, 2**31 - 1), (1, 2**31 - 1), (200_000, 600), (0, 5), (9_500, 9_500)):
+    for width, height in (
+        (50_000, 50_000),
+        (2**31 - 1, 2**31 - 1),
+        (1, 2**31 - 1),
+        (200_000, 600),
+        (0, 5),
+        (9_500, 9_500),
+    ):
         yield png_bomb(width, height)
     gif = bytearray(encoded("GIF"))
     gif[6:10] = struct.pack("<HH", 65535, 65535)
@@ -75,7 +82,16 @@ def bombs() -> Iterator[bytes]:
 def unreadable(rng: random.Random) -> Iterator[bytes]:
     """Endless files that are not complete images of a supported format."""
     yield from bombs()
-    yield from (b"<html></html>", b"%PDF-1.7", b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP", b"PK\3\4", b"{}", b"\0" * 99)
+    yield from (
+        b"<html></html>",
+        b"%PDF-1.7",
+        b"GIF89a",
+        b"\xff\xd8\xff",
+        b"RIFF\0\0\0\0WEBP",
+        b"PK\3\4",
+        b"{}",
+        b"\0" * 99,
+    )
     yield from (b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"/etc/passwd", b"MZ")
     while True:
         kind = rng.choice(["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
@@ -99,7 +115,10 @@ def requests(rng: random.Random) -> Iterator[tuple[str, bytes]]:
         yield "application/octet-stream", image
         yield "image/jpeg", image
         yield "application/json", json.dumps({"image": as_base64}).encode()
-        yield "multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="i"\r\n\r\n' + image + b"\r\n--b--\r\n"
+        yield (
+            "multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="i"\r\n\r\n' + image + b"\r\n--b--\r\n",
+        )
         yield rng.choice(["text/html", "application/xml", "video/mp4", "audio/x", "x", "multipart/mixed"]), image
         yield "application/json", rng.choice([image, json.dumps(valid).encode(), b'{"image": [' + b"[" * 50_000])
         yield "multipart/form-data; boundary=b", b"--b\r\n" + image

@@ -32,7 +32,9 @@ def test_pages_refer_to_no_other_host_and_have_no_inline_script(running: Running
     assert "innerHTML" not in text and not re.search(r"<script>|<style| style=| on\w+=", text)
 
 
-@pytest.mark.parametrize("path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/", "/static/x.js", "//etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/static/../app.py", "/static/%2e%2e/app.py", "/static/", "/static/x.js", "//etc/passwd"]
+)
 def test_no_other_file_is_served(running: Running, path: str) -> None:
     assert running.client.get(path).status_code == 404
 

@@ -45,9 +45,7 @@ def test_changed_folder_replaces_model(run: Serve, tmp_path: Path) -> None:
     assert running.client.get("/v2/models/gray").json()["versions"] != version
 
 
-def test_broken_folder_keeps_model_and_logs_why(
-    run: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_broken_folder_keeps_model_and_logs_why(run: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "gray"
     write(folder, "a b")
     running = run({"gray": folder}, load, reload_seconds=0.05)

@@ -98,9 +98,7 @@ def test_saving_again_replaces_the_model(run: Serve, folder: Path, tmp_path: Pat
     old = tk.load(folder)
     other = Predictor(old.model, ["x", "y", "z"], old.image_spec, activation="softmax")
     save_classifier(target, other)
-    wait_until(
-        lambda: running.client.post("/v1/predict", content=photos[0], headers=JPEG).json()["label"] in "xyz", 60
-    )
+    wait_until(lambda: running.client.post("/v1/predict", content=photos[0], headers=JPEG).json()["label"] in "xyz", 60)
     (target / "model.keras").write_bytes(b"broken")
     (target / "transferkit.json").write_text("{}")
     wait_until(lambda: 'result="failed"' in running.client.get("/metrics").text, 60)
