@@ -172,6 +172,20 @@ def test_client_that_disconnects_leaves_nothing(running: Running, predictor: Fak
     assert predictor.batches == []
 
 
+def test_client_that_does_not_read_holds_nothing(run: Serve, predictor: FakePredictor) -> None:
+    running = run(predictor, timeout_seconds=0.5)
+    with socket.create_connection(("127.0.0.1", running.port)) as connection:
+        connection.setblocking(False)
+        request = (HEAD + "Content-Length: 3\r\n\r\nabcGET /docs HTTP/1.1\r\nHost: x\r\n\r\n").encode()
+        with pytest.raises(BlockingIOError):
+            # Until neither side accepts more.
+            for _ in range(100_000):
+                connection.sendall(request)
+        wait_until(lambda: running.service.metrics.in_progress._value.get() == 1)
+        wait_until(lambda: running.service.metrics.in_progress._value.get() == 0)
+    assert running.service.metrics.buffered._value.get() == 0
+
+
 @pytest.mark.parametrize("head", ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\nA" + 40_000 * "b" + "\r\n\r\n"])
 def test_request_that_is_not_http_is_400(running: Running, head: str) -> None:
     status, body, _ = exchange(running.port, head)

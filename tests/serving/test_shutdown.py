@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.serving.conftest import wait_until
 from tests.serving.fakes import png
 
 OCTETS = {"content-type": "application/octet-stream"}
@@ -88,13 +89,13 @@ def test_term_under_load_loses_nothing(start: Callable[..., Process]) -> None:
     threads = [threading.Thread(target=load, args=(bool(number % 4),)) for number in range(24)]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    wait_until(lambda: len(outcomes) > 60, 30)
     status, _ = process.end()
     stop.set()
     for thread in threads:
         thread.join()
     counts = Counter(outcomes)
-    assert status == 0 and counts[200] > 50
+    assert status == 0 and counts[200] > 60
     assert set(counts) <= {200, "refused"}, counts
     entries = [json.loads(line) for line in process.log.read_text().splitlines()]
     assert Counter(entry["status"] for entry in entries) == {200: counts[200]}

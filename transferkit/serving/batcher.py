@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
-from transferkit.serving.errors import busy, timed_out
+from transferkit.serving.errors import busy
 from transferkit.serving.worker import WorkerThread
 
 # From the images of a batch to one result or one error for each.
@@ -74,7 +74,8 @@ class Batcher:
         """Put images into the queue at once; the awaited value is one result or one error for each, in order.
 
         Raises:
-            RequestError: when the queue is full, or, while waiting, the results are not ready in so many seconds.
+            RequestError: when the queue is full.
+            asyncio.TimeoutError: while waiting, when the results are not ready in so many seconds.
         """
         self.check_space(len(items))
         loop = asyncio.get_running_loop()
@@ -92,7 +93,7 @@ class Batcher:
             # The batcher leaves images out that are no longer waited for.
             future.cancel()
         if late:
-            raise timed_out(seconds)
+            raise asyncio.TimeoutError
         return [future.result() for future in futures]
 
     async def close(self, seconds: float) -> bool:

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from transferkit.serving.context import CONTEXT, Drain, RequestContext, UploadBudget
 from transferkit.serving.metrics import Metrics
 from transferkit.serving.options import ServerOptions
@@ -51,7 +53,7 @@ class RequestMiddleware:
             return
         deadline = asyncio.get_running_loop().time() + self._options.timeout_seconds
         context = scope[CONTEXT] = RequestContext(_request_id(scope), deadline, self._budget)
-        exchange = _Exchange(scope, receive, send, self._drain)
+        exchange = _Exchange(scope, receive, self._limited(send), self._drain)
         started = time.perf_counter()
         try:
             with self._metrics.in_progress.track_inprogress():
@@ -60,9 +62,22 @@ class RequestMiddleware:
             context.release()
             self._record(scope, context, exchange, time.perf_counter() - started)
 
+    def _limited(self, send: Send) -> Send:
+        """Return `send` with a limit for clients that do not read, whose body would stay in memory."""
+
+        async def limited(message: Message) -> None:
+            try:
+                await asyncio.wait_for(send(message), self._options.timeout_seconds)
+            except asyncio.TimeoutError:
+                raise ClientDisconnect() from None
+
+        return limited
+
     async def _respond(self, scope: Message, exchange: _Exchange) -> None:
         try:
             await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            return
         except Exception:
             _LOG.exception("A request failed")
             if not exchange.status:

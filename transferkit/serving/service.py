@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
 
+from transferkit._utils.text import printable
+from transferkit.errors import DataError
 from transferkit.serving.api_key import check_api_key
 from transferkit.serving.body import context_of
 from transferkit.serving.context import Drain
-from transferkit.serving.errors import RequestError, not_supported
+from transferkit.serving.errors import RequestError, not_supported, timed_out
 from transferkit.serving.metrics import Metrics
 from transferkit.serving.models import ServedModel
 from transferkit.serving.neighbors import TrainingImages
@@ -20,6 +23,8 @@ from transferkit.serving.options import ServerOptions
 from transferkit.serving.store import Load, ModelStore
 from transferkit.serving.uploads import Upload, UploadReader
 from transferkit.serving.worker import WorkerThread
+
+_LOG = logging.getLogger("transferkit.serving")
 
 
 class Service:
@@ -95,10 +100,6 @@ class Service:
             pending = self._submit(request, model, "predict", converted.images)
         return model, converted, await self._results(pending, model, "predict")
 
-    def nearest(self, model: ServedModel, features: Any, count: int) -> Any:
-        """Return the most similar training images of a model; runs in a thread."""
-        return model.neighbors.nearest(features, count)
-
     def check_neighbors(self, model: ServedModel) -> TrainingImages:
         """Return the training images of a model, or raise a RequestError."""
         if model.neighbors is None:
@@ -116,7 +117,10 @@ class Service:
 
     async def _results(self, pending: Awaitable[list[Any]], model: ServedModel, operation: str) -> list[Any]:
         """Return the results of images, or raise the first error that is not that of one image."""
-        results = await pending
+        try:
+            results = await pending
+        except asyncio.TimeoutError:
+            raise timed_out(self.options.timeout_seconds) from None
         for result in results:
             if isinstance(result, RequestError) and result.status == 422:
                 self.metrics.unreadable.labels(model.name, operation).inc()
@@ -130,9 +134,14 @@ class Service:
         return model.batcher(operation).submit(items, context.seconds_left)
 
     def _on_change(self, model: ServedModel) -> None:
-        if self.options.training_images is not None:
+        if self.options.training_images is None:
+            return
+        try:
             model.neighbors = TrainingImages(Path(self.options.training_images))
-            self._compute_neighbors(model)
+        except DataError as error:
+            # The folder was valid when the server started.
+            _LOG.error("There are no similar training images: %s", printable(error))
+        self._compute_neighbors(model)
 
     def _compute_neighbors(self, model: ServedModel) -> None:
         if model.neighbors is not None:

@@ -5,16 +5,18 @@ A text in a request is only ever base64: no path is opened.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
 
 from transferkit._utils.files import parse_json
-from transferkit.serving.body import check_length, chunks_of_body, read_body
-from transferkit.serving.errors import RequestError, bad_request, unsupported_type
+from transferkit.serving.body import check_length, chunks_of_body, context_of, read_body
+from transferkit.serving.errors import RequestError, bad_request, timed_out, unsupported_type
 from transferkit.serving.multipart import read_parts
 from transferkit.serving.options import ServerOptions
 from transferkit.serving.worker import WorkerThread
@@ -61,7 +63,8 @@ class UploadReader:
             parts = await read_parts(content_type, chunks, self._options.max_images)
             return Upload(parts, len(parts) == 1)
         if media_type == "application/json":
-            upload: Upload = await self._worker.run(_from_json, await self._body(request), self._options.max_images)
+            body = await self._body(request)
+            upload: Upload = await self._run(request, lambda: _from_json(body, self._options.max_images))
             return upload
         if media_type == "application/octet-stream" or media_type.startswith("image/"):
             return Upload([await self._body(request)], True)
@@ -73,11 +76,17 @@ class UploadReader:
         if media_type != "application/json":
             raise unsupported_type(repr(media_type[:100]) if media_type else "none", "application/json")
         body = await self._body(request)
-        return await self._worker.run(lambda: convert(_parse(body)))
+        return await self._run(request, lambda: convert(_parse(body)))
 
     async def close(self, seconds: float) -> bool:
         """Return whether the thread ended in so many seconds."""
         return await self._worker.close(seconds)
+
+    async def _run(self, request: Request, function: Callable[[], Any]) -> Any:
+        try:
+            return await asyncio.wait_for(self._worker.run(function), context_of(request).seconds_left)
+        except asyncio.TimeoutError:
+            raise timed_out(self._options.timeout_seconds) from None
 
     async def _body(self, request: Request) -> bytes:
         body = await read_body(request, self._options)
