@@ -31,7 +31,7 @@ def check_length(request: Request, options: ServerOptions) -> None:
 
 
 async def chunks_of_body(request: Request, options: ServerOptions) -> AsyncIterator[bytes]:
-    """Yield the body in chunks; it is refused as soon as it is too large or too slow.
+    """Yield the body in chunks; its size and its time are limited while it is read.
 
     Raises:
         ClientDisconnect: when the connection is closed before the end.

@@ -104,7 +104,7 @@ class RequestMiddleware:
 
 
 class _Exchange:
-    """The messages of a request: counts the body, adds headers, and reads what is left of a refused body."""
+    """The messages of a request: counts the body, adds headers, and reads the rest of a refused body."""
 
     def __init__(self, scope: Message, receive: Receive, send: Send, drain: Drain) -> None:
         self._receive, self._send, self._drain = receive, send, drain

@@ -111,7 +111,7 @@ def add_error_handlers(app: FastAPI) -> None:
         return _response(request, bad_request(f"The parameters must be valid. Received: others for {fields[:200]}."))
 
     async def disconnected(request: Request, error: Exception) -> Response:
-        # Nobody receives it; the access log has the status, which is that of nginx.
+        # For the access log alone: the status that nginx has for it.
         return Response(status_code=499)
 
     app.add_exception_handler(RequestError, refused)

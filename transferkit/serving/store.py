@@ -107,7 +107,7 @@ class ModelStore:
                 return None
             predictor = await worker.run(self._load, folder)
         except Exception as error:
-            # Whatever the reason, the old model goes on; the next change of the folder is the next attempt.
+            # For any reason, the old model is kept; the next change of the folder is the next attempt.
             _LOG.error("The model %r is not replaced: %s", printable(name), printable(error))
             self._metrics.reloads.labels(name, "failed").inc()
             return None
