@@ -101,10 +101,12 @@ async def measure(server: tuple[subprocess.Popen[str], int], images: list[bytes]
     count, connections = options.requests, options.connections
     valid = [Upload("image/jpeg", image, True) for image in images]
     await send(port, itertools.islice(itertools.cycle(valid), 200), 8)
-    single = await send(port, itertools.islice(itertools.cycle(valid), count // 4), 1)
-    results: dict[str, Any] = {"single": summary("one request at a time", *single), "rounds": []}
-    print(f"memory before: {megabytes(process.pid):,.0f} MB", flush=True)
+    results: dict[str, Any] = {"single": [], "rounds": [], "megabytes_before": megabytes(process.pid)}
+    print(f"memory before: {results['megabytes_before']:,.0f} MB", flush=True)
     for number in range(options.rounds):
+        # In turns, so that the load of the machine is the same.
+        found = await send(port, itertools.islice(itertools.cycle(valid), count // 8), 1)
+        results["single"].append(summary("one request at a time", *found))
         found = await send(port, uploads(images, count, random.Random(number)), connections)
         results["rounds"].append(summary(f"{connections} connections, {BAD:.0%} bad", *found))
         results["rounds"][-1]["megabytes"] = megabytes(process.pid)

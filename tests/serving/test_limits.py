@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import resource
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +57,36 @@ def test_client_that_sends_everything_first_sees_413(run: Serve, predictor: Fake
     running = run(predictor, max_upload_bytes=1000)
     response = running.client.post("/v1/predict", content=bytes(20 << 20), headers=OCTETS)
     assert response.status_code == 413 and response.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_body_of_a_gigabyte_is_refused_with_little_memory(run: Serve, predictor: FakePredictor, chunked: bool) -> None:
+    running = run(predictor, max_upload_bytes=1 << 20)
+    block = bytes(1 << 20)
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {1 << 30}"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with socket.create_connection(("127.0.0.1", running.port), timeout=10) as connection:
+        connection.sendall(f"{HEAD}{length}\r\n\r\n".encode())
+        with contextlib.suppress(OSError):
+            for _ in range(1024):
+                connection.sendall(b"100000\r\n" + block + b"\r\n" if chunked else block)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413") and b"body_too_large" in answer
+    # In kilobytes on Linux.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_slow_bodies_delay_no_other_request(run: Serve, predictor: FakePredictor) -> None:
+    running = run(predictor, max_batch_delay_ms=5)
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", running.port)))
+            connection.sendall((HEAD + "Content-Length: 500\r\n\r\nabc").encode())
+        wait_until(lambda: running.service.metrics.buffered._value.get() == 300)
+        started = time.monotonic()
+        for _ in range(20):
+            assert running.client.post("/v1/predict", content=png(1), headers=OCTETS).status_code == 200
+        assert time.monotonic() - started < 5
 
 
 def test_largest_body_is_accepted(run: Serve, predictor: FakePredictor) -> None:
@@ -179,8 +211,8 @@ def test_client_that_does_not_read_holds_nothing(run: Serve, predictor: FakePred
         request = (HEAD + "Content-Length: 3\r\n\r\nabcGET /docs HTTP/1.1\r\nHost: x\r\n\r\n").encode()
         with pytest.raises(BlockingIOError):
             # Until neither side accepts more.
-            for _ in range(100_000):
-                connection.sendall(request)
+            for _ in range(10_000):
+                connection.sendall(1000 * request)
         wait_until(lambda: running.service.metrics.in_progress._value.get() == 1)
         wait_until(lambda: running.service.metrics.in_progress._value.get() == 0)
     assert running.service.metrics.buffered._value.get() == 0
