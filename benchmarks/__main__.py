@@ -55,6 +55,7 @@ def commands(weights: list[str]) -> dict[str, list[str]]:
         "scale": ["scale.py", *weights],
         "decode": ["decode.py"],
         "heat_maps": ["heat_maps.py"],
+        "serving": ["serving.py"],
     }
     if weights:
         mobilenet = ["--backbone", "MobileNetV2", "--image-size", "160"]

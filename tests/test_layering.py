@@ -26,6 +26,8 @@ LAYERS = [
     ("cache", "backbones", "classifier", "training_features", "model_card"),
     ("saving", "loading", "exporting", "inspection"),
     ("training", "comparison"),
+    ("serving",),
+    ("cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

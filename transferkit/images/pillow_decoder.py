@@ -54,6 +54,20 @@ def decode_with_pillow(data: bytes, name: str, max_pixels: int, scale_denominato
         raise ImageError(name, f"it is {kind} or corrupt ({str(error) or type(error).__name__})") from error
 
 
+def check_size(data: bytes, name: str, max_pixels: int) -> None:
+    """Raise an ImageError when a file claims more than `max_pixels` pixels; a file that cannot be opened passes."""
+    try:
+        with _open(data) as image:
+            _check_size(image, name, max_pixels)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(name, f"it claims more than {max_pixels:,} pixels") from error
+    except Exception:
+        # The decoder has a more exact reason.
+        return
+
+
 def decode_image(image: Image.Image) -> np.ndarray:
     """Return what `decode_with_pillow` returns for the file of an open image, which is not changed.
 
