@@ -122,6 +122,7 @@ def test_late_result_is_an_error_and_is_not_run() -> None:
             await asyncio.sleep(0.001)
         with pytest.raises(asyncio.TimeoutError):
             await batcher.submit([1], 0.05)
+        assert len(batcher) == 0
         runs.gate.set()
         assert await running == [0] and await batcher.submit([2], 5) == [20]
 

@@ -128,6 +128,8 @@ def requests(rng: random.Random) -> Iterator[tuple[str, bytes]]:
 
 
 def test_malformed_uploads_are_answered_with_errors(run: Serve) -> None:
+    # The first image imports the decoder, as `warm_up` of a real predictor does.
+    load_images([png(1)], ImageSpec((6, 8)))
     running = run(DecodingPredictor(), max_upload_bytes=64 << 10, max_pixels=10_000_000, timeout_seconds=20)
     statuses: dict[int, int] = {}
     slowest = 0.0

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.serving.conftest import Running, Serve
+from tests.serving.conftest import Running, Serve, wait_until
 from tests.serving.fakes import FakePredictor, png
 
 HOSTILE = "<script>alert(1)</script>"
@@ -61,6 +61,8 @@ def test_metrics(running: Running) -> None:
     running.client.post("/v1/predict", content=png(255), headers=OCTETS)
     running.client.post("/v1/predict", content=b"x", headers=OCTETS)
     running.client.get("/a/path/of/a/scanner")
+    # A request is counted after its response.
+    wait_until(lambda: 'route="unmatched"' in running.client.get("/metrics").text)
     text = running.client.get("/metrics").text
     for line in (
         'transferkit_requests_total{route="/v1/predict",status="200"} 1.0',
@@ -86,6 +88,8 @@ def test_access_log_is_one_json_line_per_request(running: Running, caplog: pytes
         headers = {**OCTETS, "x-request-id": "abc-1", "authorization": "Bearer secret"}
         response = running.client.post("/v1/predict?model=gray", content=png(255), headers=headers)
         bad = running.client.get("/a%0Ab", headers={"x-request-id": "not valid"})
+        # An entry is written after its response.
+        wait_until(lambda: sum(record.name == "transferkit.access" for record in caplog.records) == 2)
     first, second = (record.getMessage() for record in caplog.records if record.name == "transferkit.access")
     entry = json.loads(first)
     assert entry["status"] == 200 and entry["path"] == "/v1/predict" and entry["method"] == "POST"

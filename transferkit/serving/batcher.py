@@ -90,9 +90,10 @@ class Batcher:
         await asyncio.wait(futures, timeout=seconds)
         late = [future for future in futures if not future.done()]
         for future in late:
-            # The batcher leaves images out that are no longer waited for.
             future.cancel()
         if late:
+            # Their images must not stay in memory while a slow batch runs.
+            self._queue = collections.deque(entry for entry in self._queue if not entry[1].done())
             raise asyncio.TimeoutError
         return [future.result() for future in futures]
 

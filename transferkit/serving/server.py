@@ -176,3 +176,5 @@ def configure_logging() -> None:
     uvicorn_log = logging.getLogger("uvicorn.error")
     uvicorn_log.addHandler(messages)
     uvicorn_log.setLevel(logging.WARNING)
+    # It warns of every malformed body, which the access log has.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
