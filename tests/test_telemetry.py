@@ -56,6 +56,13 @@ trainer = tk.Trainer(classifier, engine="openvino")
 trainer.fit(data, epochs=1, verbose=0)
 before = trainer.predict("photos")
 after = tk.load(trainer.save("saved"), engine="openvino").predict("photos")
+for precision in ("float32", "int8"):
+    options = {"precision": precision, "min_label_agreement": 0.0}
+    options |= {"calibration": data} if precision == "int8" else {}
+    tk.export(trainer, "model.onnx", **options)
+    tk.export(trainer, "model.tflite", **options)
+    tk.export(trainer, "model", format="openvino", **options)
+    tk.load("model.onnx").predict("photos")
 print(json.dumps({"calls": calls, "equal": [one.label for one in before] == [one.label for one in after],
                   "openvino": "openvino" in sys.modules}))
 """

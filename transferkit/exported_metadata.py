@@ -55,6 +55,10 @@ class ExportedMetadata:
         fields["calibration"] = None if self.calibration is None else self.calibration.to_dict()
         return json.dumps({"format": FORMAT_VERSION, **fields}, ensure_ascii=False)
 
+    def labels_text(self) -> str:
+        """Return the class names, one per line; characters that would start another line are escaped."""
+        return "".join(f"{printable(name)}\n" for name in self.class_names)
+
 
 def parse_exported_metadata(path: str, text: str | None) -> ExportedMetadata:
     """Return the metadata of an exported model.

@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import transferkit as tk
@@ -19,6 +18,7 @@ from transferkit.exporting import onnx as onnx_format
 from transferkit.exporting.arguments import checked_request
 from transferkit.exporting.images import verification_images
 from transferkit.exporting.verified_report import verified_report
+from transferkit.runtimes.onnx import import_onnxruntime
 
 SIZE = 32
 
@@ -70,7 +70,7 @@ def small_backbone(layer: keras.layers.Layer) -> Any:
 
 def check_normalization(predictor: tk.Predictor, folder: Path) -> None:
     export_by_keras(with_softmax(predictor), folder / "keras.onnx")
-    session = onnxruntime.InferenceSession(str(folder / "keras.onnx"))
+    session = import_onnxruntime().InferenceSession(str(folder / "keras.onnx"))
     with pytest.raises(ValueError, match=r"Required inputs .* are missing"):
         session.run(None, {"image": np.zeros((1, SIZE, SIZE, 3), np.float32)})
     with pytest.raises(tk.ExportError, match=r"must run in onnx and agree with Keras\. Received: a model that does"):

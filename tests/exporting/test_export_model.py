@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def test_metadata_of_onnx(predictor: tk.Predictor, tmp_path: Path) -> None:
     tk.export(predictor, tmp_path / "model.onnx", license="Apache-2.0")
     model = onnx.load(tmp_path / "model.onnx")
     properties = {entry.key: entry.value for entry in model.metadata_props}
-    assert properties["labels"].split("\n") == list(NAMES) and properties["license"] == "Apache-2.0"
+    assert properties["labels"].splitlines() == list(NAMES) and properties["license"] == "Apache-2.0"
     values = json.loads(properties["transferkit"])
     assert values["class_names"] == list(NAMES) and values["image_spec"]["image_size"] == [SIZE, SIZE]
     assert values["calibration"]["set_threshold"] == 0.2 and set(values["versions"]) >= {"keras", "tensorflow"}
@@ -102,6 +103,25 @@ def test_assets_of_saved_model(predictor: tk.Predictor, tmp_path: Path) -> None:
     signature = tf.saved_model.load(str(tmp_path / "model")).signatures["serving_default"]
     assert list(signature.structured_input_signature[1]) == ["image"]
     assert list(signature.structured_outputs) == ["probabilities"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_class_name_with_line_break_is_one_label(name: str, tmp_path: Path) -> None:
+    original = make_predictor()
+    names = ("ant\nbee", "cat", "d\u2028og")
+    predictor = tk.Predictor(original.model, names, original.image_spec, activation="softmax")
+    path = tmp_path / PATHS[name]
+    tk.export(predictor, path, format=name)
+    if name == "onnx":
+        labels = {entry.key: entry.value for entry in onnx.load(path).metadata_props}["labels"]
+    elif name == "litert":
+        with zipfile.ZipFile(path) as archive:
+            labels = archive.read("labels.txt").decode()
+    else:
+        labels = next(path.rglob("labels.txt")).read_text()
+    assert len(labels.splitlines()) == 3 and labels.splitlines()[1] == "cat"
+    if name != "saved_model":
+        assert tk.load(path).class_names == names
 
 
 def test_accuracy_on_labeled_images(images: np.ndarray, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def add_serve_command(commands: Any) -> None:
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of a saved classifier; its name is served")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 for any free one")
-    parser.add_argument("--engine", default="auto", help="auto (the fastest), keras, frozen_graph or openvino")
+    parser.add_argument(
+        "--engine", default="auto", help="auto (the fastest), keras, frozen_graph, openvino, onnx or litert"
+    )
     for name, text in (
         ("max-upload-bytes", "bytes of the body of a request"),
         ("max-buffered-bytes", "bytes of the bodies of all requests in progress"),

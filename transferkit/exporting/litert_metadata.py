@@ -43,7 +43,7 @@ def add_metadata(path: Path, content: bytes, metadata: ExportedMetadata) -> None
     model.description = _DESCRIPTIONS[PROBABILITIES]
     path.write_bytes(bytes(tools.convert_object_to_bytearray(model)))
     with zipfile.ZipFile(path, "a") as archive:
-        texts = {LABELS_FILE: "\n".join(metadata.class_names) + "\n", METADATA_FILE: metadata.to_json()}
+        texts = {LABELS_FILE: metadata.labels_text(), METADATA_FILE: metadata.to_json()}
         for name, text in texts.items():
             archive.writestr(zipfile.ZipInfo(name, _DATE), text.encode("utf-8"))
 

@@ -27,6 +27,8 @@ _LOGGERS = ("tf2onnx", "tensorflow", "root")
 
 def convert_to_onnx(function: ExportedFunction, path: Path, options: ConversionOptions) -> None:
     """Write a function to a .onnx file with its metadata."""
+    # First, because other packages import it too, with its telemetry.
+    import_onnxruntime()
     onnx = import_extra("onnx", "Export to ONNX", "onnx", "onnx")
     with _quiet():
         model = _translate(function)
@@ -37,7 +39,7 @@ def convert_to_onnx(function: ExportedFunction, path: Path, options: ConversionO
     metadata = options.metadata
     properties = {
         METADATA_KEY: metadata.to_json(),
-        "labels": "\n".join(metadata.class_names),
+        "labels": metadata.labels_text(),
         "license": metadata.license or "",
     }
     onnx.helper.set_model_props(model, properties)
@@ -93,9 +95,8 @@ def _store_weights_as_float16(model: Any, onnx: Any) -> None:
 
 def _quantize(model: Any, path: Path, options: ConversionOptions, onnx: Any) -> Any:
     """Return the model with 8-bit weights, and with "int8" 8-bit activations."""
-    import_onnxruntime()
-    quantization = import_extra("onnxruntime.quantization", "Export to ONNX", "onnxruntime", "onnx")
-    shapes = import_extra("onnxruntime.quantization.shape_inference", "Export to ONNX", "onnxruntime", "onnx")
+    quantization = import_onnxruntime("onnxruntime.quantization")
+    shapes = import_onnxruntime("onnxruntime.quantization.shape_inference")
     prepared, quantized = path.with_suffix(".prepared.onnx"), path.with_suffix(".quantized.onnx")
     try:
         # A model in memory would be split into several files.

@@ -6,7 +6,9 @@ and https://docs.openvino.ai/2025/openvino-workflow/model-optimization-guide/qua
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -37,12 +39,12 @@ def convert_to_openvino(function: ExportedFunction, path: Path, options: Convers
     model.set_rt_info(metadata.to_json(), METADATA_SECTION)
     # The section that OpenVINO's own tools read.
     model.set_rt_info("Classification", ["model_info", "model_type"])
-    model.set_rt_info(" ".join(name.replace(" ", "_") for name in metadata.class_names), ["model_info", "labels"])
+    model.set_rt_info(metadata.labels_text().replace(" ", "_").replace("\n", " ").rstrip(), ["model_info", "labels"])
     path.mkdir(exist_ok=True)
     openvino.save_model(model, path / MODEL_FILE, compress_to_fp16=options.precision == "float16")
     # Without this setting, processors with bfloat16 compute in it.
     (path / CONFIG_FILE).write_text(json.dumps({PRECISION_SETTING: "f32"}) + "\n", encoding="utf-8")
-    (path / LABELS_FILE).write_text("\n".join(metadata.class_names) + "\n", encoding="utf-8")
+    (path / LABELS_FILE).write_text(metadata.labels_text(), encoding="utf-8")
 
 
 def _quantize(model: Any, calibration: np.ndarray | None) -> Any:
@@ -54,4 +56,6 @@ def _quantize(model: Any, calibration: np.ndarray | None) -> Any:
     dtype = model.input(0).element_type.to_dtype()
     dataset = nncf.Dataset([image[None].astype(dtype) for image in calibration])
     # The order of ranges is that of the images, and nothing is chosen at random.
-    return nncf.quantize(model, dataset, subset_size=len(calibration))
+    # NNCF draws its progress also where the output is no terminal.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return nncf.quantize(model, dataset, subset_size=len(calibration))

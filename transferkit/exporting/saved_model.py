@@ -28,7 +28,7 @@ def convert_to_saved_model(function: ExportedFunction, path: Path, options: Conv
     if options.encoded_images:
         signatures[ENCODED_SIGNATURE] = encoded_images_signature(predict, options.metadata.image_spec)
     with tempfile.TemporaryDirectory() as folder:
-        files = {METADATA_FILE: options.metadata.to_json(), LABELS_FILE: "\n".join(options.metadata.class_names) + "\n"}
+        files = {METADATA_FILE: options.metadata.to_json(), LABELS_FILE: options.metadata.labels_text()}
         module = tf.Module()
         module.assets = []
         for name, text in files.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transferkit.runtimes.base import IMAGE, METADATA_KEY
 _DTYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8}
 # Messages of fatal errors alone: errors are raised, too.
 _FATAL = 4
+_TELEMETRY = "ORT_DISABLE_TELEMETRY"
 
 
 class OnnxRuntime:
@@ -39,10 +41,20 @@ class OnnxRuntime:
         return dict(zip(self.outputs, values))
 
 
-def import_onnxruntime() -> Any:
-    """Return the package onnxruntime.
+def import_onnxruntime(module: str = "onnxruntime") -> Any:
+    """Return a module of the package onnxruntime, imported without its telemetry.
 
     Raises:
         MissingExtraError: when it is not installed.
     """
-    return import_extra("onnxruntime", "The runtime 'onnx'", "onnxruntime", "onnx")
+    # Importing it sends usage data and writes a device id into the home folder, unless this variable is set then; the
+    # decision holds for the process.
+    before = os.environ.get(_TELEMETRY)
+    os.environ[_TELEMETRY] = "1"
+    try:
+        return import_extra(module, "ONNX", "onnxruntime", "onnx")
+    finally:
+        if before is None:
+            del os.environ[_TELEMETRY]
+        else:
+            os.environ[_TELEMETRY] = before
