@@ -14,7 +14,7 @@ from transferkit.errors import DataError, ImageError
 from transferkit.images.loading import load_images
 from transferkit.images.spec import ImageSpec
 
-# Each of them is run once in float32; 200 gave the agreement in docs/export.md.
+# Each of them is run once in float32; with 200, labels agree as docs/export.md shows.
 MAX_CALIBRATION_IMAGES = 200
 _NUM_SYNTHETIC_IMAGES = 16
 

@@ -56,6 +56,6 @@ def _quantize(model: Any, calibration: np.ndarray | None) -> Any:
     dtype = model.input(0).element_type.to_dtype()
     dataset = nncf.Dataset([image[None].astype(dtype) for image in calibration])
     # The order of ranges is that of the images, and nothing is chosen at random.
-    # NNCF draws its progress also where the output is no terminal.
+    # NNCF prints its progress also where the output is no terminal.
     with contextlib.redirect_stdout(io.StringIO()):
         return nncf.quantize(model, dataset, subset_size=len(calibration))

@@ -55,6 +55,6 @@ def import_onnxruntime(module: str = "onnxruntime") -> Any:
         return import_extra(module, "ONNX", "onnxruntime", "onnx")
     finally:
         if before is None:
-            del os.environ[_TELEMETRY]
+            os.environ.pop(_TELEMETRY, None)
         else:
             os.environ[_TELEMETRY] = before
