@@ -27,11 +27,21 @@ def encoded_images_signature(predict: Any, spec: ImageSpec) -> Any:
 
 
 def decode_image(content: tf.Tensor, spec: ImageSpec) -> tf.Tensor:
-    """Return the image, uint8 (height, width, 3), of the contents of a JPEG or PNG file without transparency."""
-    image = tf.cond(
-        tf.io.is_jpeg(content), lambda: _decode_jpeg(content, spec), lambda: tf.io.decode_png(content, channels=3)
-    )
+    """Return the image, uint8 (height, width, 3), of the contents of a JPEG file or a PNG file of 8 bits.
+
+    Color profiles are ignored, and so are orientations of PNG files.
+    """
+    image = tf.cond(tf.io.is_jpeg(content), lambda: _decode_jpeg(content, spec), lambda: _decode_png(content))
     return _resize(tf.ensure_shape(image, (None, None, 3)), spec)
+
+
+def _decode_png(content: tf.Tensor) -> tf.Tensor:
+    """Return an image on white, with the integer arithmetic of Pillow's `alpha_composite`."""
+    image = tf.cast(tf.io.decode_png(content, channels=4), tf.int32)
+    # Programs that do not use alpha leave it 0.
+    alpha = tf.cond(tf.reduce_any(image[..., 3:] > 0), lambda: image[..., 3:], lambda: tf.fill([1, 1, 1], 255))
+    total = (image[..., :3] * alpha + 255 * (255 - alpha)) * 128 + 128 * 128
+    return tf.cast(((total // 256 + total) // 256) // 128, tf.uint8)
 
 
 def _decode_jpeg(content: tf.Tensor, spec: ImageSpec) -> tf.Tensor:

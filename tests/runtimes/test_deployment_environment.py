@@ -1,0 +1,98 @@
+"""The deployment image: a wheel installed with `--no-deps`, NumPy, Pillow and one runtime, without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import transferkit as tk
+from transferkit._utils.hashing import content_hash
+from transferkit.images.loading import load_images, stack_images
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai-edge-litert"}
+PREDICT = """
+import importlib.util, json, sys
+import numpy as np
+import transferkit as tk
+from transferkit._utils.hashing import content_hash
+from transferkit.images.loading import load_images, stack_images
+
+folder, engine, photos, probabilities = sys.argv[1:]
+assert all(importlib.util.find_spec(name) is None for name in ("tensorflow", "keras", "matplotlib"))
+paths = sorted(map(str, __import__("pathlib").Path(photos).rglob("*.jpg")))
+predictor = tk.load(folder, engine=engine)
+predictions = predictor.predict(paths)
+np.save(probabilities, np.stack([one.probability_array for one in predictions]))
+pixels = [content_hash(stack_images(load_images([path], predictor.image_spec)).tobytes()).hex() for path in paths]
+print(json.dumps({
+    "paths": paths,
+    "labels": [one.label for one in predictions],
+    "sets": [list(one.label_set) for one in predictions],
+    "in_distribution": [one.in_distribution for one in predictions],
+    "pixels": pixels,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(REPOSITORY),
+    ]
+    subprocess.run(command, check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def saved(photos: Path, mobilenet_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibrated classifier of cats and dogs with exported models for all runtimes."""
+    data = tk.DatasetBuilder(photos / "train", validation=0.2, image_size=160, progress=False).build()
+    backbone = tk.BackboneFactory.create(
+        "MobileNetV2", input_shape=(160, 160, 3), alpha=0.35, weights=mobilenet_weights
+    )
+    trainer = tk.Trainer(tk.build_classifier(backbone, tk.ClassifierHead(2)))
+    trainer.fit(data, epochs=5, verbose=0)
+    trainer.calibrate(data, coverage=0.9)
+    folder = tmp_path_factory.mktemp("saved") / "classifier"
+    trainer.save(folder, formats=list(PACKAGES))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", PACKAGES)
+def test_predictions_without_tensorflow(engine: str, wheel: Path, saved: Path, photos: Path, tmp_path: Path) -> None:
+    venv.create(tmp_path / "environment", with_pip=True)
+    python = str(tmp_path / "environment" / "bin" / "python")
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, "numpy", "pillow", PACKAGES[engine]], check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
+    arguments = [str(saved), engine, str(photos), str(tmp_path / "probabilities.npy")]
+    result = subprocess.run([python, "-c", PREDICT, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert len(found["paths"]) == 1000
+    predictor = tk.load(saved, engine="keras")
+    expected = predictor.predict(found["paths"])
+    images = load_images(found["paths"], predictor.image_spec)
+    assert found["pixels"] == [content_hash(stack_images([image]).tobytes()).hex() for image in images]
+    assert found["labels"] == [one.label for one in expected]
+    assert found["sets"] == [list(one.label_set) for one in expected]
+    assert found["in_distribution"] == [one.in_distribution for one in expected]
+    probabilities = np.stack([one.probability_array for one in expected])
+    np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), probabilities, rtol=0, atol=1e-5)
