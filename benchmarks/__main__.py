@@ -56,6 +56,8 @@ def commands(weights: list[str]) -> dict[str, list[str]]:
         "decode": ["decode.py"],
         "heat_maps": ["heat_maps.py"],
         "serving": ["serving.py"],
+        "resizing": ["resizing.py"],
+        "start_up": ["start_up.py"],
     }
     if weights:
         mobilenet = ["--backbone", "MobileNetV2", "--image-size", "160"]

@@ -24,7 +24,7 @@ LAYERS = [
     ("engines", "runtimes"),
     ("features", "prediction", "metadata", "exported_metadata", "explanation"),
     ("cache", "backbones", "classifier", "training_features", "model_card"),
-    ("saving", "loading", "exporting", "inspection"),
+    ("saving", "loading", "exporting", "huggingface", "inspection"),
     ("training", "comparison"),
     ("serving",),
     ("cli", "__main__"),

@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from transferkit._utils.lazy import lazy_getattr
-
-__version__ = "0.1.0"
+from transferkit._utils.version import __version__
 
 # Public name -> the module that defines it. A name that is its own module is that module.
 _PUBLIC = {
@@ -38,6 +37,7 @@ _PUBLIC = {
     "StorageError": "errors",
     "Trainer": "training",
     "TrainingError": "errors",
+    "UploadError": "errors",
     "WeightsError": "errors",
     "build_classifier": "classifier",
     "cache": "cache",
@@ -49,6 +49,7 @@ _PUBLIC = {
     "export": "exporting",
     "inspect": "inspection",
     "load": "loading",
+    "push_to_hub": "huggingface",
     "read_image": "images",
     "scan": "data",
 }
@@ -73,12 +74,14 @@ if TYPE_CHECKING:
         MissingExtraError,
         StorageError,
         TrainingError,
+        UploadError,
         WeightsError,
     )
     from transferkit.evaluation import Report, compare_reports
     from transferkit.explanation import Explanation, explain
     from transferkit.exporting import ExportReport, export
     from transferkit.head import ClassifierHead
+    from transferkit.huggingface import push_to_hub
     from transferkit.images import ImageSpec, read_image
     from transferkit.inspection import Inspection, inspect
     from transferkit.loading import load

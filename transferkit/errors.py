@@ -33,6 +33,10 @@ class DownloadError(OSError):
     """A download failed; no incomplete or wrong file was stored."""
 
 
+class UploadError(OSError):
+    """A server refused an upload or could not be reached; it has nothing incomplete."""
+
+
 class StorageError(OSError):
     """A file could not be written, as on a full disk; nothing incomplete remains, and earlier files are unchanged."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit._utils.files import parse_json
+from transferkit._utils.hashing import sha256_of
 from transferkit._utils.text import printable
 from transferkit.calibration import Calibration
 from transferkit.errors import ArtifactError
@@ -20,7 +21,7 @@ from transferkit.images.spec import ImageSpec
 FORMAT_VERSION = 5
 # The first format with a checksum.
 _FIRST_WITH_CHECKSUM = 3
-METADATA_FILE = "transferkit.json"
+METADATA_FILE, MODEL_FILE = "transferkit.json", "model.keras"
 # Far above the size of the metadata of any real classifier.
 _MAX_BYTES = 64 << 20
 # Far above what a model can run on.
@@ -179,6 +180,16 @@ def check_type(name: str, value: Any, kind: type | tuple[type, ...]) -> None:
     """Raise a TypeError for a value of another type; a bool is no int."""
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"`{name}` must not be {reprlib.repr(value)}")
+
+
+def checked_model_file(folder: Path, metadata: Metadata) -> Path:
+    """Return the path of the model in a saved folder; raise an ArtifactError when it is missing or changed."""
+    path = folder / MODEL_FILE
+    if not path.is_file():
+        raise invalid_artifact(folder, f"{MODEL_FILE} is missing")
+    if sha256_of(path) != metadata.model_sha256:
+        raise invalid_artifact(folder, f"{MODEL_FILE} is not the file that was saved (its checksum differs)")
+    return path
 
 
 def invalid_artifact(folder: Path, reason: str) -> ArtifactError:

@@ -20,7 +20,7 @@ from transferkit.calibration import Calibration
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError
 from transferkit.evaluation.report import Report
-from transferkit.metadata import METADATA_FILE, Metadata, invalid_artifact
+from transferkit.metadata import METADATA_FILE, MODEL_FILE, Metadata, checked_model_file, invalid_artifact
 from transferkit.model_card import CARD_FILE, PLOT_FILE, CardContents, write_model_card
 from transferkit.modeling.dropout import disable_frozen_dropout, original_dropout_rates
 from transferkit.modeling.embedding import embedding_tensor
@@ -31,7 +31,6 @@ from transferkit.runtimes.base import IMAGE
 from transferkit.runtimes.loading import NAMES
 from transferkit.training_features import FEATURES_FILE, read_features, write_features
 
-_MODEL_FILE = "model.keras"
 # Names that Keras' own `save` takes for a file.
 _FILE_SUFFIXES = (".keras", ".h5", ".hdf5")
 _MAX_REASON = 300
@@ -77,13 +76,13 @@ def save_classifier(
     with atomic_folder(target) as staging_dir:
         with original_dropout_rates(predictor.model):
             model = _without_augmentation(predictor.model)
-            model.save(staging_dir / _MODEL_FILE)
-        check_weights_are_saved(staging_dir / _MODEL_FILE, model)
+            model.save(staging_dir / MODEL_FILE)
+        check_weights_are_saved(staging_dir / MODEL_FILE, model)
         metadata = Metadata(
             predictor.class_names,
             predictor.activation,
             predictor.image_spec,
-            sha256_of(staging_dir / _MODEL_FILE),
+            sha256_of(staging_dir / MODEL_FILE),
             _training_record(predictor.model, description),
             predictor.calibration,
             write_features(staging_dir, predictor.calibration),
@@ -104,7 +103,7 @@ def load_keras(
     Raises:
         ArtifactError: when the model is missing, damaged, or does not match its metadata.
     """
-    model = _read_model(folder / _MODEL_FILE, metadata.model_sha256)
+    model = _read_model(folder, metadata)
     # Frozen dropout layers were saved with their original rates.
     disable_frozen_dropout(model)
     predictor_args = model, metadata.class_names, metadata.image_spec
@@ -142,7 +141,7 @@ def _check_replaceable(target: Path) -> None:
     names: set[str] = set()
     with contextlib.suppress(OSError, ValueError):
         names = {path.name for path in target.iterdir()}
-    others = names - {METADATA_FILE, _MODEL_FILE, FEATURES_FILE, CARD_FILE, PLOT_FILE, *NAMES.values()}
+    others = names - {METADATA_FILE, MODEL_FILE, FEATURES_FILE, CARD_FILE, PLOT_FILE, *NAMES.values()}
     if names and (others or METADATA_FILE not in names):
         raise ArtifactError(
             "`folder` must be new, empty, or a classifier saved before without other files. Received: "
@@ -198,15 +197,11 @@ def _without_augmentation(model: keras.Model) -> keras.Model:
     return with_input_shape(rest, rest.input_shape[1:], IMAGE)
 
 
-def _read_model(path: Path, sha256: str) -> keras.Model:
+def _read_model(folder: Path, metadata: Metadata) -> keras.Model:
     try:
-        if not path.is_file():
-            raise invalid_artifact(path.parent, f"{_MODEL_FILE} is missing")
-        if sha256_of(path) != sha256:
-            raise invalid_artifact(path.parent, f"{_MODEL_FILE} is not the file that was saved (its checksum differs)")
-        return mark_called(read_model(path))
+        return mark_called(read_model(checked_model_file(folder, metadata)))
     except (OSError, ValueError) as error:
         if isinstance(error, ArtifactError):
             raise
         reason = printable(str(error).strip().partition("\n")[0])[:_MAX_REASON]
-        raise invalid_artifact(path.parent, f"{_MODEL_FILE} cannot be loaded ({reason})") from error
+        raise invalid_artifact(folder, f"{MODEL_FILE} cannot be loaded ({reason})") from error

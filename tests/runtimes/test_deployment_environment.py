@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 import venv
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
@@ -16,6 +21,7 @@ from transferkit._utils.hashing import content_hash
 from transferkit.images.loading import load_images, stack_images
 
 REPOSITORY = Path(__file__).parents[2]
+DOCKERFILE = REPOSITORY / "examples" / "deployment" / "Dockerfile"
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai-edge-litert"}
 PREDICT = """
 import importlib.util, json, sys
@@ -74,16 +80,22 @@ def saved(photos: Path, mobilenet_weights: Path, tmp_path_factory: pytest.TempPa
     return folder
 
 
+def make_environment(folder: Path, wheel: Path, packages: list[str]) -> Path:
+    """Return the folder with the programs of an environment of these packages and the wheel."""
+    venv.create(folder, with_pip=True)
+    install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*install, *packages], check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
+    return folder / "bin"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", PACKAGES)
 def test_predictions_without_tensorflow(engine: str, wheel: Path, saved: Path, photos: Path, tmp_path: Path) -> None:
-    venv.create(tmp_path / "environment", with_pip=True)
-    python = str(tmp_path / "environment" / "bin" / "python")
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, "numpy", "pillow", PACKAGES[engine]], check=True)
-    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
+    programs = make_environment(tmp_path / "environment", wheel, ["numpy", "pillow", PACKAGES[engine]])
     arguments = [str(saved), engine, str(photos), str(tmp_path / "probabilities.npy")]
-    result = subprocess.run([python, "-c", PREDICT, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    command = [str(programs / "python"), "-c", PREDICT, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     found = json.loads(result.stdout)
     assert len(found["paths"]) == 1000
@@ -96,3 +108,36 @@ def test_predictions_without_tensorflow(engine: str, wheel: Path, saved: Path, p
     assert found["in_distribution"] == [one.in_distribution for one in expected]
     probabilities = np.stack([one.probability_array for one in expected])
     np.testing.assert_allclose(np.load(tmp_path / "probabilities.npy"), probabilities, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_server_of_dockerfile(wheel: Path, saved: Path, photos: Path, tmp_path: Path) -> None:
+    """The packages and the command of the Dockerfile, in an environment instead of a container."""
+    text = DOCKERFILE.read_text()
+    packages = re.search(r"^RUN pip install --no-cache-dir (numpy .*)$", text, re.MULTILINE)
+    assert packages and "RUN pip install --no-cache-dir --no-deps transferkit\n" in text
+    programs = make_environment(tmp_path / "environment", wheel, shlex.split(packages[1]))
+    command = json.loads(re.search(r"^CMD (.*)$", text, re.MULTILINE)[1])
+    command = [str(saved) if word == "/models/cats_dogs" else word for word in command]
+    command = [str(programs / command[0]), *command[1:], "--host", "127.0.0.1", "--port", "0"]
+    environment = {**os.environ, "HOME": "/nonexistent", "PATH": str(programs)}
+    path = sorted((photos / "validation").rglob("*.jpg"))[0]
+    expected = tk.load(saved, engine="keras").predict(path)
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        lines: list[str] = []
+        for line in server.stderr:
+            lines.append(line)
+            if port := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                break
+        assert port, "".join(lines)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port[1]}", trust_env=False, timeout=30) as client:
+            assert client.get("/v2/health/ready").status_code == 200
+            answer = client.post("/v1/predict", files={"image": path.read_bytes()})
+            assert answer.json()["label"] == expected.label
+            assert answer.json()["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+            assert len(client.post("/v1/embed", files={"image": path.read_bytes()}).json()["embedding"]) == 1280
+            # Heat maps require the Keras model.
+            assert client.post("/v1/explain", files={"image": path.read_bytes()}).status_code == 501
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0, server.stderr.read()
