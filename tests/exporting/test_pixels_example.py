@@ -14,10 +14,12 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from tests.images.profiles import DISPLAY_P3, PROPHOTO, matrix_profile
+from tests.images.profiles import DISPLAY_P3, PROPHOTO, SRGB, matrix_profile
 from transferkit.images import load_image
 
 FILE = Path(__file__).resolve().parents[2] / "examples" / "consumers" / "python" / "pixels.py"
+# Colors differ from those of sRGB by three levels at most.
+ALMOST_SRGB = tuple((1.0006 * x, y, z) for x, y, z in SRGB)
 SIZES = [(1, 1), (3, 50), (31, 17), (64, 64), (127, 130), (129, 257), (260, 519), (521, 600), (1040, 1031)]
 SPECS = {
     "stretch": tk.ImageSpec((64, 48)),
@@ -84,6 +86,7 @@ def test_jpeg_of_any_orientation(pixels: ModuleType, orientation: int, spec: tk.
     [
         ("RGB", matrix_profile(None)),
         ("RGB", matrix_profile(2.2)),
+        ("RGB", matrix_profile(None, ALMOST_SRGB)),
         ("RGB", matrix_profile(2.2, DISPLAY_P3)),
         ("RGB", matrix_profile(1.8, PROPHOTO)),
         ("RGB", matrix_profile(2.2, gray=True)),

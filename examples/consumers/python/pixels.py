@@ -52,9 +52,7 @@ def to_srgb(image):
         return image.convert("RGB")
     probe = Image.fromarray(GRAYS if is_gray else COLORS)
     change = np.asarray(convert(probe), np.int16) - np.asarray(probe.convert("RGB"))
-    if np.abs(change).max() <= 3:
-        return image.convert("RGB")
-    return convert(image).getchannel("R").convert("RGB") if is_gray else convert(image)
+    return image.convert("RGB") if np.abs(change).max() <= 3 else convert(image)
 
 
 def crop(pixels, height, width, fraction):
@@ -80,8 +78,7 @@ def resize(pixels, height, width):
 def neighbors(size, new_size):
     """Return the two source pixels of each new pixel, and its position between them."""
     # In float32 and in this order, because the last bit decides how a value is rounded.
-    half = np.float32(0.5)
-    position = (np.arange(new_size, dtype=np.float32) + half) * np.float32(size / new_size) - half
+    position = (np.arange(new_size, dtype=np.float32) + 0.5) * (size / new_size) - 0.5
     first = np.floor(position)
     second = np.minimum(np.ceil(position), size - 1)
     return np.maximum(first, 0).astype(int), second.astype(int), position - first
