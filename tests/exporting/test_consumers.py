@@ -19,7 +19,7 @@ from PIL import Image
 
 import transferkit as tk
 from tests.exporting.conftest import NAMES, SIZE, make_predictor
-from tests.exporting.javascript import EXAMPLES, install, open_page, run_node
+from tests.exporting.javascript import EXAMPLES, install, node, open_page, run_node
 from transferkit.calibration import Calibration
 from transferkit.images import load_image
 
@@ -99,18 +99,24 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return variables
 
 
-def run_program(command: Sequence[object], environment: dict[str, str]) -> str:
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300)
+def run_program(command: Sequence[object], environment: dict[str, str], home: Path) -> str:
+    """Run a program, which must not write into the home folder, and return its output."""
+    home.mkdir(exist_ok=True)
+    variables = {**environment, "HOME": str(home)}
+    done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert list(home.iterdir()) == []
     return done.stdout
 
 
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_python(name: str, dtype: str, models: Path, synthetic_photos: list[Path], environment: dict[str, str]) -> None:
+def test_python(
+    name: str, dtype: str, models: Path, synthetic_photos: list[Path], environment: dict[str, str], tmp_path: Path
+) -> None:
     model = models / f"{dtype}.{FORMATS[name]}"
     command = [sys.executable, EXAMPLES / "python" / PROGRAMS[name], model, *synthetic_photos]
-    assert_agrees(run_program(command, environment), expected_predictions(synthetic_photos))
+    assert_agrees(run_program(command, environment, tmp_path / "home"), expected_predictions(synthetic_photos))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -121,7 +127,7 @@ def test_python_with_real_photos(
     model = tmp_path / f"model.{FORMATS[name]}"
     tk.export(make_classifier(spec), model, format=name)
     command = [sys.executable, EXAMPLES / "python" / PROGRAMS[name], model, *real_photos]
-    assert_agrees(run_program(command, environment), expected_predictions(real_photos, spec))
+    assert_agrees(run_program(command, environment, tmp_path / "home"), expected_predictions(real_photos, spec))
 
 
 @pytest.mark.slow
@@ -131,19 +137,20 @@ def test_cpp(models: Path, synthetic_photos: list[Path], environment: dict[str, 
         pytest.skip("needs the package openvino, CMake and a C++ compiler")
     (folder,) = package.submodule_search_locations or ()
     configure = ["cmake", "-S", EXAMPLES / "cpp", "-B", tmp_path, f"-DOpenVINO_DIR={folder}/cmake"]
-    run_program(configure, environment)
-    run_program(["cmake", "--build", tmp_path], environment)
+    run_program(configure, environment, tmp_path / "home")
+    run_program(["cmake", "--build", tmp_path], environment, tmp_path / "home")
     expected: Expected = {}
     for path, prediction in expected_predictions(synthetic_photos).items():
         copy = tmp_path / f"{path.stem}.ppm"
         Image.fromarray(load_image(path, SPEC)).save(copy)
         expected[copy] = prediction
     for dtype in ("float32", "uint8"):
-        assert_agrees(run_program([tmp_path / "predict", models / f"{dtype}.folder", *expected], environment), expected)
+        command = [tmp_path / "predict", models / f"{dtype}.folder", *expected]
+        assert_agrees(run_program(command, environment, tmp_path / "home"), expected)
     larger = tmp_path / "larger.ppm"
     Image.new("RGB", (SIZE + 1, SIZE)).save(larger)
-    command = list(map(str, [tmp_path / "predict", models / "uint8.folder", larger]))
-    done = subprocess.run(command, capture_output=True, text=True)
+    refused = list(map(str, [tmp_path / "predict", models / "uint8.folder", larger]))
+    done = subprocess.run(refused, capture_output=True, text=True)
     assert done.returncode == 1 and "must be a complete P6 file of 16 x 16 pixels" in done.stderr
 
 
@@ -155,9 +162,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "uint8"])
-def test_node(dtype: str, installed: Path, models: Path, synthetic_photos: list[Path]) -> None:
-    output = run_node(installed / "node" / "predict.mjs", models / f"{dtype}.onnx", *synthetic_photos)
-    assert_agrees(output, expected_predictions(synthetic_photos))
+def test_node(
+    dtype: str, installed: Path, models: Path, synthetic_photos: list[Path], environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = [node(), installed / "node" / "predict.mjs", models / f"{dtype}.onnx", *synthetic_photos]
+    assert_agrees(run_program(command, environment, tmp_path / "home"), expected_predictions(synthetic_photos))
 
 
 @pytest.mark.slow

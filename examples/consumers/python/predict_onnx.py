@@ -6,7 +6,7 @@ import sys
 
 from pixels import load_pixels
 
-# ONNX Runtime reads this variable when it is imported.
+# ONNX Runtime reads this variable when it is imported, and otherwise writes usage data into the home folder.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
