@@ -16,6 +16,8 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "consumers"
 _INSTALL = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
+# Errors of npm that come from package.json, and not from the network.
+_MISTAKES = ("ETARGET", "ERESOLVE", "EJSONPARSE")
 _TIMEOUT_MS = 60_000
 
 
@@ -34,7 +36,7 @@ def run_node(program: Path, *arguments: object) -> str:
 
 
 def install(folder: Path) -> Path:
-    """Copy the examples into an empty folder and install their packages; skip the test where that fails."""
+    """Copy the examples into an empty folder and install their packages; skip the test where the network does not permit it."""
     node()
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
@@ -43,6 +45,7 @@ def install(folder: Path) -> Path:
         done = subprocess.run(_INSTALL, cwd=folder, capture_output=True, text=True, timeout=300)
     except subprocess.TimeoutExpired:
         pytest.skip("npm install takes longer than 300 seconds")
+    assert not any(code in done.stderr for code in _MISTAKES), done.stderr
     if done.returncode:
         pytest.skip(f"npm install fails: {done.stderr.strip()[-300:]}")
     return folder
