@@ -36,7 +36,7 @@ def run_node(program: Path, *arguments: object) -> str:
 
 
 def install(folder: Path) -> Path:
-    """Copy the examples into an empty folder and install their packages; skip the test where the network does not permit it."""
+    """Copy the examples into an empty folder and install their packages; skip where the network fails."""
     node()
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
