@@ -151,5 +151,5 @@ def test_damaged_classifier_is_not_uploaded(damage: str, hub: Hub, tmp_path: Pat
 
 def test_missing_package_is_named(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(tk.MissingExtraError, match=r"requires the package 'huggingface_hub'.*transferkit\[huggingface\]"):
+    with pytest.raises(tk.MissingExtraError, match=r"package 'huggingface_hub'.*transferkit\[huggingface\]"):
         tk.push_to_hub(saved, "user/cats-dogs")

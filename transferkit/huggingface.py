@@ -78,8 +78,8 @@ def push_to_hub(
     except (OSError, ValueError) as error:
         reason = printable(" ".join(str(error).split()))[:_MAX_REASON]
         raise UploadError(
-            f"The Hugging Face Hub must accept {str(path)!r} for {repo_id!r}. Received: {reason}. Check the name of the "
-            "repository, the connection, and that the token may write to it."
+            f"The Hugging Face Hub must accept {str(path)!r} for {repo_id!r}. Received: {reason}. Check the name of "
+            "the repository, the connection, and that the token may write to it."
         ) from error
     return str(commit.commit_url)
 
