@@ -77,6 +77,16 @@ def test_export_of_probabilities(images: np.ndarray, tmp_path: Path) -> None:
     assert tk.export(predictor, tmp_path / "model.onnx", images=images).max_difference < 1e-5
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_export_of_activations_with_own_gradient(name: str, images: np.ndarray, tmp_path: Path) -> None:
+    inputs = keras.Input((SIZE, SIZE, 3))
+    features = keras.layers.Conv2D(8, 3, activation="swish")(keras.layers.Rescaling(1 / 64, -2)(inputs))
+    backbone = tk.BackboneFactory.create(keras.Model(inputs, keras.layers.Activation("gelu")(features)))
+    model = tk.build_classifier(backbone, tk.ClassifierHead(3))
+    predictor = tk.Predictor(model, NAMES, tk.ImageSpec((SIZE, SIZE)), activation="softmax")
+    assert tk.export(predictor, tmp_path / PATHS[name], format=name, images=images).max_difference < 1e-5
+
+
 def test_metadata_of_onnx(predictor: tk.Predictor, tmp_path: Path) -> None:
     tk.export(predictor, tmp_path / "model.onnx", license="Apache-2.0")
     model = onnx.load(tmp_path / "model.onnx")

@@ -17,7 +17,7 @@ import tensorflow as tf
 from transferkit.exporting.exported_function import ExportedFunction
 from transferkit.exporting.litert_metadata import add_metadata
 from transferkit.exporting.options import ConversionOptions
-from transferkit.exporting.saved_model import SIGNATURE
+from transferkit.exporting.saved_model import SIGNATURE, write_saved_model
 from transferkit.runtimes.base import IMAGE
 
 
@@ -27,7 +27,7 @@ def convert_to_litert(function: ExportedFunction, path: Path, options: Conversio
         warnings.simplefilter("ignore")
         module = tf.Module()
         module.predict = function.signature()
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: module.predict})
+        write_saved_model(module, folder, {SIGNATURE: module.predict})
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         _set_precision(converter, options, function.frozen.inputs[0].dtype.as_numpy_dtype)
         content = converter.convert()

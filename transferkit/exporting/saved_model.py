@@ -36,7 +36,14 @@ def convert_to_saved_model(function: ExportedFunction, path: Path, options: Conv
             asset.write_text(text, encoding="utf-8")
             module.assets.append(tf.saved_model.Asset(str(asset)))
         module.signatures_ = signatures
-        tf.saved_model.save(module, str(path), signatures=signatures)
+        write_saved_model(module, path, signatures)
+
+
+def write_saved_model(module: tf.Module, path: str | Path, signatures: dict[str, Any]) -> None:
+    """Write a module of frozen functions to a folder."""
+    # Gradients of activations such as swish, which prediction does not need, capture tensors of the original graph.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, str(path), signatures=signatures, options=options)
 
 
 def load_saved_model(path: Path) -> Run:
