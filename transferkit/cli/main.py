@@ -7,11 +7,13 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transferkit._utils.checks import did_you_mean
 from transferkit._utils.lazy import LazyModule
+from transferkit._utils.tables import text_table
 from transferkit._utils.text import printable
 from transferkit.cli import output
 from transferkit.cli.config import read_config
@@ -71,11 +73,14 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         hint = did_you_mean(name, COMMANDS) or f"The commands are {', '.join(COMMANDS)}."
         make_parser([]).error(f"COMMAND must be one of the commands. Received: {printable(name)!r}. {hint}")
     parser = make_parser([] if name is None else [name])
-    options = parser.parse_args(argv)
+    options, unknown = parser.parse_known_args(argv)
+    command = command_parsers(parser)[options.command]
+    if unknown:
+        hint = did_you_mean(unknown[0].partition("=")[0], command._option_string_actions)
+        command.error(f"an argument must be one of the command. Received: {printable(unknown[0])!r}. {hint}".rstrip())
     options.debug = getattr(options, "debug", False)
     if "config" not in options:
         return options
-    command = command_parsers(parser)[options.command]
     try:
         values = read_config(options.config, command)
     except (OSError, ValueError) as error:
@@ -88,13 +93,16 @@ def make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """Return the parser of the command; only the subcommands in `names` have their arguments."""
     parser = argparse.ArgumentParser(
         prog="transferkit",
+        usage="transferkit COMMAND [options]",
         description="Image classification by transfer learning.",
-        epilog="`transferkit COMMAND --help` lists the options of a command.",
+        epilog=f"commands:\n{_indented(COMMANDS)}\n\n`transferkit COMMAND --help` lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"transferkit {tk.__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        # An abbreviation would mean another option as soon as one is added.
+        command = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
         if name in names:
             module = importlib.import_module(f"transferkit.cli.commands.{name}")
             module.add_arguments(command)
@@ -102,6 +110,7 @@ def make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
                 "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
             )
             command.set_defaults(run=module.run)
+            command.usage = _usage(name, command)
     return parser
 
 
@@ -110,6 +119,22 @@ def command_parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.Argum
     action = next(one for one in parser._actions if isinstance(one.choices, dict))
     assert isinstance(action.choices, dict)
     return action.choices
+
+
+def _indented(rows: Mapping[str, str]) -> str:
+    return textwrap.indent(text_table(rows.items(), "<<"), "  ")
+
+
+def _usage(name: str, parser: argparse.ArgumentParser) -> str:
+    """Return one line: the names of all options before each error would hide its message."""
+    parts = ["transferkit", name, "[options]"]
+    for action in parser._actions:
+        label = str(action.metavar or action.dest)
+        if action.option_strings:
+            parts += [action.option_strings[-1], label] if action.required else []
+        else:
+            parts.append(f"[{label}]" if action.nargs == "?" else f"{label} ..." if action.nargs == "+" else label)
+    return " ".join(parts)
 
 
 @contextlib.contextmanager

@@ -60,13 +60,19 @@ def error(message: str) -> None:
     _print(message, "red")
 
 
-def on_terminal() -> bool:
-    """Return whether progress may be shown."""
+def verbosity(arguments: argparse.Namespace) -> int:
+    """Return `verbose` for Keras: 1, a progress bar, or 2, lines without colors, on a terminal, else 0."""
+    if arguments.json or not _is_terminal():
+        return 0
+    return 2 if os.environ.get("NO_COLOR") else 1
+
+
+def _is_terminal() -> bool:
     return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _print(message: str, style: str) -> None:
-    if on_terminal():
+    if _is_terminal():
         console.Console(stderr=True, soft_wrap=True).print(text.Text(message, style=style))
     else:
         print(message, file=sys.stderr, flush=True)

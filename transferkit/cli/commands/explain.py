@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +42,19 @@ def run(arguments: argparse.Namespace) -> int:
     predictor, values = tk.load(arguments.run_folder), vars(arguments)
     single = inputs.single_image(arguments.images[0]) if len(arguments.images) == 1 else None
     sources = iter(inputs.expand(arguments.images) if single is None else [single])
-    names, count = _names(), 0
+    used: set[str] = set()
+    count = 0
     for chunk in iter(lambda: list(itertools.islice(sources, _CHUNK)), []):
         for one in _explain(predictor, chunk, options.given(values, _EXPLAIN)):
             row = {"path": one.path, "error": one.error, "label": one.class_name, "probability": one.probability}
             target = None
             if one.error is None:
                 count += 1
-                target = Path(arguments.out) / names.send(Path(one.path).stem)
+                target = Path(arguments.out) / _unused_name(Path(one.path).stem, used)
                 with atomic_write(target, suffix=".png") as path:
                     pillow.fromarray(one.overlay(**options.given(values, _OVERLAY))).save(path)
-            shown = f"error: {one.error}" if one.error else f"{target}\t{one.class_name}\t{one.probability:.4f}"
-            output.result(arguments, {**row, "file": target}, f"{printable(one.path)}\t{printable(shown)}")
+            shown = [f"error: {one.error}"] if one.error else [target, one.class_name, f"{one.probability:.4f}"]
+            output.result(arguments, {**row, "file": target}, "\t".join(map(printable, [one.path, *shown])))
     return int(not count)
 
 
@@ -63,23 +63,10 @@ def _explain(predictor: Any, sources: list[Any], values: dict[str, Any]) -> Any:
     return tk.explain(predictor, images, **values)
 
 
-def _names() -> Any:
-    """Return a generator that is sent the stems of images, and yields a file name for each that is not in use."""
-    names = _unused_names()
-    next(names)
-    return names
-
-
-def _unused_names() -> Any:
-    used: set[str] = set()
-    name = ""
-    while True:
-        stem = yield name
-        candidates: Iterator[str] = (f"{stem}{suffix}.png" for suffix in _suffixes())
-        name = next(one for one in candidates if one.casefold() not in used)
-        used.add(name.casefold())
-
-
-def _suffixes() -> Iterator[str]:
-    yield ""
-    yield from (f"-{number}" for number in itertools.count(2))
+def _unused_name(stem: str, used: set[str]) -> str:
+    """Return the name of a file that is not in `used`, and add it."""
+    suffixes = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    # File systems may not distinguish capital letters.
+    name = next(name for name in (f"{stem}{suffix}.png" for suffix in suffixes) if name.casefold() not in used)
+    used.add(name.casefold())
+    return name

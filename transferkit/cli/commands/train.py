@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.resume:
         folder.begin(values)
     try:
-        is_complete = training.train(trainer, data, values, 1 if output.on_terminal() and not arguments.json else 0)
+        is_complete = training.train(trainer, data, values, output.verbosity(arguments))
     except BaseException:
         if folder.cancel_without_epochs():
             output.note(_how_to_resume(folder))
