@@ -127,14 +127,15 @@ def _indented(rows: Mapping[str, str]) -> str:
 
 def _usage(name: str, parser: argparse.ArgumentParser) -> str:
     """Return one line: the names of all options before each error would hide its message."""
-    parts = ["transferkit", name, "[options]"]
+    positional, required = [], []
     for action in parser._actions:
         label = str(action.metavar or action.dest)
         if action.option_strings:
-            parts += [action.option_strings[-1], label] if action.required else []
+            required += [action.option_strings[-1], label] if action.required else []
         else:
-            parts.append(f"[{label}]" if action.nargs == "?" else f"{label} ..." if action.nargs == "+" else label)
-    return " ".join(parts)
+            positional.append(f"[{label}]" if action.nargs == "?" else f"{label} ..." if action.nargs == "+" else label)
+    # Positional arguments first: after an option with several values they would be taken for another value.
+    return " ".join(["transferkit", name, *positional, *required, "[options]"])
 
 
 @contextlib.contextmanager
@@ -148,6 +149,6 @@ def _results_alone_on_stdout(options: argparse.Namespace) -> Any:
 
 
 def _describe(error: Exception) -> str:
-    # The text of a KeyError and the like is not a sentence.
+    # The text of other errors, such as a KeyError, is not a sentence.
     is_ours = isinstance(error, (ValueError, TypeError, OSError, ImportError, RuntimeError)) and str(error)
     return printable(error if is_ours else f"{type(error).__name__}: {error} (--debug shows the traceback)")

@@ -10,6 +10,7 @@ from transferkit._utils.lazy import LazyModule
 from transferkit.cli import options, output
 
 tk: Any = LazyModule("transferkit")
+_DATA = tuple(row for row in options.DATA if row.name in ("label_separator", "on_error", "max_skipped_fraction"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "train, validation or test; by default the last of these that DATA has"
     parser.add_argument("--split", metavar="NAME", help=text)
     parser.add_argument("--html", metavar="FILE", help="write the report as a page, with heat maps of mistakes")
+    options.add_options(parser, "data", _DATA)
     options.add_common(parser)
 
 
@@ -26,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print the report."""
     predictor = tk.load(arguments.run_folder)
     source = {"image_spec": predictor.image_spec, "class_names": predictor.class_names}
-    data = tk.DatasetBuilder(arguments.data, **source).build()
+    data = tk.DatasetBuilder(arguments.data, **source, **options.given(vars(arguments), _DATA)).build()
     present = [name for name in ("train", "validation", "test") if name in data.splits]
     split = present[-1] if arguments.split is None else check_choice("split", arguments.split, present)
     report = predictor.evaluate(data.splits[split])
