@@ -27,7 +27,11 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
         (["--version"], 0, f"transferkit {tk.__version__}"),
         ([], 2, "required: COMMAND"),
         (["trian"], 2, "Received: 'trian'. Did you mean 'train'?"),
-        (["train", "--epohcs", "3"], 2, "Received: '--epohcs'. Did you mean '--epochs'"),
+        (
+            ["train", "--epohcs", "3"],
+            2,
+            "transferkit train: error: an argument must be one of the command. Received: '--epohcs'. Did you mean",
+        ),
         (["train", "--batch-size", "many"], 2, "argument --batch-size: invalid int value: 'many'"),
         (["train", "--out"], 2, "argument --out: expected one argument"),
         *(([name, "--help"], 0, "--debug") for name in COMMANDS if name != "serve"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +70,13 @@ def test_next_commands_and_default_validation(synthetic: Path, tmp_path: Path, c
     assert "validation = 0.2" in (folder / "config.toml").read_text()
     phases = json.loads((folder / "transferkit.json").read_text())["training"]["phases"]
     assert [phase["name"] for phase in phases] == ["frozen", "fine-tuning"]
+
+
+def test_real_photos(photos: Path, tmp_path: Path, command: Command) -> None:
+    options = ["--backbone", "EfficientNetLite0", "--image-size", 128, "--epochs", 5, "--learning-rate", 0.003]
+    result = command.json("train", photos, *options, "--out", tmp_path / "run")
+    assert (result["split"], result["report"]["images"]) == ("validation", 200)
+    assert result["report"]["accuracy"] > 0.93
 
 
 def test_existing_folders_are_not_replaced(run_folder: Path, synthetic: Path, tmp_path: Path, command: Command) -> None:
@@ -131,3 +140,36 @@ def test_interrupted_run_is_resumed(synthetic: Path, tmp_path: Path, command: Co
     assert command.json("train", *arguments, whole)["epochs"] == 200
     np.testing.assert_array_equal(probabilities(stopped, synthetic), probabilities(whole, synthetic))
     assert "a complete run" in command.error("train", "--resume", "--out", stopped)
+
+
+def interrupted(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method with the same parameters that Ctrl-C ends at once."""
+
+    @functools.wraps(method)
+    def stop(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    return stop
+
+
+def test_interruption_before_the_first_epoch(
+    synthetic: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tk.Trainer, "fit", interrupted(tk.Trainer.fit))
+    error = command.error("train", synthetic, *TRAIN, "--out", tmp_path / "run", status=130)
+    assert error.splitlines()[-1] == "transferkit train: interrupted" and "--resume" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_interruption_in_the_middle_of_a_later_epoch(
+    synthetic: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    phases = [*TRAIN, "--fine-tune-epochs", 1, "--blocks", 1]
+    with monkeypatch.context() as patch:
+        patch.setattr(tk.Trainer, "fine_tune", interrupted(tk.Trainer.fine_tune))
+        error = command.error("train", synthetic, *phases, "--out", run, status=130)
+    # Weights in the middle of an epoch are not saved as a classifier.
+    assert f"Continue with: transferkit train --resume --out {run}" in error
+    assert {path.name for path in run.iterdir()} == {"checkpoints"}
+    assert command.json("train", "--resume", "--out", run)["epochs"] == 4

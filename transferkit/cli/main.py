@@ -99,7 +99,9 @@ def make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"transferkit {tk.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(
+        prog="transferkit", dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
     for name, text in COMMANDS.items():
         # An abbreviation would mean another option as soon as one is added.
         command = commands.add_parser(name, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False)
