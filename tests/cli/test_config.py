@@ -52,6 +52,17 @@ def test_json_file(tmp_path: Path) -> None:
     assert vars(parse(["train", "--config", str(path)]))["validation"] == 0.25
 
 
+def test_values_of_options_that_are_required_or_have_no_default(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"run_folder": "run", "out": "model.onnx", "precision": "int8", "features": True}))
+    options = vars(parse(["export", "--config", str(path), "--precision", "float16"]))
+    expected = {"run_folder": "run", "out": "model.onnx", "precision": "float16", "features": True}
+    assert {name: options[name] for name in expected} == expected
+    path.write_text(json.dumps({"images": ["a.jpg", "b.jpg"], "out": "x.csv"}))
+    options = vars(parse(["predict", "run", "--config", str(path)]))
+    assert (options["run_folder"], options["images"], options["out"]) == ("run", ["a.jpg", "b.jpg"], "x.csv")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -67,6 +78,13 @@ def test_errors_of_files(command: Command, tmp_path: Path, values: object, messa
     path.write_text(json.dumps(values))
     error = command.error("train", "--config", path, status=2)
     assert message in error and error.startswith("usage: transferkit train")
+
+
+def test_file_without_a_required_option(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text('{"precision": "int8"}')
+    assert "required: --out" in command.error("export", "run", "--config", path, status=2)
+    assert "argument --config: expected one argument" in command.error("train", "--config", status=2)
 
 
 @NEEDS_TOML

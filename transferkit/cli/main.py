@@ -73,20 +73,31 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         hint = did_you_mean(name, COMMANDS) or f"The commands are {', '.join(COMMANDS)}."
         make_parser([]).error(f"COMMAND must be one of the commands. Received: {printable(name)!r}. {hint}")
     parser = make_parser([] if name is None else [name])
+    if name is not None:
+        _read_config(command_parsers(parser)[name], argv)
     options, unknown = parser.parse_known_args(argv)
-    command = command_parsers(parser)[options.command]
     if unknown:
+        command = command_parsers(parser)[options.command]
         hint = did_you_mean(unknown[0].partition("=")[0], command._option_string_actions)
         command.error(f"an argument must be one of the command. Received: {printable(unknown[0])!r}. {hint}".rstrip())
     options.debug = getattr(options, "debug", False)
-    if "config" not in options:
-        return options
+    return options
+
+
+def _read_config(command: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """Make the values of the file of --config, if it is given, the defaults of a command."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config", nargs="?")
+    path = finder.parse_known_args(argv)[0].config
+    if path is None or "--config" not in command._option_string_actions:
+        return
     try:
-        values = read_config(options.config, command)
+        values = read_config(path, command)
     except (OSError, ValueError) as error:
         command.error(_describe(error))
-    # The defaults of options are not set, so that a namespace keeps the values that the command line does not have.
-    return argparse.Namespace(**{**values, **vars(options)})
+    command.set_defaults(**values)
+    for action in command._actions:
+        action.required = action.required and action.dest not in values
 
 
 def make_parser(names: Sequence[str]) -> argparse.ArgumentParser:
