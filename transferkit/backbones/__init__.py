@@ -1,8 +1,25 @@
 """Pretrained backbones with their preprocessing, by name or custom."""
 
-from transferkit.backbones.backbone import Backbone
-from transferkit.backbones.catalogue import Catalogue
-from transferkit.backbones.factory import BackboneFactory
-from transferkit.backbones.spec import BackboneSpec
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transferkit._utils.lazy import lazy_getattr
+
+# The catalogue can be read without TensorFlow.
+_PUBLIC = {
+    "Backbone": "backbone",
+    "BackboneFactory": "factory",
+    "BackboneSpec": "spec",
+    "Catalogue": "catalogue",
+}
 
 __all__ = ["Backbone", "BackboneFactory", "BackboneSpec", "Catalogue"]
+
+__getattr__ = lazy_getattr(__name__, _PUBLIC)
+
+if TYPE_CHECKING:
+    from transferkit.backbones.backbone import Backbone
+    from transferkit.backbones.catalogue import Catalogue
+    from transferkit.backbones.factory import BackboneFactory
+    from transferkit.backbones.spec import BackboneSpec

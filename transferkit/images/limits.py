@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from transferkit.errors import ImageError
-from transferkit.images.header import ImageHeader
+
+if TYPE_CHECKING:
+    from transferkit.images.header import ImageHeader
 
 # Half of Pillow's limit for decompression bombs: this many pixels are decoded, composited and resized within 1 GB.
 DEFAULT_MAX_PIXELS = 89_478_485

@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import logging
 import os
-from typing import Any
 
 from transferkit._utils.extras import import_extra
 from transferkit.serving.options import ServerOptions
@@ -21,16 +20,14 @@ _PACKAGES = {
 }
 
 
-def add_serve_command(commands: Any) -> None:
-    """Add the subcommand to those of a parser."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options, with the defaults of the server in the help."""
     defaults = ServerOptions()
-    parser = commands.add_parser(
-        "serve",
-        help="serve saved classifiers over HTTP",
-        description="Serve saved classifiers over HTTP (extra `serve`). An API key is read from $TRANSFERKIT_API_KEY "
-        "or a file. SIGTERM finishes the requests in progress.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser.description = (
+        "Serve saved classifiers over HTTP (extra `serve`). An API key is read from $TRANSFERKIT_API_KEY "
+        "or a file. SIGTERM finishes the requests in progress."
     )
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of a saved classifier; its name is served")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 for any free one")
@@ -56,10 +53,10 @@ def add_serve_command(commands: Any) -> None:
         parser.add_argument(f"--{name}", type=float, default=default, metavar="X", help=text)
     parser.add_argument("--api-key-file", metavar="FILE", help="file with one API key per line")
     parser.add_argument("--training-images", metavar="FOLDER", help="folder of training images, to show similar ones")
-    parser.set_defaults(run=_run)
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until the process is asked to end."""
     for module, package in _PACKAGES.items():
         import_extra(module, "transferkit serve", package, "serve")
     # Imported here: --help must not need the packages of the extra.
@@ -73,3 +70,4 @@ def _run(arguments: argparse.Namespace) -> None:
         logging.shutdown()
         # The normal end of Python would wait for, or crash with, a thread that still runs a model.
         os._exit(0)
+    return 0

@@ -1,0 +1,1 @@
+"""One module per subcommand, with `add_arguments(parser)` and `run(arguments)`."""
