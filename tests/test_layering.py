@@ -26,7 +26,7 @@ LAYERS = [
     ("cache", "backbones", "classifier", "training_features", "model_card"),
     ("saving", "loading", "exporting", "huggingface", "inspection"),
     ("training", "comparison"),
-    ("serving",),
+    ("serving", "sklearn"),
     ("cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -41,6 +41,7 @@ PUBLIC_WITH_MANY_PARAMETERS = {
     ("transferkit.explanation.explain_images", "explain"),
     ("transferkit.exporting.export_model", "export"),
     ("transferkit.prediction.predictor", "__init__"),
+    ("transferkit.sklearn", "__init__"),
     ("transferkit.training.trainer", "__init__"),
     ("transferkit.training.trainer", "fit"),
     ("transferkit.training.trainer", "fine_tune"),

@@ -52,6 +52,7 @@ _PUBLIC = {
     "push_to_hub": "huggingface",
     "read_image": "images",
     "scan": "data",
+    "sklearn": "sklearn",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -59,7 +60,7 @@ __all__ = ["__version__", *_PUBLIC]
 __getattr__ = lazy_getattr(__name__, _PUBLIC)
 
 if TYPE_CHECKING:
-    from transferkit import cache, datasets, explanation
+    from transferkit import cache, datasets, explanation, sklearn
     from transferkit.augmentation import AugmentationBlock
     from transferkit.backbones import BackboneFactory
     from transferkit.classifier import build_classifier
