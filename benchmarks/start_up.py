@@ -24,11 +24,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = {"openvino": "openvino", "onnx": "onnxruntime", "litert": "ai-edge-litert"}
-PREDICT = """
-import resource, sys
+PREDICT = r"""
+import re, sys
 import transferkit as tk
 label = tk.load(sys.argv[1], engine=sys.argv[2]).predict(sys.argv[3]).label
-print(label, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not `getrusage`, whose peak includes that of the parent before it started this program.
+peak = re.search(r"VmHWM:\s*(\d+)", open("/proc/self/status").read())
+print(label, int(peak[1]) // 1024)
 """
 
 
