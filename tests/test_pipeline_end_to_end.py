@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -37,11 +38,14 @@ def test_example_runs_on_folder(synthetic: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out/classifier/transferkit.json").read_text())["class_names"] == ["cats", "dogs"]
 
 
-def test_example_with_missing_weights_reports_reason(synthetic: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(EXAMPLE), "--data", str(synthetic), "--weights", str(tmp_path / "none.h5")]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert result.returncode == 1
-    assert "there is no file" in result.stderr
+def test_example_with_missing_weights_reports_reason(
+    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--data", synthetic, "--image-size", 32, "--weights", tmp_path / "none.h5", "--output", tmp_path / "out"]
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *map(str, options)])
+    # Python prints an exit code that is text and ends with the status 1.
+    with pytest.raises(SystemExit, match="there is no file"):
+        runpy.run_path(str(EXAMPLE), run_name="__main__")
 
 
 def test_frozen_phase_on_real_photos_reaches_accuracy(photos: Path, mobilenet_weights: Path) -> None:
@@ -72,27 +76,41 @@ def test_training_batches_have_training_images_only(synthetic: Path) -> None:
 
 
 _TRAIN = """
-import sys, hashlib
+import sys, hashlib, json
 import transferkit as tk
 data = tk.DatasetBuilder(sys.argv[1], test=0.5, image_size=(48, 48), batch_size=8, seed=3).build()
 import keras
-keras.utils.set_random_seed(3)
-backbone = tk.BackboneFactory.create("MobileNetV2", input_shape=(48, 48, 3), weights=None, alpha=0.35)
-model = tk.build_classifier(backbone, tk.ClassifierHead(2), augmentation=tk.AugmentationBlock(rotation=0.2))
-trainer = tk.Trainer(model, learning_rate=1e-3, seed=3, cache=sys.argv[2] == "cache")
-trainer.fit(data, epochs=2, verbose=0)
-trainer.fine_tune(data, epochs=1, unfreeze_from=100, verbose=0)
-print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+digests = {}
+for trained_on in ("cache", "images"):
+    keras.utils.set_random_seed(3)
+    images = x = keras.Input((48, 48, 3))
+    for channels in (8, 16):
+        x = keras.layers.Conv2D(channels, 3, strides=2, padding="same")(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Dropout(0.1)(keras.layers.ReLU()(x))
+    backbone = tk.BackboneFactory.create(keras.Model(images, x), preprocessing="tf")
+    model = tk.build_classifier(backbone, tk.ClassifierHead(2), augmentation=tk.AugmentationBlock(rotation=0.2))
+    trainer = tk.Trainer(model, learning_rate=1e-3, seed=3, cache=trained_on == "cache")
+    trainer.fit(data, epochs=2, verbose=0)
+    trainer.fine_tune(data, epochs=1, unfreeze_from=4, keep_best=False, verbose=0)
+    digests[trained_on] = hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()
+print(json.dumps(digests))
 """
 
 
-@pytest.mark.parametrize("trained_on", ["cache", "images"])
-def test_two_processes_with_one_seed_train_equal_weights(synthetic: Path, tmp_path: Path, trained_on: str) -> None:
-    copy = shutil.copytree(synthetic, tmp_path / "a copy elsewhere")
-    digests = []
-    for number, folder in enumerate((synthetic, copy)):
-        environment = {**os.environ, "TRANSFERKIT_HOME": str(tmp_path / f"home{number}")}
-        command = [sys.executable, "-c", _TRAIN, str(folder), trained_on]
+@pytest.fixture(scope="module")
+def digests(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """Return the digests of the weights that two processes trained with one seed, on two copies of the images."""
+    folder = tmp_path_factory.mktemp("processes")
+    found = []
+    for number, images in enumerate((synthetic, shutil.copytree(synthetic, folder / "a copy elsewhere"))):
+        environment = {**os.environ, "TRANSFERKIT_HOME": str(folder / f"home{number}")}
+        command = [sys.executable, "-c", _TRAIN, str(images)]
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-        digests.append(result.stdout.split()[-1])
-    assert digests[0] == digests[1]
+        found.append(json.loads(result.stdout.splitlines()[-1]))
+    return found
+
+
+@pytest.mark.parametrize("trained_on", ["cache", "images"])
+def test_two_processes_with_one_seed_train_equal_weights(digests: list[dict[str, str]], trained_on: str) -> None:
+    assert digests[0][trained_on] == digests[1][trained_on]

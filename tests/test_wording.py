@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -41,6 +42,7 @@ def python_texts(path: Path) -> list[tuple[int, str]]:
     return texts
 
 
+@functools.cache
 def texts_of_project() -> list[tuple[str, str]]:
     """Return (file:line, text) of the package, its examples, benchmarks and documentation."""
     texts = []

@@ -26,13 +26,20 @@ def measurements(own_home: Path) -> Path:
     return own_home / "engines" / "measurements.json"
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("engine", ["keras", "frozen_graph", "openvino"])
-def test_compile_engine_outputs_equal_keras(name: str, engine: str) -> None:
-    model = MODELS[name]()
-    # Five images are less than a batch.
+@pytest.fixture(scope="module", params=MODELS)
+def model_with_outputs(request: pytest.FixtureRequest) -> tuple[keras.Model, np.ndarray, np.ndarray]:
+    """Return a model, images, less than a batch, and the outputs of Keras."""
+    model = MODELS[request.param]()
     images = images_for(model)
     (expected,) = keras_outputs(model, images)
+    return model, images, expected
+
+
+@pytest.mark.parametrize("engine", ["keras", "frozen_graph", "openvino"])
+def test_compile_engine_outputs_equal_keras(
+    model_with_outputs: tuple[keras.Model, np.ndarray, np.ndarray], engine: str
+) -> None:
+    model, images, expected = model_with_outputs
     compiled = compile_engine(model, engine=engine, batch_size=8)
     (actual,) = compiled(images)
     assert actual.shape == expected.shape and actual.dtype == np.float32

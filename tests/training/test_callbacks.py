@@ -40,6 +40,12 @@ CALLBACKS: dict[str, Make] = {
     "TensorBoard": lambda folder: keras.callbacks.TensorBoard(folder / "logs", write_graph=False),
     "TerminateOnNaN": lambda folder: keras.callbacks.TerminateOnNaN(),
 }
+# Those that change the training have runs of their own; the others share one, because most of its time is tracing.
+CHANGING = ("EarlyStopping", "LearningRateScheduler", "ReduceLROnPlateau")
+GROUPS = {
+    **{name: [name] for name in CHANGING},
+    "others": [name for name in CALLBACKS if name not in CHANGING],
+}
 # Abstract classes, one that the trainer itself adds for `ema`, and those that need a server or another package.
 NOT_TESTED = {"Callback", "CallbackList", "SwapEMAWeights", "RemoteMonitor", "OrbaxCheckpoint"}
 
@@ -92,13 +98,13 @@ def results(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("name", CALLBACKS)
-def test_callback_on_features_equals_on_images(data: Data, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_callbacks_on_features_equal_on_images(data: Data, tmp_path: Path, group: str) -> None:
     seen, files, weights = [], [], []
     for cache in (True, False):
         folder, recorder = tmp_path / str(cache), _Recorder()
         folder.mkdir()
-        callbacks = [CALLBACKS[name](folder), recorder]
+        callbacks = [*(CALLBACKS[name](folder) for name in GROUPS[group]), recorder]
         trainer = tk.Trainer(small_classifier(), learning_rate=0.3, engine="keras", cache=cache, callbacks=callbacks)
         trainer.fit(data, epochs=4, verbose=0)
         seen.append(recorder.seen)

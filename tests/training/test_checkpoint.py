@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,19 @@ def run(data: Data, folder: Path | None, *, cache: bool, interrupt: int | None =
     return trainer
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.fixture(scope="module", params=[True, False])
+def unbroken(request: pytest.FixtureRequest, data: Data, tmp_path_factory: pytest.TempPathFactory) -> tk.Trainer:
+    """A run without checkpoints, on features and on images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERKIT_HOME", str(tmp_path_factory.mktemp("home")))
+        found = run(data, None, cache=request.param)
+    assert found.history.phases[0].trained_on == ("features" if request.param else "images")
+    return found
+
+
 @pytest.mark.parametrize("epoch", [2, 4])
-def test_resumed_run_equals_unbroken_run(data: Data, tmp_path: Path, cache: bool, epoch: int) -> None:
-    unbroken = run(data, None, cache=cache)
+def test_resumed_run_equals_unbroken_run(data: Data, tmp_path: Path, unbroken: tk.Trainer, epoch: int) -> None:
+    cache = unbroken.history.phases[0].trained_on == "features"
     with pytest.raises(_Interruption):
         run(data, tmp_path, cache=cache, interrupt=epoch)
     resumed = run(data, tmp_path, cache=cache)
@@ -63,9 +73,21 @@ STATEFUL: dict[str, dict[str, Any]] = {
 }
 
 
-def stateful_run(data: Data, folder: Path | None, options: dict[str, Any], interrupt: int | None = None) -> tk.Trainer:
+class _CopyCheckpoints(keras.callbacks.Callback):
+    """Copies the checkpoints at the begin of an epoch, as they are left by a run that is killed there."""
+
+    def __init__(self, folder: Path, copies: Path) -> None:
+        super().__init__()
+        self.folder, self.copies = folder, copies
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if epoch:
+            shutil.copytree(self.folder, self.copies / str(epoch))
+
+
+def stateful_run(data: Data, folder: Path, options: dict[str, Any], copies: Path | None = None) -> tk.Trainer:
     model = small_classifier(tk.AugmentationBlock(rotation=0.1, mixup=options.get("mixup", 0.0)), dropout=0.3)
-    callbacks: list[keras.callbacks.Callback] = [] if interrupt is None else [_Interrupt(interrupt)]
+    callbacks: list[keras.callbacks.Callback] = [] if copies is None else [_CopyCheckpoints(folder, copies)]
     if options.get("callbacks"):
         callbacks += [
             keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True),
@@ -81,12 +103,9 @@ def stateful_run(data: Data, folder: Path | None, options: dict[str, Any], inter
 
 @pytest.mark.parametrize("name", STATEFUL)
 def test_resumed_run_with_state_equals_unbroken_run(data: Data, tmp_path: Path, name: str) -> None:
-    unbroken = stateful_run(data, None, STATEFUL[name])
-    last = unbroken.history.epochs - 1
-    for number, epoch in enumerate((1, 3, last)):
-        with pytest.raises(_Interruption):
-            stateful_run(data, tmp_path / str(number), STATEFUL[name], interrupt=epoch)
-        resumed = stateful_run(data, tmp_path / str(number), STATEFUL[name])
+    unbroken = stateful_run(data, tmp_path / "unbroken", STATEFUL[name], tmp_path)
+    for epoch in (1, 3, unbroken.history.epochs - 1):
+        resumed = stateful_run(data, tmp_path / str(epoch), STATEFUL[name])
         assert resumed.history.history == unbroken.history.history
         for actual, expected in zip(resumed.model.get_weights(), unbroken.model.get_weights()):
             np.testing.assert_array_equal(actual, expected)
@@ -112,15 +131,15 @@ def test_checkpoint_of_other_model_raises(data: Data, tmp_path: Path) -> None:
         tk.Trainer(small_classifier(hidden=(8,)), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
 
 
-@pytest.mark.parametrize("content", [b"", b"text", None], ids=["empty", "text", "cut"])
-def test_checkpoint_damaged_raises(data: Data, tmp_path: Path, content: bytes | None) -> None:
+def test_checkpoint_damaged_raises(data: Data, tmp_path: Path) -> None:
     tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
     file = tmp_path / "phase-0.npz"
     complete = file.read_bytes()
-    file.write_bytes(complete[: len(complete) // 2] if content is None else content)
     message = r"must have complete checkpoints. Received: .*phase-0.npz.*Delete this file to start its phase again"
-    with pytest.raises(ValueError, match=message):
-        tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
+    for content in (b"", b"text", complete[: len(complete) // 2]):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match=message):
+            tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
     file.unlink()
     tk.Trainer(small_classifier(), checkpoint_dir=tmp_path).fit(data, epochs=1, verbose=0)
     assert len(file.read_bytes()) == len(complete)

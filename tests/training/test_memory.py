@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import pytest
 
@@ -11,11 +12,20 @@ from tests.training.conftest import small_classifier
 from transferkit.data import Data
 
 
+@pytest.fixture
+def only_new_objects() -> Iterator[None]:
+    """Leave the objects and the garbage of other tests out of the collections and the counts of a test."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def count_graphs() -> int:
     gc.collect()
     return sum(type(item).__name__.endswith("FuncGraph") for item in gc.get_objects())
 
 
+@pytest.mark.usefixtures("only_new_objects")
 @pytest.mark.parametrize("cache", [True, False])
 def test_graphs_are_freed_after_fit(data: Data, cache: bool) -> None:
     counts = []
