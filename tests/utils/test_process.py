@@ -43,6 +43,29 @@ def test_frozen_gc_collects_new_objects_only() -> None:
     assert run.stdout.split() == ["True", "True", "True"]
 
 
+_LOOP = """
+import gc
+from transferkit._utils.process import frozen_gc
+
+with frozen_gc():
+    pass
+start = len(gc.get_objects())
+for _ in range(50):
+    # As a model and its trainer, which refer to each other and are dropped before the next fit.
+    cycle = [[index] for index in range(start // 20)]
+    cycle.append(cycle)
+    with frozen_gc():
+        # Young objects are collected, old ones are not.
+        gc.collect(0)
+print(len(gc.get_objects()) / start)
+"""
+
+
+def test_objects_do_not_grow_in_loop_of_contexts() -> None:
+    run = subprocess.run([sys.executable, "-c", _LOOP], capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 1.5
+
+
 def test_frozen_gc_after_error_is_undone() -> None:
     with pytest.raises(ValueError, match="stop"), frozen_gc():
         assert gc.get_freeze_count() > FEW
