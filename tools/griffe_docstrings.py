@@ -11,7 +11,7 @@ from typing import Any
 
 import griffe
 
-_EXAMPLE = re.compile(r"^Example:\n\n(?P<code>(?:>>>|\.\.\.).*(?:\n.+)*)", re.MULTILINE)
+_EXAMPLE = re.compile(r"^(?:Examples?:\n\n)?(?P<code>>>> .*(?:\n.+)*)", re.MULTILINE)
 _SKIP = re.compile(r" *# doctest: \+[A-Z_]+")
 
 _NAMES = re.compile(r"^(?P<indent> +)(?P<names>\w+(?:, \w+)+): (?P<text>.*(?:\n(?P=indent) +.*)*)", re.MULTILINE)

@@ -21,25 +21,29 @@ NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_160_no_top.h5"
 def expected_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the pages: train/, validation/, photos/, new_images/, photo.jpg and tables."""
     folder = tmp_path_factory.mktemp("expected") / "files"
-    synthetic_cats_and_dogs(folder, training=48, validation=24, size=96)
-    shutil.copytree(folder / "train", folder / "photos")
+    synthetic_cats_and_dogs(folder, training=32, validation=16, size=96)
+    for name in ("photos", "images/train"):
+        shutil.copytree(folder / "train", folder / name)
+    shutil.copytree(folder / "validation", folder / "images" / "validation")
     (folder / "new_images").mkdir()
-    for index, path in enumerate(sorted((folder / "validation").rglob("*.jpg"))[::6]):
+    for index, path in enumerate(sorted((folder / "validation").rglob("*.jpg"))[::4]):
         shutil.copy(path, folder / "new_images" / f"{index}.jpg")
     shutil.copy(folder / "validation" / "cats" / "cat.0.jpg", folder / "photo.jpg")
     for name in ("a", "b", "c"):
         shutil.copy(folder / "validation" / "dogs" / "dog.0.jpg", folder / f"{name}.jpg")
-    write_table(folder)
+    write_tables(folder)
     return folder
 
 
-def write_table(folder: Path) -> None:
-    """Write photos.csv: the images of photos/ with a label, a list of tags and a camera."""
-    rows = ["path,label,tags,camera"]
+def write_tables(folder: Path) -> None:
+    """Write tables of the images of photos/: photos.csv with a label and a camera, tags.csv with one or two labels."""
+    labels, tags = ["path,label,camera"], ["path,label"]
     for index, path in enumerate(sorted((folder / "photos").rglob("*.jpg"))):
-        tags = path.parent.name + ("|outdoor" if index % 3 else "")
-        rows.append(f"photos/{path.parent.name}/{path.name},{path.parent.name},{tags},{'AB'[index % 2]}")
-    (folder / "photos.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        name = path.relative_to(folder).as_posix()
+        labels.append(f"{name},{path.parent.name},{'AB'[index % 2]}")
+        tags.append(f"{name},{path.parent.name}{'|outdoor' if index % 3 else ''}")
+    (folder / "photos.csv").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    (folder / "tags.csv").write_text("\n".join(tags) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,7 @@ OTHER_LIBRARIES = ("fastai", "PyTorch")
 
 _FENCE = re.compile(r"^```python(?P<attributes>[^\n]*)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 _REQUIRES = re.compile(r"^# requires: (?P<names>.+)$", re.MULTILINE)
-# Headings, and links outside of code.
-_CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\((?P<target>[^()\s]+)\)")
 
 
@@ -63,6 +62,11 @@ def code_blocks(page: Path) -> list[Block]:
     return blocks
 
 
+def prose(page: Path) -> str:
+    """Return the text of a page without its fenced blocks."""
+    return _FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
 def links(page: Path) -> list[str]:
     """Return the targets of the links and images of a page."""
-    return [match["target"] for match in _LINK.finditer(_CODE.sub("", page.read_text(encoding="utf-8")))]
+    return [match["target"] for match in _LINK.finditer(re.sub(r"(?<!\[)`[^`\n]*`", "", prose(page)))]
