@@ -109,7 +109,7 @@ def test_defaults_are_documented(name: str) -> None:
     for argument in arguments(value):
         entry = re.search(rf"^    (?:\w+, )*{argument.name}(?:, \w+)*:(.*(?:\n     .*)*)", entries, re.MULTILINE)
         words = re.sub(r"\s+", " ", entry[1]) if entry else ""
-        described = "Defaults to" in words or " as in " in words
+        described = bool(re.search("Defaults? to| as in ", words))
         if argument.default is not inspect.Parameter.empty and not described:
             missing.append(argument.name)
     assert missing == []
