@@ -21,12 +21,12 @@ NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_160_no_top.h5"
 def expected_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the pages: train/, validation/, photos/, new_images/, photo.jpg and tables."""
     folder = tmp_path_factory.mktemp("expected") / "files"
-    synthetic_cats_and_dogs(folder, training=32, validation=24, size=96)
+    synthetic_cats_and_dogs(folder, training=32, validation=48, size=96)
     for name in ("photos", "images/train"):
         shutil.copytree(folder / "train", folder / name)
     shutil.copytree(folder / "validation", folder / "images" / "validation")
     (folder / "new_images").mkdir()
-    for index, path in enumerate(sorted((folder / "validation").rglob("*.jpg"))[::4]):
+    for index, path in enumerate(sorted((folder / "validation").rglob("*.jpg"))[::8]):
         shutil.copy(path, folder / "new_images" / f"{index}.jpg")
     shutil.copy(folder / "validation" / "cats" / "cat.0.jpg", folder / "photo.jpg")
     for name in ("a", "b", "c"):

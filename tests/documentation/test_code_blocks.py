@@ -12,18 +12,22 @@ import pytest
 from tests.documentation.pages import PAGES, ROOT, Block, code_blocks, name_of
 
 # These run with the default tests; the others take seconds to minutes each.
-FAST = (
-    "docs/getting_started.md",
-    "docs/guides/your_data.md",
-    "docs/guides/custom_backbone.md",
-    "docs/guides/reproducibility.md",
-    "docs/troubleshooting.md",
-)
+FAST = ("docs/getting_started.md", "docs/guides/custom_backbone.md", "docs/troubleshooting.md")
 # Translations have the code of the original, which a test compares.
 WITH_CODE = [page for page in PAGES if code_blocks(page) and page.parent.name != "zh"]
-PARAMETERS = [
-    pytest.param(page, id=name_of(page), marks=() if name_of(page) in FAST else pytest.mark.slow) for page in WITH_CODE
-]
+# Without imports and a trainer; remove this when the page has them.
+INCOMPLETE = ("docs/export.md",)
+
+
+def marks(page: Path) -> list[pytest.MarkDecorator]:
+    """Return the marks of the test of a page."""
+    found = [] if name_of(page) in FAST else [pytest.mark.slow]
+    if name_of(page) in INCOMPLETE:
+        found.append(pytest.mark.xfail(raises=NameError, strict=True, reason="the page has no imports"))
+    return found
+
+
+PARAMETERS = [pytest.param(page, id=name_of(page), marks=marks(page)) for page in WITH_CODE]
 
 
 @pytest.mark.parametrize("page", PARAMETERS)
