@@ -21,7 +21,7 @@ NO_TOP = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_160_no_top.h5"
 def expected_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the pages: train/, validation/, photos/, new_images/, photo.jpg and tables."""
     folder = tmp_path_factory.mktemp("expected") / "files"
-    synthetic_cats_and_dogs(folder, training=32, validation=48, size=96)
+    synthetic_cats_and_dogs(folder, training=24, validation=48, size=96)
     for name in ("photos", "images/train"):
         shutil.copytree(folder / "train", folder / name)
     shutil.copytree(folder / "validation", folder / "images" / "validation")
