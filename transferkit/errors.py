@@ -9,6 +9,15 @@ class ImageError(ValueError):
     Attributes:
         path: str, the file as given, or "<bytes>".
         reason: str, the reason without the path.
+
+    Example:
+
+    >>> import transferkit as tk
+    >>> try:
+    ...     tk.read_image("missing.jpg")
+    ... except tk.ImageError as error:
+    ...     print(error.reason)
+    there is no such file
     """
 
     def __init__(self, path: object, reason: str) -> None:
@@ -22,31 +31,93 @@ class ImageError(ValueError):
 
 
 class DataError(ValueError):
-    """The data do not form a valid dataset."""
+    """The data do not form a valid dataset.
+
+    Example:
+
+    >>> import transferkit as tk
+    >>> try:
+    ...     tk.scan("missing/")
+    ... except tk.DataError as error:
+    ...     print(error)
+    `folder` must be a folder of images. Received: 'missing/': there is no such folder. Check the path.
+    """
 
 
 class WeightsError(ValueError):
-    """Weights are not available, or do not fit the model."""
+    """Weights are not available, or do not fit the model.
+
+    Example:
+
+    >>> import transferkit as tk
+    >>> try:
+    ...     tk.BackboneFactory.create("MobileNetV2", weights="missing.h5")
+    ... except tk.WeightsError as error:
+    ...     print(error)  # doctest: +ELLIPSIS
+    `weights` must be "imagenet", None, or the path of a file. Received: 'missing.h5', and there is no file ...
+    """
 
 
 class DownloadError(OSError):
-    """A download failed; no incomplete or wrong file was stored."""
+    """A download failed; no incomplete or wrong file was stored.
+
+    Example:
+
+    >>> try:  # doctest: +SKIP
+    ...     tk.datasets.download("https://example.com/photos.zip")
+    ... except tk.DownloadError as error:
+    ...     print(error)
+    """
 
 
 class UploadError(OSError):
-    """A server refused an upload or could not be reached; it has nothing incomplete."""
+    """A server refused an upload or could not be reached; it has nothing incomplete.
+
+    Example:
+
+    >>> try:  # doctest: +SKIP
+    ...     tk.push_to_hub("classifier", "name/classifier")
+    ... except tk.UploadError as error:
+    ...     print(error)
+    """
 
 
 class StorageError(OSError):
-    """A file could not be written, as on a full disk; nothing incomplete remains, and earlier files are unchanged."""
+    """A file could not be written, as on a full disk; nothing incomplete remains, and earlier files are unchanged.
+
+    Example:
+
+    >>> try:  # doctest: +SKIP
+    ...     trainer.save("/full_disk/classifier")
+    ... except tk.StorageError as error:
+    ...     print(error)
+    """
 
 
 class ArtifactError(ValueError):
-    """A folder is not a valid saved classifier."""
+    """A folder is not a valid saved classifier.
+
+    Example:
+
+    >>> import transferkit as tk
+    >>> try:
+    ...     tk.load("missing/")
+    ... except tk.ArtifactError as error:
+    ...     print(error)  # doctest: +ELLIPSIS
+    `folder` must be a classifier saved by Trainer.save. Received: ...
+    """
 
 
 class ExportError(RuntimeError):
-    """An exported model could not be written, or differs from the original; nothing was left at its path."""
+    """An exported model could not be written, or differs from the original; nothing was left at its path.
+
+    Example:
+
+    >>> try:  # doctest: +SKIP
+    ...     tk.export(trainer, "model.tflite", precision="int8", calibration=data)
+    ... except tk.ExportError as error:
+    ...     print(error)
+    """
 
 
 class MissingExtraError(ImportError):
@@ -54,6 +125,11 @@ class MissingExtraError(ImportError):
 
     Attributes:
         extra: str, the name of the extra, for example "fast".
+
+    Example:
+
+    >>> MissingExtraError("Reading Parquet files", "pandas", "tables").extra
+    'tables'
     """
 
     def __init__(self, feature: str, package: str, extra: str) -> None:
@@ -65,4 +141,12 @@ class MissingExtraError(ImportError):
 
 
 class TrainingError(RuntimeError):
-    """Training was stopped because its result would be of no use; the weights before the failure were restored."""
+    """Training was stopped because its result would be of no use; the weights before the failure were restored.
+
+    Example:
+
+    >>> try:  # doctest: +SKIP
+    ...     trainer.fit(data, learning_rate=1e6)
+    ... except tk.TrainingError as error:
+    ...     print(error)
+    """

@@ -20,6 +20,8 @@ from transferkit.errors import DataError, ImageError
 from transferkit.head import ClassifierHead
 from transferkit.training import Trainer
 
+__all__ = ["ImageClassifier", "ImageFeatures"]
+
 _base: Any = import_extra("sklearn.base", "transferkit.sklearn", "scikit-learn", "sklearn")
 _validation: Any = import_extra("sklearn.utils.validation", "transferkit.sklearn", "scikit-learn", "sklearn")
 
@@ -194,7 +196,7 @@ class ImageFeatures(_base.TransformerMixin, _base.BaseEstimator):  # type: ignor
 
         Args:
             X: not used: the backbone is trained already.
-            y: not used.
+            y: not used. Defaults to None.
 
         Returns:
             This transformer.

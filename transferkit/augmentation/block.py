@@ -173,11 +173,11 @@ class AugmentationBlock(keras.layers.Layer):
         return cls(**PRESETS[check_choice("name", name, PRESETS)], seed=seed)
 
     def build(self, input_shape: Any) -> None:
-        """Mark the layer as built; it has no weights."""
+        """Mark the layer as built, for any `input_shape`; it has no weights."""
         self.built = True
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        """Return images (n, height, width, 3), RGB in [0, 255], augmented if `training`, else unchanged."""
+        """Return `images` (n, height, width, 3), RGB in [0, 255], augmented if `training`, else unchanged."""
         if not training:
             return images
         shape = keras.ops.shape(images)[0], self._num_random_values
@@ -346,7 +346,7 @@ class AugmentationBlock(keras.layers.Layer):
         return image_grid(views, [f"View {number}" for number in range(1, 10)], path=path)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the input shape."""
+        """Return `input_shape`."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:

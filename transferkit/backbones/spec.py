@@ -15,17 +15,17 @@ class BackboneSpec:
         family: str, models with the same preprocessing, license and paper.
         parameters: int, number of parameters, the ImageNet top included.
         features: int, channels of the feature map, and so the length of pooled features.
-        depth: int, layers with weights on the longest path, as listed by Keras.
-        top1: float in [0, 1], top-1 accuracy on the ImageNet validation set.
-        top5: float in [0, 1], top-5 accuracy.
-        size_mb: float, size of the weights with the top, in megabytes.
+        depth: int, layers with weights on the longest path, as listed by Keras. Defaults to None.
+        top1: float in [0, 1], top-1 accuracy on the ImageNet validation set. Defaults to None.
+        top5: float in [0, 1], top-5 accuracy. Defaults to None.
+        size_mb: float, size of the weights with the top, in megabytes. Defaults to None.
         default_size: int, side of the training images in pixels. Defaults to 224.
         min_size: int, smallest supported side in pixels. Defaults to 32.
         preprocessing: "none" ([0, 255]), "tf" ([-1, 1]), "torch" (normalized), "caffe" (BGR, centered) or "lite".
             Defaults to "none".
-        license: str, license of the published weights.
-        paper: str, URL.
-        source: str, URL of the published values.
+        license: str, license of the published weights. Defaults to "", unknown.
+        paper: str, URL. Defaults to "", unknown.
+        source: str, URL of the published values. Defaults to "", unknown.
 
     Example:
 

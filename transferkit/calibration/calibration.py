@@ -55,11 +55,11 @@ class Calibration:
             raise ValueError(f"`max_distance` must be a finite number >= 0. Received: {distance!r}.")
 
     def scale(self, logits: Any) -> np.ndarray:
-        """Return logits, float (n, units), divided by the temperature."""
+        """Return `logits`, float (n, units), divided by the temperature."""
         return np.asarray(logits) / np.float32(self.temperature)
 
     def predicted_class(self, probabilities: np.ndarray) -> int:
-        """Return the index of the predicted class of probabilities (classes,)."""
+        """Return the index of the predicted class of `probabilities`, float (classes,)."""
         if self.thresholds is not None and len(self.thresholds) == 1:
             return int(probabilities[1] >= self.thresholds[0])
         return int(np.argmax(probabilities))
@@ -67,7 +67,8 @@ class Calibration:
     def label_set(self, probabilities: np.ndarray) -> list[int] | None:
         """Return the classes that are plausible for an image, or the independent labels that reach their thresholds.
 
-        None without a coverage and without thresholds of independent labels. It may be empty.
+        `probabilities` is float (classes,). None without a coverage and without thresholds of independent labels. It
+        may be empty.
         """
         if self.thresholds is not None and len(self.thresholds) > 1:
             return np.flatnonzero(probabilities >= np.array(self.thresholds)).tolist()
@@ -76,7 +77,12 @@ class Calibration:
         return np.flatnonzero(probabilities >= self.set_threshold).tolist()
 
     def check_fits(self, num_classes: int, activation: str | None) -> None:
-        """Raise a ValueError when a classifier with these outputs cannot use the calibration."""
+        """Raise a ValueError when a classifier with these outputs cannot use the calibration.
+
+        Args:
+            num_classes: int >= 1. Number of classes.
+            activation: "sigmoid", "softmax" or None, what turns the outputs into probabilities.
+        """
         if activation is None:
             raise ValueError(
                 "`calibration` requires a model that returns logits. Received: activation None, for a model that "
@@ -102,7 +108,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
-        """Return the calibration of `to_dict()`; a ValueError or TypeError for anything else."""
+        """Return the calibration with the `values` of `to_dict()`; a ValueError or TypeError for anything else."""
         thresholds = values["thresholds"]
         if thresholds is not None and not isinstance(thresholds, list):
             raise TypeError("`thresholds` must be a list")

@@ -52,7 +52,16 @@ class CalibrationTargets:
 def fit_calibration(
     logits: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...], targets: CalibrationTargets
 ) -> Calibration:
-    """Return the calibration of logits (n, units) and labels (n,), or 0/1 (n, units) for independent labels.
+    """Return the calibration of logits and labels of images that were not trained on.
+
+    Args:
+        logits: float (n, units).
+        labels: int (n,), or 0/1 (n, units) for independent labels.
+        class_names: tuple of str, in the order of the columns.
+        targets: `CalibrationTargets`, what else is fitted.
+
+    Returns:
+        The `Calibration`.
 
     Raises:
         ValueError: when a target cannot be reached on these images.

@@ -38,6 +38,13 @@ class Data:
         batch_size: int. Images per batch.
         seed: int. Seed of the splits and of the order.
         multi_label: bool. Whether an image can have several labels.
+
+    Example:
+
+    >>> data = tk.DatasetBuilder("photos/", validation=0.2).build()  # doctest: +SKIP
+    >>> images, labels = next(iter(data.train))  # doctest: +SKIP
+    >>> data.class_names, len(data.files["train"])  # doctest: +SKIP
+    (('cats', 'dogs'), 800)
     """
 
     class_names: tuple[str, ...]

@@ -161,7 +161,7 @@ class Report(ReportMetrics):
 
         Args:
             other: `Report` with equal labels, class names and, where both have them, paths.
-            metric, level, samples, seed: as in `confidence_interval`.
+            metric, level, samples, seed: as in `confidence_interval`. Defaults to "accuracy", 0.95, 2000 and 0.
 
         Returns:
             A `PairedComparison`: `.difference` (this report minus the other), its bootstrap `.interval`, and

@@ -75,6 +75,8 @@ class ReportComparison(list[ReportScore]):
         metric: str, the name of the metric by which the reports are compared.
         level: float, the level of the intervals.
         pairs: list of `ReportPair`, each pair of reports with a test of their difference.
+
+    `compare_reports` makes it from a list of `scores`.
     """
 
     def __init__(

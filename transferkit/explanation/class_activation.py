@@ -51,7 +51,13 @@ class ClassActivation:
         check_choice("name", self.name, VARIANTS)
 
     def attribute(self, model: ExplainedModel, images: np.ndarray, classes: np.ndarray) -> Attribution:
-        """Return the maps of one class per image, at the resolution of the feature map."""
+        """Return the maps of one class per image, at the resolution of the feature map.
+
+        Args:
+            model: `ExplainedModel`, a model with the score of each class.
+            images: float32 (n, height, width, 3), RGB in [0, 255].
+            classes: int (n,), the explained class of each image.
+        """
         feature_map = find_feature_map(model.model, self.layer)
         maps, gradients, outputs = model.map_gradients(images, classes, feature_map)
         values = class_activation_map(self.name, maps, gradients)

@@ -32,6 +32,12 @@ class Explanation:
         probability: float in [0, 1], of that class.
         method: str. Name of the method.
         neighbors: tuple of `Neighbor`, the most similar training images, best first; empty where none were requested.
+
+    Example:
+
+    >>> explanation = tk.explain(trainer, "photo.jpg")  # doctest: +SKIP
+    >>> explanation.class_name, explanation.peak  # doctest: +SKIP
+    ('cats', (72.0, 88.5))
     """
 
     path: str | None
@@ -109,7 +115,12 @@ class Explanation:
 
 
 class Explanations(list[Explanation]):
-    """A list of `Explanation` that can be plotted."""
+    """A list of `Explanation` that can be plotted.
+
+    Example:
+
+    >>> tk.explain(trainer, ["a.jpg", "b.jpg"]).show("heat_maps.png")  # doctest: +SKIP
+    """
 
     def show(self, path: PathLike | None = None, *, columns: int | None = None, alpha: float = 0.5) -> plots.Figure:
         """Plot the images with their heat maps in a grid, each with the explained class and its probability.

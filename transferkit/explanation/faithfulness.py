@@ -25,6 +25,12 @@ class Faithfulness:
         fractions: float (steps + 1,), of the pixels, from 0 to 1.
         insertion: float (n, steps + 1), probabilities while pixels are inserted in the blurred image.
         deletion: float (n, steps + 1), probabilities while pixels are replaced by the mean color of the image.
+
+    Example:
+
+    >>> half = Faithfulness(np.array([0, 0.5, 1]), np.array([[0.2, 0.8, 1.0]]), np.array([[1.0, 0.4, 0.2]]))
+    >>> half
+    Faithfulness(insertion_area=0.7000, deletion_area=0.5000, 1 images)
     """
 
     fractions: np.ndarray

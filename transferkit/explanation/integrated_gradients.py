@@ -50,7 +50,13 @@ class IntegratedGradients:
         return "integrated_gradients"
 
     def attribute(self, model: ExplainedModel, images: np.ndarray, classes: np.ndarray) -> Attribution:
-        """Return the values of all pixels, summed over the colors, of one class per image."""
+        """Return the values of all pixels, summed over the colors, of one class per image.
+
+        Args:
+            model: `ExplainedModel`, a model with the score of each class.
+            images: float32 (n, height, width, 3), RGB in [0, 255].
+            classes: int (n,), the explained class of each image.
+        """
         outputs = model.outputs(images)
         # The class must not change on the line.
         classes = np.where(classes == PREDICTED, model.predicted(outputs), classes)

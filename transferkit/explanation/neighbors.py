@@ -32,6 +32,12 @@ class Neighbor:
         label: str. Its class name, or several joined by ", ".
         similarity: float in [-1, 1]. Cosine of the angle of the features.
         source: the file, or an array (height, width, 3).
+
+    Example:
+
+    >>> nearest = tk.explain(trainer, "photo.jpg", data=data).neighbors[0]  # doctest: +SKIP
+    >>> nearest.label, nearest.similarity  # doctest: +SKIP
+    ('cats', 0.91)
     """
 
     index: int
@@ -42,6 +48,9 @@ class Neighbor:
 
     def load(self, image_size: tuple[int, int]) -> np.ndarray:
         """Return the image as uint8 (height, width, 3) of this size.
+
+        Args:
+            image_size: (height, width) in pixels.
 
         Raises:
             ImageError: when the file cannot be read any more.

@@ -53,7 +53,13 @@ class Occlusion:
         return "occlusion"
 
     def attribute(self, model: ExplainedModel, images: np.ndarray, classes: np.ndarray) -> Attribution:
-        """Return the mean decrease of each pixel, of one class per image, with a few patches at a time."""
+        """Return the mean decrease of each pixel, of one class per image, with a few patches at a time.
+
+        Args:
+            model: `ExplainedModel`, a model with the score of each class.
+            images: float32 (n, height, width, 3), RGB in [0, 255].
+            classes: int (n,), the explained class of each image.
+        """
         outputs = model.outputs(images)
         # The class must not change with the patch.
         classes = np.where(classes == PREDICTED, model.predicted(outputs), classes)

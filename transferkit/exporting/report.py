@@ -25,6 +25,12 @@ class ExportReport:
         keras_accuracy: float in [0, 1], or None without labels.
         default_settings_difference: float, or None. For OpenVINO, the largest difference where the settings in
             config.json are not used: processors with bfloat16 compute in it by default.
+
+    Example:
+
+    >>> report = tk.export(trainer, "model.onnx", images=data)  # doctest: +SKIP
+    >>> report.max_difference < 1e-4, report.label_agreement  # doctest: +SKIP
+    (True, 1.0)
     """
 
     path: str

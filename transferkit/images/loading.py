@@ -120,7 +120,15 @@ def load_image(source: Any, spec: ImageSpec) -> np.ndarray:
 
 
 def load_images(sources: Sequence[Any], spec: ImageSpec) -> list[np.ndarray | ImageError]:
-    """Return for each source what `load_image` returns, or the error that it raises."""
+    """Return for each source what `load_image` returns, or the error that it raises.
+
+    Args:
+        sources: sequence of paths, bytes or arrays, as in `load_image`.
+        spec: `ImageSpec`, how they are resized.
+
+    Returns:
+        A list of uint8 (height, width, 3), or ImageError, in the order of `sources`.
+    """
     loaded = load_with_metadata(sources, spec, with_thumbnail=False)
     return [image if isinstance(image, ImageError) else image.image for image in loaded]
 

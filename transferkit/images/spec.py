@@ -64,7 +64,7 @@ class ImageSpec:
             raise ValueError(f"`crop_fraction` must be in (0, 1]. Received: {self.crop_fraction!r}.")
 
     def jpeg_scale_denominator(self, shorter_side: int) -> int:
-        """Return 8, 4, 2 or 1: a JPEG of this shorter side may be decoded at one over this of its size."""
+        """Return 8, 4, 2 or 1: a JPEG of this `shorter_side` in pixels may be decoded at one over this of its size."""
         if self.full_decode:
             return 1
         # The scale must not depend on the crop, so the required side is that of the uncropped image. Twice
@@ -73,7 +73,7 @@ class ImageSpec:
         return next((scale for scale in (8, 4, 2) if shorter_side // scale >= required), 1)
 
     def geometry(self, height: int, width: int) -> ResizeGeometry:
-        """Return how a decoded image of (height, width) pixels is cropped, resized and padded."""
+        """Return how a decoded image of `height` times `width` pixels is cropped, resized and padded."""
         size = self.image_size
         if self.resize == "crop":
             kept_height = max(1, round(min(height, width * size[0] / size[1]) * self.crop_fraction))
@@ -95,7 +95,7 @@ class ImageSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ImageSpec:
-        """Return the spec that `to_dict` described."""
+        """Return the spec of the `values` of `to_dict`."""
         return cls(**{**values, "image_size": tuple(values["image_size"])})
 
     def cache_key(self) -> str:

@@ -53,6 +53,12 @@ class Inspection:
         image_issues: list of `ImageIssue`, dark, bright, blurry, small or oddly shaped images, most unusual first.
         images: `InspectedImages`, all images with their features.
         label_scores: `LabelScores` of all images.
+
+    Example:
+
+    >>> inspection = tk.inspect(data, "EfficientNetLite0")  # doctest: +SKIP
+    >>> for issue in inspection.label_issues[:20]:  # doctest: +SKIP
+    ...     print(issue.image, issue.label, issue.suggested_label)
     """
 
     data: Data

@@ -88,7 +88,7 @@ class Ensemble(ImageClassifier):
         return [name for member in self.members for name in member.engines_for(count)]
 
     def with_engines(self, names: list[str]) -> Ensemble:
-        """Return an ensemble with the engines of these names, one per member."""
+        """Return an ensemble with the engines of these `names`, one per member."""
         return Ensemble([member.with_engines([name]) for member, name in zip(self.members, names)])
 
     def _predict_single(self, source: Any) -> Prediction:

@@ -60,7 +60,7 @@ class ImageClassifier(abc.ABC):
             images: as in `predict`.
 
         Raises:
-            As `predict` does.
+            ImageError: as `predict` does.
         """
         single = single_image(images)
         sources = expand(images) if single is None else [single]
@@ -87,7 +87,7 @@ class ImageClassifier(abc.ABC):
             MissingExtraError: for ".parquet" when pyarrow is not installed.
             StorageError: when the file cannot be written; the rows before are kept.
             ValueError: for another extension.
-            As `predict` does.
+            ImageError: as `predict` does.
 
         Example:
 

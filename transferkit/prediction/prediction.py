@@ -25,6 +25,12 @@ class Prediction:
         calibration: `Calibration` of the classifier, or None.
         distance: float in [0, 2], or None. Cosine distance of the features to those of the fifth nearest training
             image, where the classifier was calibrated with `in_distribution`.
+
+    Example:
+
+    >>> prediction = Prediction("a.jpg", None, ("cat", "dog"), np.array([0.9, 0.1], np.float32))
+    >>> prediction.label, round(prediction.probability, 2)
+    ('cat', 0.9)
     """
 
     path: str | None

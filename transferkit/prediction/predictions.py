@@ -16,7 +16,12 @@ _HEADER = ["image", "label", "probability"]
 
 
 class Predictions(list[Prediction]):
-    """A list of `Prediction`; prints as a table and displays as HTML in a notebook."""
+    """A list of `Prediction`; prints as a table and displays as HTML in a notebook.
+
+    Example:
+
+    >>> tk.load("classifier").predict("new_images/").to_csv("predictions.csv")  # doctest: +SKIP
+    """
 
     def to_dataframe(self) -> Any:
         """Return a pandas DataFrame with one row per image.

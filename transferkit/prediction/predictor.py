@@ -139,7 +139,7 @@ class Predictor(ImageClassifier):
         return np.concatenate(rows) if single is None else rows[0][0]
 
     def explain(self, images: Any, **options: Any) -> Any:
-        """Return heat maps of the parts of images on which predictions depend; see `transferkit.explain`."""
+        """Return heat maps of the parts of `images` on which predictions depend; see `transferkit.explain`."""
         from transferkit.explanation import explain
 
         return explain(self, images, **options)
@@ -163,7 +163,7 @@ class Predictor(ImageClassifier):
         return [self._engines.for_count(count).name]
 
     def with_engines(self, names: list[str]) -> Predictor:
-        """Return a predictor with the engines of these names, one per model."""
+        """Return a predictor with the engines of these `names`, one per model."""
         predictor = copy.copy(self)
         predictor.engine = names[0]
         predictor._engines, predictor._features_engine = predictor._engine_caches()

@@ -72,7 +72,7 @@ class RunHistory:
         self.phases: list[PhaseRecord] = []
 
     def append(self, phase: PhaseRecord) -> None:
-        """Add a phase at the end."""
+        """Add `phase`, a `PhaseRecord`, at the end."""
         self.phases.append(phase)
 
     @property

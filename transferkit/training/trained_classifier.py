@@ -171,7 +171,7 @@ class TrainedClassifier:
         return self._make_predictor("predictor()")
 
     def predict(self, images: Any) -> Prediction | Predictions:
-        """Predict the classes of images; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
+        """Predict the classes of `images`; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
         return self._make_predictor("predict()").predict(images)
 
     def save(
