@@ -15,21 +15,27 @@ from transferkit._utils.version import __version__
 _PUBLIC = {
     "ArtifactError": "errors",
     "AugmentationBlock": "augmentation",
+    "Backbone": "backbones",
     "BackboneFactory": "backbones",
+    "Calibration": "calibration",
     "ClassifierHead": "head",
+    "Comparison": "comparison",
     "Data": "data",
     "DataError": "errors",
+    "DataReport": "data",
     "DatasetBuilder": "data",
     "DownloadError": "errors",
     "Ensemble": "prediction",
     "Explanation": "explanation",
     "ExportError": "errors",
     "ExportReport": "exporting",
+    "History": "training",
     "ImageError": "errors",
     "ImageSpec": "images",
     "Inspection": "inspection",
     "MissingExtraError": "errors",
     "Phase": "training",
+    "Plan": "training",
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Predictor": "prediction",
@@ -62,10 +68,11 @@ __getattr__ = lazy_getattr(__name__, _PUBLIC)
 if TYPE_CHECKING:
     from transferkit import cache, datasets, explanation, sklearn
     from transferkit.augmentation import AugmentationBlock
-    from transferkit.backbones import BackboneFactory
+    from transferkit.backbones import Backbone, BackboneFactory
+    from transferkit.calibration import Calibration
     from transferkit.classifier import build_classifier
-    from transferkit.comparison import compare_backbones
-    from transferkit.data import Data, DatasetBuilder, scan
+    from transferkit.comparison import Comparison, compare_backbones
+    from transferkit.data import Data, DataReport, DatasetBuilder, scan
     from transferkit.errors import (
         ArtifactError,
         DataError,
@@ -87,7 +94,7 @@ if TYPE_CHECKING:
     from transferkit.inspection import Inspection, inspect
     from transferkit.loading import load
     from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
-    from transferkit.training import Phase, Trainer
+    from transferkit.training import History, Phase, Plan, Trainer
 
 
 def __dir__() -> list[str]:

@@ -65,7 +65,14 @@ class BackboneScore:
 
 
 class Comparison(list[BackboneScore]):
-    """A list of `BackboneScore`, the most accurate first; prints as a table and displays as HTML in a notebook."""
+    """A list of `BackboneScore`, the most accurate first; prints as a table and displays as HTML in a notebook.
+
+    Example:
+
+    >>> comparison = Comparison([BackboneScore("A", 0.9, ms_per_image=1.0), BackboneScore("B", 0.8, ms_per_image=2.0)])
+    >>> [score.name for score in comparison.pareto]
+    ['A']
+    """
 
     @property
     def pareto(self) -> list[BackboneScore]:

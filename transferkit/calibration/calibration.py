@@ -31,6 +31,12 @@ class Calibration:
             distribution.
         training_features: float16 (images, features) of length 1, or None: the features with which those of an image
             are compared.
+
+    Example:
+
+    >>> calibration = trainer.calibrate(data, coverage=0.9)  # doctest: +SKIP
+    >>> calibration.temperature, calibration.set_threshold  # doctest: +SKIP
+    (1.31, 0.12)
     """
 
     temperature: float = 1.0

@@ -32,6 +32,12 @@ class DataReport:
         tiny_images: (path, size) of images with a side under 32 pixels.
         sizes: "height", "width" and "bytes" -> {"smallest", "median", "largest"}.
         notes: how the source was interpreted.
+
+    Example:
+
+    >>> report = DataReport({"train": {"cats": 3, "dogs": 4}})
+    >>> report.counts["train"]["dogs"], report.skipped
+    (4, [])
     """
 
     counts: dict[str, dict[str, int]]

@@ -13,7 +13,14 @@ from transferkit import plots
 
 
 class History(keras.callbacks.History):
-    """Keras' History of one phase: `.history` is a dict of metric name to its value in each epoch."""
+    """Keras' History of one phase: `.history` is a dict of metric name to its value in each epoch.
+
+    Example:
+
+    >>> history = trainer.fit(data, epochs=3)  # doctest: +SKIP
+    >>> history.history["loss"]  # doctest: +SKIP
+    [0.41, 0.22, 0.17]
+    """
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {series[-1]:.4f}" for name, series in self.history.items() if series)

@@ -86,6 +86,12 @@ class Plan:
         cost: `ExtractionCost`; None where features are not cached.
         epochs: number of epochs.
         steps_per_epoch: number of training batches; None where it is unknown.
+
+    Example:
+
+    >>> plan = trainer.plan(data)  # doctest: +SKIP
+    >>> plan.trained_on  # doctest: +SKIP
+    'features'
     """
 
     trained_on: str
