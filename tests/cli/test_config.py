@@ -14,16 +14,17 @@ from tests.cli.conftest import Command
 from transferkit.cli.config import to_toml
 from transferkit.cli.main import parse
 
-NEEDS_TOML = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no reader of TOML")
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 SCALARS = TEXTS | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False)
 
 
-@NEEDS_TOML
 @given(st.dictionaries(TEXTS, SCALARS | st.lists(SCALARS)))
 def test_toml_round_trip(values: dict[str, object]) -> None:
-    import tomllib
-
     assert tomllib.loads(to_toml(values)) == values
 
 
@@ -33,7 +34,6 @@ def test_toml_of_known_values() -> None:
     )
 
 
-@NEEDS_TOML
 def test_command_line_replaces_values_of_file(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(
@@ -87,7 +87,6 @@ def test_file_without_a_required_option(command: Command, tmp_path: Path) -> Non
     assert "argument --config: expected one argument" in command.error("train", "--config", status=2)
 
 
-@NEEDS_TOML
 def test_invalid_toml(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("epochs = \n")

@@ -35,7 +35,6 @@ def test_folder_of_a_run(run_folder: Path, synthetic: Path) -> None:
     assert "<html" in (run_folder / "report.html").read_text()[:200]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no reader of TOML")
 def test_config_repeats_the_run(
     run_folder: Path, synthetic: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

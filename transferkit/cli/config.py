@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,11 @@ from typing import Any
 
 from transferkit._utils.checks import did_you_mean
 from transferkit._utils.files import parse_json
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _NOT_IN_FILES = ("help", "config", "debug", "json", "resume", "overwrite")
@@ -51,15 +55,7 @@ def to_toml(values: Mapping[str, Any]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     text = path.read_text(encoding="utf-8")
-    if path.suffix == ".json":
-        values = parse_json(text)
-    elif sys.version_info >= (3, 11):
-        values = importlib.import_module("tomllib").loads(text)
-    else:
-        raise ValueError(
-            f"A TOML file requires Python 3.11 or later. Received: {str(path)!r} with Python "
-            f"{sys.version_info.major}.{sys.version_info.minor}. Write the options as an object in a .json file."
-        )
+    values = parse_json(text) if path.suffix == ".json" else tomllib.loads(text)
     if not isinstance(values, dict):
         raise ValueError(f"{str(path)!r} must have an object with options. Received: {type(values).__name__}.")
     return values
