@@ -56,7 +56,9 @@ HEADER = (
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = Path(os.environ.get("TRANSFERKIT_EXPORT_TABLE") or tmp_path_factory.mktemp("export") / "table.md")
-    path.write_text(HEADER)
+    # Rows are appended, so that the table can be made in several runs.
+    if not path.exists():
+        path.write_text(HEADER)
     yield path
     print(f"\n{path}\n{path.read_text()}")
 
