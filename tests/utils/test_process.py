@@ -63,7 +63,7 @@ print(len(gc.get_objects()) / start)
 
 def test_objects_do_not_grow_in_loop_of_contexts() -> None:
     run = subprocess.run([sys.executable, "-c", _LOOP], capture_output=True, text=True, check=True)
-    assert float(run.stdout) < 1.5
+    assert float(run.stdout) < 2.2
 
 
 def test_frozen_gc_after_error_is_undone() -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 # Python 3.12 freezes a few hundred objects at startup; a process that freezes on purpose has many more.
 _INTERPRETER_FROZEN_OBJECTS = 1000
-# As in CPython: a full collection when the objects since the last one are a quarter of the others.
-_GROWTH = 1.25
-# The collector belongs to the process, and so does the number of objects after its last full collection.
+# A full collection takes as long as a short fit, so it is made when the number of objects has doubled.
+_GROWTH = 2.0
+# The collector belongs to the process, and so does the number of objects after the last full collection; at first, that
+# of the first context.
 _objects_after_collection = 0
 
 
@@ -23,7 +24,7 @@ def frozen_gc() -> Iterator[None]:
     of TensorFlow and Keras for a quarter of a second. A process that has frozen objects itself is left alone.
 
     Freezing resets the counters that start full collections. In a loop of short contexts there would be none, so one
-    is made at the end of a context when the number of objects has grown by a quarter.
+    is made at the end of a context when the number of objects has doubled.
     """
     if gc.get_freeze_count() > _INTERPRETER_FROZEN_OBJECTS:
         yield
@@ -38,7 +39,10 @@ def frozen_gc() -> Iterator[None]:
 
 def _collect_after_growth() -> None:
     global _objects_after_collection
-    if len(gc.get_objects()) > _GROWTH * _objects_after_collection:
+    count = len(gc.get_objects())
+    if not _objects_after_collection:
+        _objects_after_collection = count
+    elif count > _GROWTH * _objects_after_collection:
         gc.collect()
         _objects_after_collection = len(gc.get_objects())
 
