@@ -26,7 +26,15 @@ def measurements(own_home: Path) -> Path:
     return own_home / "engines" / "measurements.json"
 
 
-@pytest.fixture(scope="module", params=MODELS)
+# The other models have the operations of these too.
+SLOW = {"ResNet50", "EfficientNetV2B0"}
+assert set(MODELS) > SLOW
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in MODELS],
+)
 def model_with_outputs(request: pytest.FixtureRequest) -> tuple[keras.Model, np.ndarray, np.ndarray]:
     """Return a model, images, less than a batch, and the outputs of Keras."""
     model = MODELS[request.param]()

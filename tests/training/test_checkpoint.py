@@ -101,7 +101,14 @@ def stateful_run(data: Data, folder: Path, options: dict[str, Any], copies: Path
     return trainer
 
 
-@pytest.mark.parametrize("name", STATEFUL)
+# Of a callback, of averaged weights, of a generator of random numbers, and of a phase of several stages.
+FAST = {"early_stopping", "ema", "mixup", "gradual"}
+assert set(STATEFUL) > FAST
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in STATEFUL]
+)
 def test_resumed_run_with_state_equals_unbroken_run(data: Data, tmp_path: Path, name: str) -> None:
     unbroken = stateful_run(data, tmp_path / "unbroken", STATEFUL[name], tmp_path)
     for epoch in (1, 3, unbroken.history.epochs - 1):

@@ -21,6 +21,8 @@ from transferkit.training.precision_tuning import measure_step_times, select_pre
 
 FASTER = {"float32": 0.2, "bfloat16": 0.1}
 SLOWER = {"float32": 0.1, "bfloat16": 0.2}
+# On images, both phases are in lower precision; on features the second one alone.
+CACHE = [pytest.param(True, marks=pytest.mark.slow), False]
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def patched_methods(model: keras.Model) -> set[tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("faster")
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", CACHE)
 def test_fit_in_bfloat16_is_close_and_repeatable(data: Data, cache: bool) -> None:
     plain, *reduced = [tuned(data, precision=kind, cache=cache) for kind in ("float32", "bfloat16", "bfloat16")]
     assert [run.precision for run in reduced[0].history] == ["float32" if cache else "bfloat16", "bfloat16"]
@@ -73,7 +75,7 @@ def test_fit_in_bfloat16_is_close_and_repeatable(data: Data, cache: bool) -> Non
 
 
 @pytest.mark.usefixtures("faster")
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("cache", CACHE)
 def test_fit_in_bfloat16_leaves_float32_model(data: Data, tmp_path: Path, cache: bool) -> None:
     seen = []
     watch = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(policies(watch.model)))
@@ -228,7 +230,7 @@ def test_trainer_unknown_precision_raises() -> None:
 class TestWithGpu:
     """What can be tested without a GPU: the choices, and that training works; not the speed."""
 
-    @pytest.mark.parametrize("cache", [True, False])
+    @pytest.mark.parametrize("cache", CACHE)
     def test_fit_in_float16_scales_loss_and_resumes(self, data: Data, tmp_path: Path, cache: bool) -> None:
         plain = tuned(data, cache=cache)
         half = tuned(data, cache=cache, precision="float16", checkpoint_dir=tmp_path)

@@ -59,7 +59,24 @@ def assert_equal(cached: tk.Trainer, plain: tk.Trainer) -> None:
         np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
+# Each kind of option once; the others, which go the same ways through the code, take minutes.
+FAST = {
+    "adamw",
+    "cosine",
+    "scheduled_instance",
+    "accumulate_steps",
+    "ema",
+    "label_smoothing",
+    "metrics",
+    "class_weight",
+    "early_stopping",
+}
+assert set(OPTIONS) > FAST
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in OPTIONS]
+)
 def test_training_on_features_equals_on_images(data: Data, name: str) -> None:
     # Optimizers differ in their updates only, for which one phase is enough, and options of `fit` are those of one.
     phases = 1 if (name in OPTIMIZERS and name != "adamw") or set(OPTIONS[name]) == {"fit"} else 2
