@@ -71,6 +71,7 @@ def test_next_commands_and_default_validation(synthetic: Path, tmp_path: Path, c
     assert [phase["name"] for phase in phases] == ["frozen", "fine-tuning"]
 
 
+@pytest.mark.slow
 def test_real_photos(photos: Path, tmp_path: Path, command: Command) -> None:
     options = ["--backbone", "EfficientNetLite0", "--image-size", 128, "--epochs", 5, "--learning-rate", 0.003]
     result = command.json("train", photos, *options, "--out", tmp_path / "run")
@@ -104,8 +105,25 @@ def test_failed_run_leaves_earlier_files(run_folder: Path, synthetic: Path, tmp_
     assert not (tmp_path / "new").exists()
 
 
+# Each epoch takes a fifth of a second, so that none of the signals comes after the last one.
+_TRAIN_SLOWLY = """
+import sys, time
+from transferkit.cli.main import main
+from transferkit.training.checkpoint import Checkpoint
+
+save = Checkpoint.save
+
+def save_slowly(*arguments, **options):
+    save(*arguments, **options)
+    time.sleep(0.2)
+
+Checkpoint.save = save_slowly
+sys.exit(main())
+"""
+
+
 def train_in_background(*arguments: Any) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "transferkit", "train", *map(str, arguments)]
+    command = [sys.executable, "-c", _TRAIN_SLOWLY, "train", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -119,7 +137,7 @@ def wait_for_epoch(process: subprocess.Popen[str], folder: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_interrupted_run_is_resumed(synthetic: Path, tmp_path: Path, command: Command, how: signal.Signals) -> None:
-    arguments = [synthetic, *TRAIN, "--dropout", 0.5, "--epochs", 200, "--out"]
+    arguments = [synthetic, *TRAIN, "--dropout", 0.5, "--epochs", 40, "--out"]
     stopped, whole = tmp_path / "stopped", tmp_path / "whole"
     process = train_in_background(*arguments, stopped)
     wait_for_epoch(process, stopped)
@@ -131,12 +149,12 @@ def test_interrupted_run_is_resumed(synthetic: Path, tmp_path: Path, command: Co
         assert f"Continue with: transferkit train --resume --out {stopped}" in error
         assert {path.name for path in stopped.iterdir()} == {*FILES, "checkpoints"}
         phases = json.loads((stopped / "transferkit.json").read_text())["training"]["phases"]
-        assert 1 <= len(phases[0]["history"]["loss"]) < 200
+        assert 1 <= len(phases[0]["history"]["loss"]) < 40
         assert len(tk.load(stopped).predict(synthetic)) == 60
     assert "--resume to continue it" in command.error("train", *arguments, stopped)
-    assert command.json("train", "--resume", "--out", stopped)["epochs"] == 200
+    assert command.json("train", "--resume", "--out", stopped)["epochs"] == 40
     assert {path.name for path in stopped.iterdir()} == FILES
-    assert command.json("train", *arguments, whole)["epochs"] == 200
+    assert command.json("train", *arguments, whole)["epochs"] == 40
     np.testing.assert_array_equal(probabilities(stopped, synthetic), probabilities(whole, synthetic))
     assert "a complete run" in command.error("train", "--resume", "--out", stopped)
 
@@ -160,6 +178,7 @@ def test_interruption_before_the_first_epoch(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_interruption_in_the_middle_of_a_later_epoch(
     synthetic: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
