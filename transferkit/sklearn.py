@@ -42,7 +42,8 @@ class ImageClassifier(_base.ClassifierMixin, _base.BaseEstimator):  # type: igno
         dropout: float in [0, 1). Before the logits. Defaults to 0.2.
         augmentation: str, a preset of `AugmentationBlock.preset`, or None. Defaults to None.
         batch_size: int >= 1. Defaults to 32.
-        seed: int >= 0. Of initial weights, order and dropout. Defaults to 0.
+        seed: int >= 0. Of the order of images, dropout and augmentation; not of random weights of a backbone.
+            Defaults to 0.
         engine: str, the inference engine; see `Trainer`. Defaults to "auto".
         verbose: 0, 1, 2 or "auto". As in `keras.Model.fit`. Defaults to 0.
 

@@ -89,6 +89,10 @@ def test_existing_folders_are_not_replaced(run_folder: Path, synthetic: Path, tm
     assert "has an earlier run" in command.error("train", synthetic, *TRAIN, "--out", run)
     (run / "README.md").write_text("my notes")
     (run / "notes.txt").write_text("mine")
+    # Exported models of the earlier classifier must not be loaded as those of the new one.
+    (run / "model.onnx").write_bytes(b"earlier")
+    (run / "openvino").mkdir()
+    (run / "openvino" / "model.xml").write_text("earlier")
     assert command.json("train", synthetic, *TRAIN, "--epochs", 1, "--out", run, "--overwrite")["epochs"] == 1
     assert {path.name for path in run.iterdir()} == {*FILES, "notes.txt"}
     assert (run / "README.md").read_text() == "my notes" and "epochs = 1\n" in (run / "config.toml").read_text()

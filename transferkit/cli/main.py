@@ -157,7 +157,8 @@ def _results_alone_on_stdout(options: argparse.Namespace) -> Any:
     if "json" not in options:
         yield
         return
-    with output.results_to(sys.stdout), contextlib.redirect_stdout(sys.stderr):
+    options.stdout = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):
         yield
 
 

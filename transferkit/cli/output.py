@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from collections.abc import Mapping
+from typing import Any
 
 from transferkit._utils.lazy import LazyModule
 
@@ -17,22 +16,10 @@ from transferkit._utils.lazy import LazyModule
 console: Any = LazyModule("rich.console")
 text: Any = LazyModule("rich.text")
 
-_results: list[TextIO] = []
-
-
-@contextlib.contextmanager
-def results_to(stream: TextIO) -> Iterator[None]:
-    """Write results to `stream`, also where sys.stdout is redirected."""
-    _results.append(stream)
-    try:
-        yield
-    finally:
-        _results.pop()
-
 
 def result(arguments: argparse.Namespace, value: Any, shown: str) -> None:
-    """Print a result: `value` as one line of JSON with --json, else the text `shown`."""
-    stream = _results[-1] if _results else sys.stdout
+    """Print a result to `arguments.stdout`: `value` as one line of JSON with --json, else the text `shown`."""
+    stream = arguments.stdout
     line = json.dumps(plain(value), ensure_ascii=False, allow_nan=False) if arguments.json else shown
     # Names of files that are not Unicode, and terminals of another encoding, must not end the command.
     encoding = getattr(stream, "encoding", None) or "utf-8"

@@ -13,6 +13,7 @@ from typing import Any
 from transferkit._utils.files import atomic_write, read_json
 from transferkit.cli.config import to_toml
 from transferkit.errors import StorageError
+from transferkit.runtimes.loading import NAMES
 
 CONFIG, REPORT, CURVES = "config.toml", "report.html", "curves.png"
 _OPTIONS = "options.json"
@@ -97,6 +98,7 @@ class RunFolder:
                     shutil.copyfile(self.path / name, staging / name)
             yield staging
             (staging / CONFIG).write_text(to_toml(options), encoding="utf-8", errors="replace")
+            self._delete_exported_models()
             # The metadata last: they have the checksum of the model.
             for path in sorted(staging.iterdir(), key=lambda path: path.name == _METADATA):
                 os.replace(path, self.path / path.name)
@@ -106,6 +108,15 @@ class RunFolder:
     def complete(self) -> None:
         """Delete the checkpoints of a complete run."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def _delete_exported_models(self) -> None:
+        """Delete exported models, which are those of the earlier classifier."""
+        for name in NAMES.values():
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     def _is_run(self, names: list[str]) -> bool:
         return CONFIG in names or (self.checkpoints / _OPTIONS).is_file()
