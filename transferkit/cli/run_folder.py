@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from transferkit._utils.files import atomic_write, read_json
+from transferkit._utils.lazy import LazyModule
 from transferkit.cli.config import to_toml
 from transferkit.errors import StorageError
-from transferkit.runtimes.loading import NAMES
+
+# Imported when it is used, because it needs NumPy.
+loading: Any = LazyModule("transferkit.runtimes.loading")
 
 CONFIG, REPORT, CURVES = "config.toml", "report.html", "curves.png"
 _OPTIONS = "options.json"
@@ -111,7 +114,7 @@ class RunFolder:
 
     def _delete_exported_models(self) -> None:
         """Delete exported models, which are those of the earlier classifier."""
-        for name in NAMES.values():
+        for name in loading.NAMES.values():
             path = self.path / name
             if path.is_dir():
                 shutil.rmtree(path)
