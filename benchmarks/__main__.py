@@ -22,11 +22,14 @@ def main() -> None:
     parser.add_argument("--data", required=True, type=Path, help="folder with train/ and validation/")
     parser.add_argument("--weights", help="weights file of MobileNetV2 without its top (default: random weights)")
     parser.add_argument("--alpha", default="1.0", help="width multiplier of the MobileNetV2 in --weights")
+    parser.add_argument("--fastai", help="Python of an environment with fastai, for peers (default: without fastai)")
     parser.add_argument("--output", type=Path, default=Path("output"), help="folder for the JSON files")
     parser.add_argument("names", nargs="*", metavar="name", help=f"any of {', '.join(jobs)} (default: all)")
     options = parser.parse_args()
     weights = ["--weights", os.path.abspath(options.weights), "--alpha", options.alpha] if options.weights else []
     jobs = commands(weights)
+    if options.fastai:
+        jobs["peers"] += ["--fastai", os.path.abspath(options.fastai)]
     unknown = sorted(set(options.names) - set(jobs))
     if unknown:
         parser.error(f"names must be any of {', '.join(jobs)}. Received: {', '.join(unknown)}.")
@@ -48,6 +51,7 @@ def commands(weights: list[str]) -> dict[str, list[str]]:
     jobs = {
         "tutorial": ["tutorial.py"],
         "tutorial-10000": ["tutorial.py", "--images-total", "10000", "--repeat", "1"],
+        "peers": ["peers.py"],
         "engines": ["engines.py"],
         "fine_tune": ["fine_tune.py"],
         "augmented_views": ["augmented_views.py"],

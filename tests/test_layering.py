@@ -26,7 +26,7 @@ LAYERS = [
     ("cache", "backbones", "classifier", "training_features", "model_card"),
     ("saving", "loading", "exporting", "huggingface", "inspection"),
     ("training", "comparison"),
-    ("serving", "sklearn"),
+    ("serving", "sklearn", "interchange"),
     ("cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

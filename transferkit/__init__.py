@@ -54,6 +54,7 @@ _PUBLIC = {
     "explanation": "explanation",
     "export": "exporting",
     "inspect": "inspection",
+    "interchange": "interchange",
     "load": "loading",
     "push_to_hub": "huggingface",
     "read_image": "images",
@@ -66,7 +67,7 @@ __all__ = ["__version__", *_PUBLIC]
 __getattr__ = lazy_getattr(__name__, _PUBLIC)
 
 if TYPE_CHECKING:
-    from transferkit import cache, datasets, explanation, sklearn
+    from transferkit import cache, datasets, explanation, interchange, sklearn
     from transferkit.augmentation import AugmentationBlock
     from transferkit.backbones import Backbone, BackboneFactory
     from transferkit.calibration import Calibration

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import transferkit as tk
+from tests.training.conftest import small_network
 from transferkit.cli.main import main
 
-TRAIN = ["--backbone", "EfficientNetLite0", "--image-size", "32", "--epochs", "3", "--learning-rate", "0.01"]
+# Of a network that takes milliseconds; that of the catalogue has its own tests.
+SMALL = "small_for_cli"
+TRAIN = ["--backbone", SMALL, "--image-size", "32", "--epochs", "3", "--learning-rate", "0.01"]
+
+
+def register_small() -> None:
+    """Register the network that the tests of commands train."""
+    tk.BackboneFactory.register(SMALL, lambda input_shape, weights: small_network(input_shape[0]), preprocessing="tf")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_backbone() -> Iterator[None]:
+    register_small()
+    yield
+    tk.BackboneFactory.unregister(SMALL)
 
 
 @pytest.fixture(scope="session")
-def run_folder(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(small_backbone: None, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of three epochs."""
     folder = tmp_path_factory.mktemp("runs") / "run"
     assert main(["train", str(synthetic), *TRAIN, "--test", "0.5", "--out", str(folder)]) == 0

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from tests.cli.conftest import Command
+from tests.cli.conftest import SMALL, Command
 from transferkit.cli.main import main
 
 
@@ -74,7 +74,7 @@ def test_explain_writes_one_file_per_image(run_folder: Path, synthetic: Path, co
 
 
 def test_inspect(synthetic: Path, command: Command, tmp_path: Path) -> None:
-    arguments = ["inspect", synthetic, "--backbone", "EfficientNetLite0", "--image-size", 32]
+    arguments = ["inspect", synthetic, "--backbone", SMALL, "--image-size", 32]
     result = command.json(*arguments, "--out", tmp_path / "page.html", "--csv", tmp_path / "table.csv")
     assert result["images"] == 60 and result["class_overlap"][0]["classes"] == ["cats", "dogs"]
     assert (tmp_path / "page.html").is_file() and len((tmp_path / "table.csv").read_text().splitlines()) == 61
@@ -97,8 +97,8 @@ def test_export_and_predict_with_the_exported_model(
 
 def test_compare(synthetic: Path, command: Command, tmp_path: Path) -> None:
     arguments = ["compare", synthetic, "--image-size", 32, "--folds", 2, "--backbones"]
-    scores = command.json(*arguments, "EfficientNetLite0", "Nothing", "--out", tmp_path / "plot.png")
-    assert [score["name"] for score in scores] == ["EfficientNetLite0", "Nothing"]
+    scores = command.json(*arguments, SMALL, "Nothing", "--out", tmp_path / "plot.png")
+    assert [score["name"] for score in scores] == [SMALL, "Nothing"]
     assert 0 <= scores[0]["accuracy"] <= 1 and scores[1]["accuracy"] is None and "Nothing" in scores[1]["error"]
     assert (tmp_path / "plot.png").is_file()
     assert main([*map(str, arguments), "Nothing"]) == 1

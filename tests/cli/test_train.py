@@ -61,6 +61,7 @@ def test_config_has_defaults_of_the_api(run_folder: Path, synthetic: Path) -> No
     assert not any(line.startswith("blocks") for line in lines)
 
 
+@pytest.mark.slow
 def test_next_commands_and_default_validation(synthetic: Path, tmp_path: Path, command: Command) -> None:
     folder = tmp_path / "my run"
     lines = command.lines("train", synthetic / "train", *TRAIN, "--fine-tune-epochs", 1, "--blocks", 1, "--out", folder)
@@ -111,7 +112,8 @@ def test_failed_run_leaves_earlier_files(run_folder: Path, synthetic: Path, tmp_
 
 # Each epoch takes a fifth of a second, so that none of the signals comes after the last one.
 _TRAIN_SLOWLY = """
-import sys, time
+import signal, sys, time
+from tests.cli.conftest import register_small
 from transferkit.cli.main import main
 from transferkit.training.checkpoint import Checkpoint
 
@@ -122,13 +124,17 @@ def save_slowly(*arguments, **options):
     time.sleep(0.2)
 
 Checkpoint.save = save_slowly
+# A shell starts background processes with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+register_small()
 sys.exit(main())
 """
 
 
 def train_in_background(*arguments: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _TRAIN_SLOWLY, "train", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    root = Path(__file__).parents[2]
+    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for_epoch(process: subprocess.Popen[str], folder: Path) -> None:

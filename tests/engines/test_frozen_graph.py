@@ -12,7 +12,14 @@ from transferkit.engines.frozen_graph import FrozenGraph, frozen_function
 from transferkit.engines.verification import relative_error
 
 
-@pytest.mark.parametrize("name", ["MobileNetV2", "ResNet50", "EfficientNetV2B0"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNetV2",
+        pytest.param("ResNet50", marks=pytest.mark.slow),
+        pytest.param("EfficientNetV2B0", marks=pytest.mark.slow),
+    ],
+)
 def test_frozen_graph_in_bfloat16(name: str) -> None:
     model = MODELS[name]()
     images = images_for(model, 8)

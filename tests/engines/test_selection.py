@@ -27,7 +27,7 @@ def measurements(own_home: Path) -> Path:
 
 
 # The other models have the operations of these too.
-SLOW = {"ResNet50", "EfficientNetV2B0"}
+SLOW = {"ResNet50", "EfficientNetV2B0", "ConvNeXtTiny"}
 assert set(MODELS) > SLOW
 
 

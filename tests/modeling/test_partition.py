@@ -12,6 +12,7 @@ from transferkit.classifier import find_augmentation
 from transferkit.modeling.freezing import freeze, unfreeze
 from transferkit.modeling.partition import partition_model
 
+SLOW = {"EfficientNetB0", "DenseNet121"}
 NAMES = ["MobileNetV2", "ResNet50", "EfficientNetV2B0", "EfficientNetB0", "DenseNet121"]
 
 
@@ -23,7 +24,7 @@ def built(name: str, side: int = 64) -> keras.Model:
     return getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(side, side, 3))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in NAMES])
 @pytest.mark.parametrize("fraction", [0.0, 0.3])
 def test_partition_model_parts_compose_to_model(name: str, fraction: float) -> None:
     base = built(name)

@@ -101,8 +101,8 @@ def stateful_run(data: Data, folder: Path, options: dict[str, Any], copies: Path
     return trainer
 
 
-# Of a callback, of averaged weights, of a generator of random numbers, and of a phase of several stages.
-FAST = {"early_stopping", "ema", "mixup", "gradual"}
+# Of a callback and of averaged weights; a generator of random numbers and a phase of several stages take longer.
+FAST = {"early_stopping", "ema"}
 assert set(STATEFUL) > FAST
 
 

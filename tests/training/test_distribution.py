@@ -19,21 +19,44 @@ from tests.training.conftest import small_classifier
 from tests.training.two_devices import CASES
 from transferkit.training.distribution import pad_batches
 
+# Most time is for tracing the steps of each case.
+FAST = ("features", "dataset_and_adamw")
+SLOW = [case for case in CASES if case not in FAST]
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("devices")
-    environment = {**os.environ, "TRANSFERKIT_HOME": str(folder / "home")}
-    command = [sys.executable, "-m", "tests.training.two_devices", str(folder / "checkpoints")]
+    return run_cases(folder / "home", str(folder / "checkpoints"), *FAST)
+
+
+@pytest.fixture(scope="module")
+def found_slow(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return run_cases(tmp_path_factory.mktemp("devices"), "-", *SLOW)
+
+
+def run_cases(home: Path, *arguments: str) -> dict[str, Any]:
+    environment = {**os.environ, "TRANSFERKIT_HOME": str(home)}
+    command = [sys.executable, "-m", "tests.training.two_devices", *arguments]
     root = Path(__file__).parents[2]
     run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-3000:]
     return json.loads(run.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", FAST)
 def test_two_devices_have_the_values_of_one(found: dict[str, Any], case: str) -> None:
-    differences = dict(found[case])
+    check_equal(found[case])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SLOW)
+def test_two_devices_have_the_values_of_one_with_other_options(found_slow: dict[str, Any], case: str) -> None:
+    check_equal(found_slow[case])
+
+
+def check_equal(differences: dict[str, float]) -> None:
+    differences = dict(differences)
     assert differences.pop("moved") > 1e-3
     assert max(differences.values()) < 1e-6, differences
 

@@ -198,6 +198,7 @@ def test_fit_auto_verbosity_without_terminal_has_plain_lines(data: Data, capsys:
     assert written.count("val_loss") == 4
 
 
+@pytest.mark.slow
 def test_fit_in_loop_has_no_retracing_warning(data: Data, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "tensorflow"):
         for _ in range(5):

@@ -63,10 +63,8 @@ def assert_equal(cached: tk.Trainer, plain: tk.Trainer) -> None:
 FAST = {
     "adamw",
     "cosine",
-    "scheduled_instance",
     "accumulate_steps",
     "ema",
-    "label_smoothing",
     "metrics",
     "class_weight",
     "early_stopping",

@@ -42,16 +42,23 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Print for each case the differences of its losses and weights; `predictions` has the predictions of one row."""
+    """Print for each case that is named the differences of its losses and weights.
+
+    With a folder for checkpoints in place of "-" also `predictions`, of one row, and what else the tests expect.
+    """
     # One row in the last batch of eight: one device has nothing of it.
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
-    found: dict[str, Any] = {name: differences(strategy, **case) for name, case in CASES.items()}
+    folder, *names = sys.argv[1:]
+    found: dict[str, Any] = {name: differences(strategy, **CASES[name]) for name in names}
+    if folder == "-":
+        print(json.dumps(found))
+        return
     unbroken, _ = train(strategy)
     found["predictions"] = [len(unbroken.predict(examples()[0][:1])), len(unbroken.model.weights[0].value.values)]
     found["augmented"] = augmented(strategy)
-    found["resumed"] = resumed(strategy, sys.argv[1], weights_of(unbroken))
+    found["resumed"] = resumed(strategy, folder, weights_of(unbroken))
     found["errors"] = errors(strategy)
     print(json.dumps(found))
 

@@ -49,6 +49,16 @@ def html_table(rows: Iterable[Sequence[str]], header: Sequence[str] | None = Non
     return f"<table>{head}<tbody>{''.join(_html_row('td', row) for row in rows)}</tbody></table>"
 
 
+def html_lines(lines: Iterable[str]) -> str:
+    """Return lines of text as HTML, or "" without any.
+
+    >>> html_lines(["a < b", "c"])
+    '<p>a &lt; b<br>c</p>'
+    """
+    text = "<br>".join(map(escape_html, lines))
+    return f"<p>{text}</p>" if text else ""
+
+
 def csv_line(cells: Sequence[str]) -> bytes:
     """Return one line of a CSV file in UTF-8; names of files that are not Unicode stay bytes.
 

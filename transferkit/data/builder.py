@@ -55,8 +55,9 @@ class DatasetBuilder:
             such a folder, or its URL; a CSV file or DataFrame with the columns path, label and, optionally, split and
             group; a pair of lists (paths, labels), where a label that is a list means several labels per image; a pair
             of arrays (images, labels), images (n, height, width, 3), RGB in [0, 255]; a TFRecord file written by
-            `write_tfrecord`; or a tf.data.Dataset of (images, labels). Lists, arrays and datasets may have sample
-            weights as a third part.
+            `write_tfrecord`; a data set of Hugging Face, torchvision, TFDS (`tfds.data_source`) or Grain whose items
+            are found by number, or a dictionary of them, one per split; or a tf.data.Dataset of (images, labels).
+            Lists, arrays and datasets may have sample weights as a third part.
         validation: another source of the same kind, a fraction of `source` in (0, 1), or a number of images >= 1.
             Defaults to None.
         test: likewise. A fraction or number is taken from the validation images where these have a separate source,
@@ -219,7 +220,7 @@ class DatasetBuilder:
 
     def _index_and_inspect(self) -> _IndexedSource:
         """List all files, read those that are new, and move duplicates into one split."""
-        found, notes = index_source(self.source, "source", self.label_separator, self.weight_column)
+        found, notes = index_source(self.source, "source", self.label_separator, self.weight_column, self.class_names)
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
             raise DataError(f"`source` must have training images. Received: the splits {sorted(indexes)} only.")
@@ -230,7 +231,7 @@ class DatasetBuilder:
                     f"source with {len(indexes[name])} {name} images. Omit it, or use another folder as the source."
                 )
         for name, value in self._given_splits().items():
-            parts, more = index_source(value, name, self.label_separator, self.weight_column)
+            parts, more = index_source(value, name, self.label_separator, self.weight_column, self.class_names)
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
         paths = [path for index in indexes.values() for path in index.paths]

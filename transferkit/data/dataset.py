@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from transferkit import plots
 from transferkit._utils.checks import check_choice, check_int
+from transferkit._utils.tables import html_lines
 from transferkit._utils.text import printable, shorten
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import SplitDataset, epoch_order, evaluation_dataset, training_dataset
@@ -210,7 +211,12 @@ class Data:
         return self.class_names[int(np.ravel(label)[0])]
 
     def __repr__(self) -> str:
+        return shorten(f"{self._summary()}\n{self.report!r}".rstrip())
+
+    def _repr_html_(self) -> str:
+        return html_lines([self._summary()]) + self.report._repr_html_()
+
+    def _summary(self) -> str:
         size = "x".join(map(str, self.image_size))
         names = ", ".join(map(printable, self.class_names[:5])) + (", ..." if self.num_classes > 5 else "")
-        head = f"Data: {self.num_classes} classes ({names}), images {size}, batches of {self.batch_size}"
-        return shorten(f"{head}\n{self.report!r}".rstrip())
+        return f"Data: {self.num_classes} classes ({names}), images {size}, batches of {self.batch_size}"

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import Any
 
+from transferkit._utils.tables import html_lines, html_table
 from transferkit._utils.text import printable, shorten
 from transferkit.data import html
 
@@ -77,7 +78,25 @@ class DataReport:
         html.write_report(self.to_dict(), path)
 
     def __str__(self) -> str:
-        lines = [_format_counts(split, classes) for split, classes in self.counts.items()]
+        return "\n".join([*(_format_counts(split, classes) for split, classes in self.counts.items()), *self._notes()])
+
+    def __repr__(self) -> str:
+        return shorten(str(self))
+
+    def _repr_html_(self) -> str:
+        names = list(dict.fromkeys(name for classes in self.counts.values() for name in classes))
+        shown = names[:_MAX_CLASSES]
+        header = ["split", "images", *(name or "not in a class folder" for name in shown)]
+        header += [f"{len(names) - _MAX_CLASSES:,} more classes"] if len(names) > _MAX_CLASSES else []
+        rows = [
+            [split, f"{sum(classes.values()):,}", *(f"{classes.get(name, 0):,}" for name in shown)]
+            + ([f"{sum(classes.get(name, 0) for name in names[_MAX_CLASSES:]):,}"] if len(names) > _MAX_CLASSES else [])
+            for split, classes in self.counts.items()
+        ]
+        return (html_table(rows, header) if rows else "") + html_lines(shorten("\n".join(self._notes())).splitlines())
+
+    def _notes(self) -> list[str]:
+        lines = []
         if self.imbalance > _IMBALANCE:
             lines.append(f"imbalance: the largest class has {self.imbalance:.1f} times the images of the smallest")
         if self.sizes:
@@ -91,10 +110,7 @@ class DataReport:
             lines += _format_rows(field, [f"{path!r}: {reason}" for path, reason in getattr(self, field)])
         for field in ("label_conflicts", "near_duplicate_leaks", "duplicates", "near_duplicates"):
             lines += _format_rows(field, [_format_group(group) for group in getattr(self, field)])
-        return "\n".join(lines)
-
-    def __repr__(self) -> str:
-        return shorten(str(self))
+        return lines
 
 
 def _format_counts(split: str, classes: dict[str, int]) -> str:

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import unicodedata
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from typing import Any
 
 from transferkit._utils.checks import did_you_mean
@@ -15,6 +15,8 @@ from transferkit.data.assignment import partition_by_split
 from transferkit.data.cells import from_one_hot, is_missing, similar_names, split_name, to_group, to_label
 from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
+from transferkit.data.record_sources import index_record_splits, index_records
+from transferkit.data.records import are_splits, is_random_access, listed_files
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
 from transferkit.data.tfrecord import index_tfrecord
 from transferkit.data.weights import parse_weights
@@ -26,22 +28,55 @@ from transferkit.errors import DataError
 Found = tuple[dict[str, ImageIndex], list[str]]
 
 
-def index_source(source: Any, name: str, label_separator: str | None, weight_column: str | None = None) -> Found:
+def index_source(
+    source: Any,
+    name: str,
+    label_separator: str | None,
+    weight_column: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Found:
     """Return the index of a source under "all", or one per split that it defines; and notes on its interpretation.
 
-    `name` is the argument for error messages; a source without images and labels raises a DataError.
+    `name` is the argument for error messages; a source without images and labels raises a DataError. `class_names` are
+    the names of class indices.
     """
-    found, notes = _index(source, name, label_separator, weight_column)
+    found, notes = _index(source, name, label_separator, weight_column, class_names)
     return found, notes + similar_names({label for index in found.values() for label in index.class_names()})
 
 
-def _index(source: Any, name: str, label_separator: str | None, weight_column: str | None) -> Found:
+def _index(
+    source: Any,
+    name: str,
+    label_separator: str | None,
+    weight_column: str | None,
+    class_names: Sequence[str] | None,
+) -> Found:
     if label_separator is not None and (not isinstance(label_separator, str) or not label_separator):
         raise ValueError(
             f"`label_separator` must be a text, such as '|', or None. Received: {label_separator!r}. Change it."
         )
     if is_table(source):
         return _from_table(_read_table(source, name, weight_column), label_separator, weight_column)
+    _refuse_table_options(source, name, label_separator, weight_column)
+    if isinstance(source, (str, os.PathLike)):
+        return _index_path(os.fspath(source), name)
+    if isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(map(_is_list, source)):
+        return _from_table(table_of_lists(source, name), None, None)
+    if is_random_access(source):
+        if (files := listed_files(source)) is not None:
+            return _from_table(table_of_lists(files, name), None, None)
+        return {"all": index_records(source, name, class_names)}, []
+    if are_splits(source):
+        return index_record_splits(source, name, class_names)
+    raise DataError(
+        f"`{name}` must be a folder, an archive or its URL, a CSV or Parquet file, a DataFrame, a TFRecord file, lists "
+        "(paths, labels) or (paths, labels, weights), arrays (images, labels) or (images, labels, weights), a data set "
+        "of Hugging Face, torchvision, TFDS or Grain whose items are found by number, or a tf.data.Dataset. Received: "
+        f"{type(source).__name__}."
+    )
+
+
+def _refuse_table_options(source: Any, name: str, label_separator: str | None, weight_column: str | None) -> None:
     # Images given separately for validation and test need no weights.
     needed = {"label_separator": label_separator, "weight_column": weight_column if name == "source" else None}
     for option, value in needed.items():
@@ -50,15 +85,6 @@ def _index(source: Any, name: str, label_separator: str | None, weight_column: s
                 f"`{option}` is supported for tables only. Received: {value!r} for `{name}`. Give a CSV file or a "
                 "DataFrame, or remove it."
             )
-    if isinstance(source, (str, os.PathLike)):
-        return _index_path(os.fspath(source), name)
-    if isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(map(_is_list, source)):
-        return _from_table(table_of_lists(source, name), None, None)
-    raise DataError(
-        f"`{name}` must be a folder, an archive or its URL, a CSV or Parquet file, a DataFrame, a TFRecord file, lists "
-        "(paths, labels) or (paths, labels, weights), arrays (images, labels) or (images, labels, weights), or a "
-        f"tf.data.Dataset. Received: {type(source).__name__}."
-    )
 
 
 def _is_list(value: Any) -> bool:

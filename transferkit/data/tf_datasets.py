@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from transferkit.data.examples import Split
+from transferkit.data.records import IMAGE_KEYS, LABEL_KEYS
 from transferkit.data.weights import are_weights
 from transferkit.errors import DataError
 from transferkit.images.pixels import value_problem
@@ -30,6 +31,7 @@ def dataset_splits(
             checked when they are read.
     """
     arguments = {name: "source" if name == "train" else name for name in sources}
+    sources = {name: _as_tuples(dataset) for name, dataset in sources.items()}
     for name, dataset in sources.items():
         _check_spec(arguments[name], dataset, len(class_names))
     one_hot = _are_one_hot(sources.values())
@@ -43,6 +45,18 @@ def dataset_splits(
         )
         for name, dataset in sources.items()
     }
+
+
+def _as_tuples(dataset: Any) -> Any:
+    """Return a dataset of dictionaries, as those of TFDS, as one of (image, label)."""
+    spec = getattr(dataset, "element_spec", None)
+    if not isinstance(spec, dict):
+        return dataset
+    found = [[name for name in names if name in spec] for names in (IMAGE_KEYS, LABEL_KEYS)]
+    if any(len(names) != 1 for names in found):
+        return dataset
+    (image,), (label,) = found
+    return dataset.map(lambda element: (element[image], element[label]))
 
 
 def _check_spec(name: str, dataset: Any, classes: int) -> None:

@@ -14,9 +14,12 @@ from transferkit.data.weights import parse_weights
 from transferkit.errors import DataError, ImageError
 from transferkit.images.files import RECORD_HEADER_BYTES, open_regular, parse_example
 
-FEATURES = ("image/encoded", "image/name", "image/labels", "image/split")
-WEIGHT = "image/weight"
+_FEATURES = ("image/name", "image/labels")
+# Features that a record need not have.
+SPLIT, WEIGHT = "image/split", "image/weight"
 _CHECKSUM_BYTES = 4
+# What a record has around its contents.
+RECORD_OVERHEAD_BYTES = RECORD_HEADER_BYTES + _CHECKSUM_BYTES
 
 
 def index_tfrecord(path: str) -> ImageIndex:
@@ -26,13 +29,15 @@ def index_tfrecord(path: str) -> ImageIndex:
         DataError: when the file is missing, damaged or in another layout.
     """
     rows = []
+    splits: list[str | None] = []
     weights: list[bytes | None] = []
     try:
         for offset, record in _iter_records(path):
-            fields = parse_example(record, (*FEATURES, WEIGHT))
-            name, labels, split = (fields[key] for key in FEATURES[1:])
+            fields = parse_example(record, (*_FEATURES, SPLIT, WEIGHT))
+            name, labels = (fields[key] for key in _FEATURES)
             texts = [label.decode("utf-8", "surrogateescape") for label in labels]
-            rows.append((f"{path}@{offset}", name[0].decode("utf-8", "surrogateescape"), texts, split[0].decode()))
+            rows.append((f"{path}@{offset}", name[0].decode("utf-8", "surrogateescape"), texts))
+            splits.append(fields[SPLIT][0].decode() if SPLIT in fields else None)
             weights.append(fields[WEIGHT][0] if WEIGHT in fields else None)
     except (ImageError, KeyError, ValueError, IndexError, struct.error, OSError) as error:
         raise DataError(
@@ -40,12 +45,12 @@ def index_tfrecord(path: str) -> ImageIndex:
         ) from error
     if not rows:
         raise DataError(f"`source` must have images. Received: {path!r}, which is empty.")
-    multi_label = any(len(labels) != 1 for _, _, labels, _ in rows)
+    multi_label = any(len(labels) != 1 for _, _, labels in rows)
     return ImageIndex(
         paths=tuple(os.path.abspath(row[0]) for row in rows),
         sample_ids=tuple(row[1] for row in rows),
         labels=tuple(tuple(row[2]) if multi_label else row[2][0] for row in rows),
-        splits=tuple(row[3] for row in rows),
+        splits=tuple(splits) if any(splits) else None,
         weights=_weights(weights, path) if any(weights) else None,
     ).sorted()
 

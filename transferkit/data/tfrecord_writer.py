@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
 from transferkit._utils.files import atomic_write
 from transferkit.data.dataset import Data
-from transferkit.data.tfrecord import WEIGHT
+from transferkit.data.tfrecord import SPLIT, WEIGHT
 from transferkit.images.files import read_bytes
 
 # The error numbers of the system that TensorFlow reports as these; any other is an input/output error.
@@ -42,13 +43,36 @@ def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
     """
     if not os.fspath(path).endswith(".tfrecord"):
         raise ValueError(f"`path` must end in '.tfrecord'. Received: {os.fspath(path)!r}.")
-    with (
-        atomic_write(path, suffix=".tfrecord") as temporary,
-        _os_errors(),
-        tf.io.TFRecordWriter(os.fspath(temporary)) as writer,
-    ):
-        for record in _records(data):
+    with atomic_write(path, suffix=".tfrecord") as temporary:
+        write_serialized(_records(data), temporary)
+
+
+def write_serialized(records: Iterable[bytes], path: Path) -> None:
+    """Write serialized records into a TFRecord file.
+
+    Raises:
+        OSError: when the file cannot be written.
+    """
+    with _os_errors(), tf.io.TFRecordWriter(os.fspath(path)) as writer:
+        for record in records:
             writer.write(record)
+
+
+def serialize(
+    encoded: bytes, name: bytes, labels: Sequence[str], split: str | None = None, weight: float | None = None
+) -> bytes:
+    """Return an encoded image with its label names as a serialized `tf.train.Example`."""
+    values = {
+        "image/encoded": [encoded],
+        "image/name": [name],
+        "image/labels": [label.encode("utf-8", "surrogateescape") for label in labels],
+    }
+    if split is not None:
+        values[SPLIT] = [split.encode()]
+    if weight is not None:
+        values[WEIGHT] = [repr(weight).encode()]
+    features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=value)) for key, value in values.items()}
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 @contextlib.contextmanager
@@ -69,13 +93,5 @@ def _records(data: Data) -> Iterator[bytes]:
         weights = [None] * len(split) if split.weights is None else split.weights.tolist()
         for path, label, weight in zip(split.paths, split.labels, weights):
             names = [data.class_names[n] for n in (label.nonzero()[0] if data.multi_label else [label])]
-            values = {
-                "image/encoded": [read_bytes(path)[1]],
-                "image/name": [os.fsencode(os.path.relpath(path, base).replace(os.sep, "/"))],
-                "image/labels": [name.encode("utf-8", "surrogateescape") for name in names],
-                "image/split": [split.name.encode()],
-            }
-            if weight is not None:
-                values[WEIGHT] = [repr(weight).encode()]
-            features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=v)) for key, v in values.items()}
-            yield tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+            relative = os.fsencode(os.path.relpath(path, base).replace(os.sep, "/"))
+            yield serialize(read_bytes(path)[1], relative, names, split.name, weight)

@@ -27,7 +27,7 @@ from transferkit.evaluation.report_checks import (
 from transferkit.evaluation.report_export import report_columns, report_dict, write_json
 from transferkit.evaluation.report_metrics import ReportMetrics
 from transferkit.evaluation.report_page import write_page
-from transferkit.evaluation.report_text import report_text
+from transferkit.evaluation.report_text import report_html, report_text
 from transferkit.evaluation.resampling import ConfidenceInterval, percentile_interval
 from transferkit.evaluation.slices import Slices, make_slices, slice_values
 
@@ -274,3 +274,6 @@ class Report(ReportMetrics):
     def __repr__(self) -> str:
         """Return the metrics as text of at most 2,000 characters."""
         return report_text(self)
+
+    def _repr_html_(self) -> str:
+        return report_html(self)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from transferkit._utils.tables import text_table
+from transferkit._utils.tables import html_lines, html_table, text_table
 from transferkit._utils.text import MAX_REPR, printable
 from transferkit.evaluation.curve_areas import mean_areas
 from transferkit.evaluation.report_metrics import ReportMetrics
 
-_MAX_NAME = 40
+_MAX_NAME, _MAX_HTML_ROWS = 40, 50
 _HEADER = ["class", "precision", "recall", "f1", "images"]
 
 
@@ -24,6 +24,17 @@ def report_text(report: ReportMetrics) -> str:
         count = int(np.searchsorted(ends, MAX_REPR - len("... and 1,000,000 more classes")))
         lines[count:] = [f"... and {len(lines) - count:,} more classes"]
     return "\n".join(lines)
+
+
+def report_html(report: ReportMetrics) -> str:
+    """Return a summary and a table of the classes as HTML; of many classes, the first ones."""
+    rows = [_row(short_name(name), metrics) for name, metrics in list(report.per_class.items())[:_MAX_HTML_ROWS]]
+    more = len(report.per_class) - len(rows)
+    return (
+        html_lines(_summary(report))
+        + html_table(rows, _HEADER)
+        + html_lines([f"... and {more:,} more classes"] if more else [])
+    )
 
 
 def short_name(name: str) -> str:

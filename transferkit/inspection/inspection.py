@@ -12,6 +12,7 @@ import numpy as np
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_fraction
 from transferkit._utils.files import atomic_write
+from transferkit._utils.tables import html_lines
 from transferkit._utils.text import printable, shorten
 from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.factory import BackboneFactory
@@ -149,6 +150,9 @@ class Inspection:
             names = " and ".join(map(printable, self.class_overlap[0].classes))
             lines.append(f"largest class overlap: {names}, {self.class_overlap[0].fraction:.1%} of their images")
         return shorten("\n".join(lines))
+
+    def _repr_html_(self) -> str:
+        return html_lines(repr(self).splitlines())
 
 
 @suggests_arguments

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.checks import check_int
+from transferkit._utils.tables import html_lines, html_table
 from transferkit.calibration import Calibration
 
 _UNCALIBRATED = Calibration()
@@ -112,3 +113,10 @@ class Prediction:
     def __repr__(self) -> str:
         text = f"error={self.error!r}" if self.error else f"label={self.label!r}, probability={self.probability:.4f}"
         return f"Prediction({text}, path={self.path!r})"
+
+    def _repr_html_(self) -> str:
+        name = [] if self.path is None else [self.path]
+        if self.error is not None:
+            return html_lines([*name, f"error: {self.error}"])
+        rows = [[label, f"{probability:.4f}"] for label, probability in self.top()]
+        return html_lines(name) + html_table(rows, ["class", "probability"])

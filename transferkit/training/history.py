@@ -10,6 +10,10 @@ from typing import Any
 import keras
 
 from transferkit import plots
+from transferkit._utils.tables import html_lines, html_table
+
+# Rows of a table in a notebook.
+_MAX_ROWS = 50
 
 
 class History(keras.callbacks.History):
@@ -25,6 +29,15 @@ class History(keras.callbacks.History):
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {series[-1]:.4f}" for name, series in self.history.items() if series)
         return f"History: {len(self.epoch)} epochs, {values}" if values else "History: no epochs"
+
+    def _repr_html_(self) -> str:
+        names = [name for name, series in self.history.items() if len(series) == len(self.epoch)]
+        rows = [
+            [str(epoch + 1), *(f"{self.history[name][row]:.4g}" for name in names)]
+            for row, epoch in enumerate(self.epoch)
+        ]
+        more = [f"the last {_MAX_ROWS} of {len(rows):,} epochs"] if len(rows) > _MAX_ROWS else []
+        return html_lines(more) + html_table(rows[-_MAX_ROWS:], ["epoch", *names])
 
 
 def make_history(model: keras.Model, metrics: dict[str, list[float]], first_epoch: int) -> History:
@@ -116,3 +129,11 @@ class RunHistory:
 
     def __repr__(self) -> str:
         return f"RunHistory({', '.join(f'{phase.name}: {phase.epochs} epochs' for phase in self.phases)})"
+
+    def _repr_html_(self) -> str:
+        names = list(self.history)
+        rows = []
+        for phase in self.phases:
+            last = {name: f"{series[-1]:.4g}" for name, series in phase.history.items() if series}
+            rows.append([phase.name, f"{phase.epochs:,}", *(last.get(name, "") for name in names)])
+        return html_table(rows, ["phase", "epochs", *(f"last {name}" for name in names)])

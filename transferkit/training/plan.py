@@ -12,6 +12,7 @@ import numpy as np
 
 from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.files import cache_home
+from transferkit._utils.tables import html_lines
 from transferkit.features.store import FEATURE_DTYPES
 from transferkit.modeling.partition import ModelPartition
 from transferkit.training.precision_tuning import FLOAT32, PrecisionChoice
@@ -148,6 +149,9 @@ class Plan:
 
     def __repr__(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        return html_lines(str(self).splitlines())
 
 
 def make_plan(
