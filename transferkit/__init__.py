@@ -6,7 +6,8 @@ Five builders turn a folder of images into a classifier: `DatasetBuilder`, `Augm
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from transferkit._utils.lazy import lazy_getattr
 from transferkit._utils.version import __version__
@@ -64,7 +65,7 @@ _PUBLIC = {
 
 __all__ = ["__version__", *_PUBLIC]
 
-__getattr__ = lazy_getattr(__name__, _PUBLIC)
+__getattr__: Callable[[str], Any] = lazy_getattr(__name__, _PUBLIC)
 
 if TYPE_CHECKING:
     from transferkit import cache, datasets, explanation, interchange, sklearn

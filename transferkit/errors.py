@@ -21,7 +21,7 @@ class ImageError(ValueError):
     """
 
     def __init__(self, path: object, reason: str) -> None:
-        self.path = path if isinstance(path, str) else str(path)
+        self.path: str = path if isinstance(path, str) else str(path)
         self.reason = reason
         super().__init__(f"Cannot read image {self.path!r}: {reason}")
 

@@ -108,7 +108,8 @@ class ImageClassifier(_base.ClassifierMixin, _base.BaseEstimator):  # type: igno
         fine_tune_epochs = check_int("fine_tune_epochs", self.fine_tune_epochs, minimum=0)
         labels = _validation.column_or_1d(y)
         _validation.check_consistent_length(X, labels)
-        self.classes_, indices = np.unique(labels, return_inverse=True)
+        classes, indices = np.unique(labels, return_inverse=True)
+        self.classes_: np.ndarray = classes
         data = self._data(X, indices)
         preset = self.augmentation
         model = build_classifier(
@@ -120,7 +121,8 @@ class ImageClassifier(_base.ClassifierMixin, _base.BaseEstimator):  # type: igno
         trainer.fit(data, self.epochs, verbose=self.verbose)
         if fine_tune_epochs:
             trainer.fine_tune(data, fine_tune_epochs, verbose=self.verbose)
-        self.trainer_, self.predictor_ = trainer, trainer.predictor()
+        self.trainer_: Trainer = trainer
+        self.predictor_: Any = trainer.predictor()
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -203,7 +205,8 @@ class ImageFeatures(_base.TransformerMixin, _base.BaseEstimator):  # type: ignor
             This transformer.
         """
         size = self.image_size
-        self.backbone_ = _backbone(self.backbone, self.weights, (size, size) if isinstance(size, int) else size)
+        shape = (size, size) if isinstance(size, int) else size
+        self.backbone_: Backbone = _backbone(self.backbone, self.weights, shape)
         return self
 
     def transform(self, X: Any) -> np.ndarray:

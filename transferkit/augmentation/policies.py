@@ -45,8 +45,8 @@ class Operation:
 
     def __init__(self, policy: Policy, values: Any, ops: Any) -> None:
         self.policy = policy
-        self.index = ops.floor(values[:, 0] * len(OPERATIONS))
-        self.magnitude = values[:, 1] if policy.magnitude is None else policy.magnitude + 0 * values[:, 1]
+        self.index: Any = ops.floor(values[:, 0] * len(OPERATIONS))
+        self.magnitude: Any = values[:, 1] if policy.magnitude is None else policy.magnitude + 0 * values[:, 1]
         self._sign = ops.where(values[:, 2] < 0.5, -1.0, 1.0)
 
     def signed(self, name: str, strength: float, ops: Any) -> Any:

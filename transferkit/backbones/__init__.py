@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from transferkit._utils.lazy import lazy_getattr
 
@@ -16,7 +17,7 @@ _PUBLIC = {
 
 __all__ = ["Backbone", "BackboneFactory", "BackboneSpec", "Catalogue"]
 
-__getattr__ = lazy_getattr(__name__, _PUBLIC)
+__getattr__: Callable[[str], Any] = lazy_getattr(__name__, _PUBLIC)
 
 if TYPE_CHECKING:
     from transferkit.backbones.backbone import Backbone

@@ -49,7 +49,7 @@ class Backbone:
         self.model = model
         self.preprocessing = preprocessing
         self.spec = spec
-        self.input_shape = tuple(model.input_shape[1:])
+        self.input_shape: tuple[int, ...] = tuple(model.input_shape[1:])
         freeze(model)
 
     def __call__(self, images: Any) -> Any:
@@ -149,7 +149,8 @@ class Backbone:
         if image_spec is not None and isinstance(getattr(images, "split", images), Split):
             received = f"images of type {type(images).__name__}"
             raise ValueError(f"`image_spec` is not supported for a split. Received: {received}. Omit it.")
-        return to_split(images, image_spec or ImageSpec(self.input_shape[:2]))
+        height, width, *_ = self.input_shape
+        return to_split(images, image_spec or ImageSpec((height, width)))
 
     def _truncated_at(self, names: list[str]) -> keras.Model:
         known = [layer.name for layer in self.model.layers]

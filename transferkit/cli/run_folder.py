@@ -34,8 +34,8 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.checkpoints = self.path / "checkpoints"
+        self.path: Path = Path(path)
+        self.checkpoints: Path = self.path / "checkpoints"
 
     def check_new(self, *, overwrite: bool) -> None:
         """Raise a StorageError when the folder has files that a new run would replace."""

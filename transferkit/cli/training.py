@@ -69,13 +69,13 @@ FINE_TUNE_PHASE = (
     Option("fine_tune_learning_rate", "of the second phase", float),
     *FINE_TUNE,
 )
-GROUPS = {
+GROUPS: dict[str, tuple[Option, ...]] = {
     "data": tables.DATA,
     "model": (*BACKBONE, *HEAD, *AUGMENTATION),
     "training": (*TRAINER, *FIT),
     "fine-tuning": FINE_TUNE_PHASE,
 }
-NAMES = ("data", *(option.name for options in GROUPS.values() for option in options))
+NAMES: tuple[str, ...] = ("data", *(option.name for options in GROUPS.values() for option in options))
 
 
 def with_defaults(values: dict[str, Any]) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from transferkit._utils.lazy import lazy_getattr
 
 __all__ = ["Data", "DataReport", "DatasetBuilder", "Split", "scan", "write_tfrecord"]
 
 # Imported when they are used: indexing and splitting files needs no TensorFlow.
-__getattr__ = lazy_getattr(
+__getattr__: Callable[[str], Any] = lazy_getattr(
     __name__,
     {
         "Data": "dataset",

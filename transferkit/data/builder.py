@@ -116,20 +116,20 @@ class DatasetBuilder:
         progress: bool = True,
     ) -> None:
         self.source = source
-        self.validation = _check_size("validation", validation, "or a separate source")
-        self.test = _check_size("test", test, "or a separate source")
-        self.image_spec = _image_spec(check_image_size("image_size", image_size), resize, image_spec)
-        self.batch_size = check_int("batch_size", batch_size)
-        self.seed = check_int("seed", seed, minimum=0)
-        self.class_names = check_class_names(class_names)
+        self.validation: Any = _check_size("validation", validation, "or a separate source")
+        self.test: Any = _check_size("test", test, "or a separate source")
+        self.image_spec: ImageSpec = _image_spec(check_image_size("image_size", image_size), resize, image_spec)
+        self.batch_size: int = check_int("batch_size", batch_size)
+        self.seed: int = check_int("seed", seed, minimum=0)
+        self.class_names: tuple[str, ...] | None = check_class_names(class_names)
         self.label_separator = label_separator
-        self.weight_column = check_weight_column(weight_column)
-        self.subset = _check_size("subset", subset, "or None")
-        self.balance = check_choice("balance", balance, (None, "oversample"))
-        self.on_error = check_choice("on_error", on_error, ("skip", "raise"))
-        self.max_skipped_fraction = check_fraction("max_skipped_fraction", max_skipped_fraction)
-        self.cache_images = bool(cache_images)
-        self.progress = bool(progress)
+        self.weight_column: str | None = check_weight_column(weight_column)
+        self.subset: float | int | None = _check_size("subset", subset, "or None")
+        self.balance: str | None = check_choice("balance", balance, (None, "oversample"))
+        self.on_error: str = check_choice("on_error", on_error, ("skip", "raise"))
+        self.max_skipped_fraction: float = check_fraction("max_skipped_fraction", max_skipped_fraction)
+        self.cache_images: bool = bool(cache_images)
+        self.progress: bool = bool(progress)
         self._check_sizes()
         self._check_source()
 

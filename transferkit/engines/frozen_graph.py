@@ -78,7 +78,8 @@ class FrozenGraph:
     streams = 1
 
     def __init__(self, function: Any, batch_size: int, precision: str = "float32") -> None:
-        self.batch_size, self.precision = batch_size, precision
+        self.batch_size: int = batch_size
+        self.precision: str = precision
         self._function = function
 
     def __call__(self, images: np.ndarray) -> Outputs:

@@ -81,8 +81,9 @@ class OpenVino:
     name = "openvino"
 
     def __init__(self, compiled: Any, batch_size: int, precision: str) -> None:
-        self.batch_size, self.precision = batch_size, precision
-        self.streams = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self.batch_size: int = batch_size
+        self.precision: str = precision
+        self.streams: int = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._free: SimpleQueue[Any] = SimpleQueue()
         for _ in range((1 + _QUEUED_PER_STREAM) * self.streams):
             self._free.put(compiled.create_infer_request())

@@ -82,17 +82,17 @@ class Report(ReportMetrics):
         paths: Sequence[str] | None = None,
         thresholds: Sequence[float] | None = None,
     ) -> None:
-        self.probabilities = np.asarray(probabilities, np.float64)
-        self.labels = np.asarray(labels)
-        self.class_names = tuple(class_names)
+        self.probabilities: np.ndarray = np.asarray(probabilities, np.float64)
+        self.labels: np.ndarray = np.asarray(labels)
+        self.class_names: tuple[str, ...] = tuple(class_names)
         self.loss = loss
-        self.paths = None if paths is None else tuple(paths)
+        self.paths: tuple[str, ...] | None = None if paths is None else tuple(paths)
         check_shapes(self.labels, self.probabilities, self.class_names, self.paths)
         check_probabilities(self.probabilities, self.paths)
         self.labels = self.labels.astype(int)
-        self.thresholds = None if thresholds is None else tuple(thresholds)
+        self.thresholds: tuple[float, ...] | None = None if thresholds is None else tuple(thresholds)
         check_thresholds(self.thresholds, len(self.class_names), self.multi_label)
-        self.predictions = predict_labels(self.probabilities, self.multi_label, self.thresholds)
+        self.predictions: np.ndarray = predict_labels(self.probabilities, self.multi_label, self.thresholds)
 
     def mistakes(self, count: int | None = None) -> list[dict[str, Any]]:
         """Return the wrong predictions, the most confident first.

@@ -83,7 +83,9 @@ class ReportComparison(list[ReportScore]):
         self, scores: Iterable[ReportScore], metric: str = "", level: float = 0.95, pairs: Sequence[ReportPair] = ()
     ) -> None:
         super().__init__(scores)
-        self.metric, self.level, self.pairs = metric, level, list(pairs)
+        self.metric: str = metric
+        self.level: float = level
+        self.pairs: list[Any] = list(pairs)
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return the scores as dicts of plain values, for JSON or a DataFrame."""

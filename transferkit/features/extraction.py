@@ -83,8 +83,8 @@ class ExtractionJob:
                 stores[store_id] = FeatureStore(store_id)
             self._stores.append(stores[store_id])
             self._missing.append(_missing_rows(views, stores[store_id], claimed))
-        self.num_rows = sum(len(keys) for views in self._views for keys in views.keys)
-        self.num_missing = sum(map(len, self._missing))
+        self.num_rows: int = sum(len(keys) for views in self._views for keys in views.keys)
+        self.num_missing: int = sum(map(len, self._missing))
 
     def estimate_seconds(self) -> float:
         """Return about how long the missing rows take, without decoding."""

@@ -16,7 +16,7 @@ import uuid
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -49,8 +49,10 @@ class ShardArray:
         _allow_more_files(self._file.fileno())
         self._lock = threading.Lock()
         status = os.fstat(self._file.fileno())
-        self.file_version = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-        self.shape, fortran, self.dtype = _read_header(self._file)
+        self.file_version: list[int] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        shape, fortran, dtype = _read_header(self._file)
+        self.shape: tuple[int, ...] = shape
+        self.dtype: np.dtype[Any] = dtype
         self._start = self._file.tell()
         self._row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
         if fortran or status.st_size != self._start + len(self) * self._row_bytes:

@@ -67,8 +67,8 @@ class FeatureArray:
     ) -> None:
         # The lock keeps the store from being evicted while the array lives.
         self._parts, self._starts, self._positions, self._lock = parts, starts, positions, lock
-        self.shape = (len(positions), *parts[0].shape[1:])
-        self.dtype = parts[0].dtype
+        self.shape: tuple[int, ...] = (len(positions), *parts[0].shape[1:])
+        self.dtype: np.dtype[Any] = parts[0].dtype
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -109,7 +109,7 @@ class FeatureStore:
     def __init__(self, store_id: str) -> None:
         # A bad limit is refused before features are computed.
         cache_limit_bytes()
-        self.folder = root() / store_id
+        self.folder: Path = root() / store_id
         self._parts: list[Sequence[ShardArray | np.ndarray]] = []
         self._starts = [0]
         self._positions: dict[bytes, int] = {}

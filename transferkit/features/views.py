@@ -29,7 +29,8 @@ class SplitViews:
     """The rows of features of a split: one per view and image; `seed` is that of the augmented views."""
 
     def __init__(self, split: Split, views: Sequence[View], augmentation: Any, seed: int) -> None:
-        self.split, self.views = split, views
+        self.split: Split = split
+        self.views: Any = views
         self._augmentation, self._seed = augmentation, seed
 
     @functools.cached_property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from transferkit._utils.lazy import lazy_getattr
 
@@ -18,7 +19,7 @@ _PUBLIC = {
 
 __all__ = ["ImageSpec", "content_hashes", "image_dataset", "load_image", "load_images", "read_image"]
 
-__getattr__ = lazy_getattr(__name__, _PUBLIC)
+__getattr__: Callable[[str], Any] = lazy_getattr(__name__, _PUBLIC)
 
 if TYPE_CHECKING:
     from transferkit.images.dataset import image_dataset

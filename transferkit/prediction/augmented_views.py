@@ -27,7 +27,8 @@ class AugmentedViews:
                 f"`augmentation` must be an AugmentationBlock. Received: {type(augmentation).__name__}. Create one "
                 "with tk.AugmentationBlock(...)."
             )
-        self._augmentation, self.num_views = augmentation, num_views
+        self._augmentation = augmentation
+        self.num_views: int = num_views
 
     def of(self, images: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the views of images (n, height, width, 3), the original first."""

@@ -45,7 +45,7 @@ class Ensemble(ImageClassifier):
     """
 
     def __init__(self, members: Sequence[Predictor]) -> None:
-        self.members = tuple(members)
+        self.members: tuple[Any, ...] = tuple(members)
         for member in self.members:
             if not isinstance(member, Predictor):
                 raise TypeError(
@@ -62,7 +62,8 @@ class Ensemble(ImageClassifier):
                     f"{list(first.class_names[:5])!r} and {list(member.class_names[:5])!r}. Train them on data with "
                     "the same class names."
                 )
-        self.class_names, self.batch_size = first.class_names, first.batch_size
+        self.class_names: tuple[str, ...] = first.class_names
+        self.batch_size: int = first.batch_size
 
     @property
     def multi_label(self) -> bool:

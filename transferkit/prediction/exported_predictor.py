@@ -67,7 +67,7 @@ class ExportedPredictor(Predictor):
         options: `batch_size`, `augmentation` and `num_views` of `Predictor`.
     """
 
-    ENGINES = ("openvino", "onnx", "litert")
+    ENGINES: tuple[str, ...] = ("openvino", "onnx", "litert")
 
     def __init__(self, model: ExportedModel, *, calibration: Calibration | None = None, **options: Any) -> None:
         metadata = model.metadata

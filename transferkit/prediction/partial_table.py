@@ -27,7 +27,8 @@ class PartialTable:
     """
 
     def __init__(self, target: Path, file_format: TableFormat, columns: Sequence[str], identity: str) -> None:
-        self.rows = self.errors = 0
+        self.rows: int = 0
+        self.errors: int = 0
         self._target, self._format, self._columns, self._identity = target, file_format, columns, identity
         self._header = file_format.header(columns)
         self._path = target.with_name(f"{target.name}.partial")

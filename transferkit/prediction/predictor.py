@@ -79,11 +79,11 @@ class Predictor(ImageClassifier):
         num_views: int = 1,
     ) -> None:
         self.model = model
-        self.class_names = tuple(class_names)
+        self.class_names: tuple[str, ...] = tuple(class_names)
         self.image_spec = image_spec
-        self.activation = check_choice("activation", activation, ACTIVATIONS)
-        self.batch_size = check_int("batch_size", batch_size)
-        self.engine = check_choice("engine", engine, self.ENGINES)
+        self.activation: str = check_choice("activation", activation, ACTIVATIONS)
+        self.batch_size: int = check_int("batch_size", batch_size)
+        self.engine: str = check_choice("engine", engine, self.ENGINES)
         if calibration is not None:
             calibration.check_fits(len(self.class_names), activation)
         self.calibration = calibration

@@ -33,8 +33,8 @@ class LiteRtRuntime:
         (self._signature,) = interpreter.get_signature_list()
         self._runner = interpreter.get_signature_runner(self._signature)
         self._dtype = self._runner.get_input_details()[IMAGE]["dtype"]
-        self.outputs = tuple(sorted(self._runner.get_output_details()))
-        self.metadata = _read_metadata(path)
+        self.outputs: tuple[str, ...] = tuple(sorted(self._runner.get_output_details()))
+        self.metadata: str | None = _read_metadata(path)
         # An interpreter has one set of buffers.
         self._lock = threading.Lock()
 

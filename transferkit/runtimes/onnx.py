@@ -33,8 +33,8 @@ class OnnxRuntime:
         options.log_severity_level = _FATAL
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._dtype = _DTYPES[self._session.get_inputs()[0].type]
-        self.outputs = tuple(output.name for output in self._session.get_outputs())
-        self.metadata = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())
+        self.metadata: str | None = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
 
     def __call__(self, images: np.ndarray) -> dict[str, np.ndarray]:
         values = self._session.run(None, {IMAGE: np.ascontiguousarray(images, self._dtype)})

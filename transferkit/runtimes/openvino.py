@@ -34,8 +34,8 @@ class OpenVinoRuntime:
     def __init__(self, path: Path, settings: dict[str, str] | None = None) -> None:
         core = import_openvino().Core()
         model = core.read_model(path / MODEL_FILE)
-        self.outputs = tuple(sorted(next(iter(sorted(output.names))) for output in model.outputs))
-        self.metadata = model.get_rt_info(METADATA_SECTION).astype(str) if _has_metadata(model) else None
+        self.outputs: tuple[str, ...] = tuple(sorted(next(iter(sorted(output.names))) for output in model.outputs))
+        self.metadata: str | None = model.get_rt_info(METADATA_SECTION).astype(str) if _has_metadata(model) else None
         self._compiled = core.compile_model(model, "CPU", read_settings(path) if settings is None else settings)
         self._dtype = self._compiled.input(0).element_type.to_dtype()
         # A request runs one batch at a time; there are as many as threads that have called.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from transferkit._utils.lazy import lazy_getattr
 
@@ -11,7 +12,7 @@ _PUBLIC = {"ServerOptions": "options", "create_app": "app", "serve": "server"}
 
 __all__ = ["ServerOptions", "create_app", "serve"]
 
-__getattr__ = lazy_getattr(__name__, _PUBLIC)
+__getattr__: Callable[[str], Any] = lazy_getattr(__name__, _PUBLIC)
 
 if TYPE_CHECKING:
     from transferkit.serving.app import create_app

@@ -18,7 +18,10 @@ class RequestError(Exception):
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
-        self.status, self.code, self.message, self.headers = status, code, message, dict(headers or {})
+        self.status: int = status
+        self.code: str = code
+        self.message: str = message
+        self.headers: dict[str, str] = dict(headers or {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the body of the response."""

@@ -12,27 +12,28 @@ class Metrics:
     """The metrics of one app, in a registry that no other app shares."""
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        registry = CollectorRegistry()
+        self.registry: CollectorRegistry = registry
         model = ("model", "operation")
-        self.requests = Counter("transferkit_requests", "Requests.", ("route", "status"), registry=registry)
-        self.seconds = Histogram(
+        self.requests: Counter = Counter("transferkit_requests", "Requests.", ("route", "status"), registry=registry)
+        self.seconds: Histogram = Histogram(
             "transferkit_request_seconds", "Duration.", ("route",), buckets=_SECONDS, registry=registry
         )
-        self.received = Counter("transferkit_received_bytes", "Bytes of bodies.", registry=registry)
-        self.images = Counter("transferkit_images", "Images that were run.", model, registry=registry)
-        self.unreadable = Counter(
+        self.received: Counter = Counter("transferkit_received_bytes", "Bytes of bodies.", registry=registry)
+        self.images: Counter = Counter("transferkit_images", "Images that were run.", model, registry=registry)
+        self.unreadable: Counter = Counter(
             "transferkit_unreadable_images", "Images that cannot be read.", model, registry=registry
         )
-        self.batch_size = Histogram(
+        self.batch_size: Histogram = Histogram(
             "transferkit_batch_size", "Images of a batch.", model, buckets=_SIZES, registry=registry
         )
-        self.batch_seconds = Histogram(
+        self.batch_seconds: Histogram = Histogram(
             "transferkit_batch_seconds", "Duration of a batch.", model, buckets=_SECONDS, registry=registry
         )
-        self.queue = Gauge("transferkit_queue_length", "Images that wait.", model, registry=registry)
-        self.in_progress = Gauge("transferkit_requests_in_progress", "Requests in progress.", registry=registry)
-        self.buffered = Gauge("transferkit_buffered_bytes", "Bytes of the bodies in memory.", registry=registry)
-        self.reloads = Counter(
+        self.queue: Gauge = Gauge("transferkit_queue_length", "Images that wait.", model, registry=registry)
+        self.in_progress: Gauge = Gauge("transferkit_requests_in_progress", "Requests in progress.", registry=registry)
+        self.buffered: Gauge = Gauge("transferkit_buffered_bytes", "Bytes of the bodies in memory.", registry=registry)
+        self.reloads: Counter = Counter(
             "transferkit_reloads", "Loads of a changed folder.", ("model", "result"), registry=registry
         )
 

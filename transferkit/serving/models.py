@@ -33,7 +33,9 @@ class ServedModel:
     """
 
     def __init__(self, name: str, version: str, predictor: Any, options: ServerOptions, metrics: Metrics) -> None:
-        self.name, self.version, self.predictor = name, version, predictor
+        self.name: str = name
+        self.version: str = version
+        self.predictor: Any = predictor
         self.neighbors: Any = None
         self._batchers = {
             operation: self._batcher(operation, run, options, metrics) for operation, run in _OPERATIONS.items()

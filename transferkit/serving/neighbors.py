@@ -49,7 +49,7 @@ class TrainingImages:
         # The rows of images that can be read.
         self._rows: list[int] = []
         self._features: np.ndarray | None = None
-        self.problem = "their features are not computed yet"
+        self.problem: str = "their features are not computed yet"
 
     @property
     def ready(self) -> bool:

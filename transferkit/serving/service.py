@@ -31,13 +31,15 @@ class Service:
     """The models, the reader of bodies, and the background tasks of one app."""
 
     def __init__(self, models: Mapping[str, Any], options: ServerOptions, load: Load | None = None) -> None:
-        self.options, self.metrics, self.drain = options, Metrics(), Drain()
-        self.store = ModelStore(models, options, self.metrics, load)
-        self.reader = UploadReader(options)
+        self.options: ServerOptions = options
+        self.metrics: Metrics = Metrics()
+        self.drain: Drain = Drain()
+        self.store: ModelStore = ModelStore(models, options, self.metrics, load)
+        self.reader: UploadReader = UploadReader(options)
         self._worker = WorkerThread("training images")
         self._tasks: set[asyncio.Task[None]] = set()
         # Whether all threads ended.
-        self.closed = False
+        self.closed: bool = False
         # An invalid folder is an error before the server starts.
         if options.training_images is not None:
             for model in self.store.models:

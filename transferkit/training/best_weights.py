@@ -33,11 +33,13 @@ class BestWeights(keras.callbacks.Callback):
         self, model: keras.Model, monitor: str, *, keep: bool, patience: int | None, start: float | None = None
     ) -> None:
         super().__init__()
-        self.monitor, self.patience = monitor, patience
+        self.monitor: str = monitor
+        self.patience: int | None = patience
         self._keep, self._sign = keep, 1.0 if monitor_mode(monitor) == "min" else -1.0
         self._variables = changing_variables(model)
-        self.best = float("inf") if start is None else self._sign * start
-        self.best_epoch, self.wait = -1, 0
+        self.best: float = float("inf") if start is None else self._sign * start
+        self.best_epoch: int = -1
+        self.wait: int = 0
         self._values = self._read() if keep and start is not None else []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

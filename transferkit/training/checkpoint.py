@@ -29,7 +29,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, number: int, identity: dict[str, Any]) -> None:
-        self.path = folder / f"phase-{number}.npz"
+        self.path: Path = folder / f"phase-{number}.npz"
         self._identity = json.loads(json.dumps({"format": FORMAT_VERSION, **identity}))
         self._restored: tuple[list[dict[str, Any]], list[np.ndarray]] | None = None
 

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from transferkit.modeling.keras_graph import all_layers
-from transferkit.modeling.partition import partition_model
+from transferkit.modeling.partition import ModelPartition, partition_model
 from transferkit.modeling.precision import mixed_precision_layers, precision_scope
 from transferkit.training.evaluation import EvaluationStep, make_evaluation_step
 from transferkit.training.guards import NonFiniteLossError
@@ -139,7 +139,7 @@ class ModelParts:
     """
 
     def __init__(self, model: keras.Model, state: tuple[Any, ...]) -> None:
-        self.partition = partition_model(model)
+        self.partition: ModelPartition = partition_model(model)
         self._model, self._state = model, state
         self._fitted: dict[tuple[str, str], FeatureModel] = {}
         self._steps: dict[str, EvaluationStep] = {}

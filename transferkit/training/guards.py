@@ -41,7 +41,7 @@ class LossGuard(keras.callbacks.Callback):
         self._variables = changing_variables(model)
         self._limit, self._random_loss = math.inf, random_loss
         self._before = Snapshot(self._variables)
-        self.epoch = 0
+        self.epoch: int = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Keep the weights."""
@@ -90,7 +90,7 @@ class Interruption(keras.callbacks.Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.requested = False
+        self.requested: bool = False
         self._previous: Any = None
         self._installed = False
 

@@ -27,7 +27,7 @@ class Phase:
     """
 
     def __init__(self, name: str, **arguments: Any) -> None:
-        self.name = check_choice("name", name, PHASES)
+        self.name: str = check_choice("name", name, PHASES)
         self.arguments = arguments
 
     def __repr__(self) -> str:

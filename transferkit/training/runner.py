@@ -96,11 +96,14 @@ class Runner:
     """
 
     def __init__(self, model: keras.Model, settings: RunSettings) -> None:
-        self.model, self.settings = model, settings
-        self.history = RunHistory()
+        self.model: keras.Model = model
+        self.settings: RunSettings = settings
+        self.history: RunHistory = RunHistory()
         objective = dataclasses.replace(objective_for(model), **settings.objective)
         with scope_of(settings.strategy):
-            self.compilation = Compilation(model, settings.extraction.precision, objective, settings.optimizer)
+            self.compilation: Compilation = Compilation(
+                model, settings.extraction.precision, objective, settings.optimizer
+            )
         self.classes: TrainedClasses | None = None
         self.calibration: Calibration | None = None
         self.training_splits: list[Split] = []

@@ -140,11 +140,11 @@ class Trainer(TrainedClassifier):
         check_fraction("label_smoothing", label_smoothing, below_one=True)
         check_loss(loss, label_smoothing)
         self.model = model
-        self.learning_rate = options.rate
-        self.seed = check_int("seed", seed, minimum=0)
-        self.callbacks = check_callbacks(callbacks)
+        self.learning_rate: Any = options.rate
+        self.seed: int = check_int("seed", seed, minimum=0)
+        self.callbacks: tuple[Any, ...] = check_callbacks(callbacks)
         self.class_weight = class_weight
-        self.engine = check_choice("engine", engine, ENGINES)
+        self.engine: str = check_choice("engine", engine, ENGINES)
         cache_settings = CacheSettings(bool(cache), max_feature_bytes, feature_dtype)
         extraction = ExtractionOptions(seed, engine, check_precision(precision), feature_dtype=feature_dtype)
         listed = tuple(metrics) if isinstance(metrics, (list, tuple)) else (metrics,)
