@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,20 @@ def register_small() -> None:
     tk.BackboneFactory.register(SMALL, lambda input_shape, weights: small_network(input_shape[0]), preprocessing="tf")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def small_backbone() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def small_backbone(own_registry: None) -> None:
     register_small()
-    yield
-    tk.BackboneFactory.unregister(SMALL)
 
 
 @pytest.fixture(scope="session")
-def run_folder(small_backbone: None, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run_folder(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of three epochs."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert main(["train", str(synthetic), *TRAIN, "--test", "0.5", "--out", str(folder)]) == 0
+    register_small()
+    try:
+        assert main(["train", str(synthetic), *TRAIN, "--test", "0.5", "--out", str(folder)]) == 0
+    finally:
+        tk.BackboneFactory.unregister(SMALL)
     return folder
 
 
