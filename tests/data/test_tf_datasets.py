@@ -90,7 +90,8 @@ SLICES = tf.data.Dataset.from_tensor_slices
 OTHER_FORMS = [
     tf.data.Dataset.range(3),
     tf.data.Dataset.from_tensors((noise()[..., 0], INDICES)),
-    SLICES({"image": noise(), "label": INDICES}),
+    SLICES({"picture": noise(), "label": INDICES}),
+    SLICES({"image": noise(), "label": INDICES, "labels": INDICES}),
     SLICES((noise(), {"label": INDICES})),
     SLICES(((noise(), noise()), INDICES)),
     SLICES((noise(), INDICES, np.ones(12), np.ones(12))),

@@ -264,8 +264,11 @@ def test_shard_array_reads_do_not_count_as_memory() -> None:
 
 def test_store_with_more_shards_than_open_files() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.open(os.devnull, os.O_RDONLY)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 50, hard))
+    # The limit is one for the numbers of files, and lower numbers may be free.
+    free = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(free) + 1, hard))
+    for number in free:
+        os.close(number)
     try:
         writer = opened()
         for number in range(60):
@@ -274,4 +277,3 @@ def test_store_with_more_shards_than_open_files() -> None:
         check(opened(), list(range(60)))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        os.close(free)

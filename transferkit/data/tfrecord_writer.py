@@ -7,19 +7,21 @@ import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-
-import tensorflow as tf
+from typing import Any
 
 from transferkit._utils.files import atomic_write
+from transferkit._utils.lazy import LazyModule
 from transferkit.data.dataset import Data
 from transferkit.data.tfrecord import SPLIT, WEIGHT
 from transferkit.images.files import read_bytes
 
-# The error numbers of the system that TensorFlow reports as these; any other is an input/output error.
+# Reading other kinds of data does not need TensorFlow.
+tf: Any = LazyModule("tensorflow")
+# The error numbers of the system that TensorFlow reports as these names; any other is an input/output error.
 _ERROR_NUMBERS = {
-    tf.errors.OUT_OF_RANGE: errno.EFBIG,
-    tf.errors.RESOURCE_EXHAUSTED: errno.ENOSPC,
-    tf.errors.PERMISSION_DENIED: errno.EACCES,
+    "OUT_OF_RANGE": errno.EFBIG,
+    "RESOURCE_EXHAUSTED": errno.ENOSPC,
+    "PERMISSION_DENIED": errno.EACCES,
 }
 
 
@@ -81,7 +83,8 @@ def _os_errors() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        number = _ERROR_NUMBERS.get(error.error_code, errno.EIO)
+        numbers = {getattr(tf.errors, name): number for name, number in _ERROR_NUMBERS.items()}
+        number = numbers.get(error.error_code, errno.EIO)
         raise OSError(number, os.strerror(number)) from error
 
 
