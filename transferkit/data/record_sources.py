@@ -14,8 +14,7 @@ from transferkit._utils.files import atomic_folder, cache_home, lock
 from transferkit.data.cells import split_name
 from transferkit.data.index import ImageIndex
 from transferkit.data.records import Record, read_records
-from transferkit.data.tfrecord import RECORD_OVERHEAD_BYTES, index_tfrecord
-from transferkit.data.tfrecord_writer import serialize, write_serialized
+from transferkit.data.tfrecord import RECORD_OVERHEAD_BYTES, index_tfrecord, serialize, write_serialized
 from transferkit.errors import DataError
 
 _FILE = "records.tfrecord"
