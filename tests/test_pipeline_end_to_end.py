@@ -27,6 +27,7 @@ def run_example(*arguments: object, home: Path) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_example_runs_on_folder(synthetic: Path, tmp_path: Path) -> None:
     options = ["--data", synthetic, "--image-size", 64, "--weights", "none", "--alpha", 0.35]
     options += ["--output", tmp_path / "out", "--epochs", 2, "--fine-tune-epochs", 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator
 
@@ -43,10 +42,17 @@ ONE_PER_FAMILY = [
 
 
 @pytest.fixture(autouse=True)
-def clear_models() -> Iterator[None]:
+def clear_models(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Delete large models at once: a collection takes longer than a fast test."""
+    yield
+    if request.node.get_closest_marker("slow") is not None:
+        keras.backend.clear_session()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def clear_small_models() -> Iterator[None]:
     yield
     keras.backend.clear_session()
-    gc.collect()
 
 
 def image_side(row: BackboneSpec) -> int:

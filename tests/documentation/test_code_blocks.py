@@ -12,7 +12,7 @@ import pytest
 from tests.documentation.pages import PAGES, ROOT, Block, code_blocks, name_of
 
 # These run with the default tests; the others take seconds to minutes each.
-FAST = ("docs/getting_started.md", "docs/guides/custom_backbone.md", "docs/troubleshooting.md")
+FAST = ("docs/guides/custom_backbone.md", "docs/troubleshooting.md")
 # Translations have the code of the original, which a test compares.
 WITH_CODE = [page for page in PAGES if code_blocks(page) and page.parent.name != "zh"]
 PARAMETERS = [

@@ -54,7 +54,8 @@ def test_compile_engine_outputs_equal_keras(
     assert relative_error((actual,), (expected,)) < 1e-4
 
 
-@pytest.mark.parametrize("engine", ["keras", "frozen_graph", "openvino"])
+# Keras traces its function for each size of a batch.
+@pytest.mark.parametrize("engine", [pytest.param("keras", marks=pytest.mark.slow), "frozen_graph", "openvino"])
 def test_compile_engine_from_many_threads(engine: str) -> None:
     model = MODELS["MobileNetV2"]()
     images = images_for(model, 50)

@@ -170,7 +170,9 @@ def caches(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow if kind == "whole" else ()) for kind in CASES]
+)
 def test_mutated_cache_is_refused_or_changes_nothing(
     sources: Path, caches: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -37,6 +37,7 @@ def test_fit_on_features_equals_fit_on_images(data: Data) -> None:
         np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_fine_tune_mobilenet_on_features_equals_on_images(photos: Path, mobilenet_weights: Path) -> None:
     # An untrained MobileNetV2 has features near zero, and so equal losses even where training is wrong.
     paths = [path for kind in ("cats", "dogs") for path in sorted((photos / "train" / kind).glob("*.jpg"))[:40]]
