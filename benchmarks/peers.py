@@ -155,7 +155,7 @@ def run_keras(options: argparse.Namespace) -> dict[str, float]:
     import transferkit as tk
 
     keras.utils.set_random_seed(0)
-    base = tk.BackboneFactory.create("EfficientNetLite0", (SIZE, SIZE, 3)).model
+    base = tk.BackboneFactory.create("EfficientNetLite0", input_shape=(SIZE, SIZE, 3)).model
     clock = Clock()
 
     def load(folder: Path, *, shuffle: bool) -> tf.data.Dataset:
@@ -198,7 +198,7 @@ def run_transferkit(options: argparse.Namespace) -> dict[str, float]:
 
     # Public names load their modules on first use; loading is not part of the measured time.
     tk.Trainer, tk.DatasetBuilder, tk.build_classifier  # noqa: B018
-    backbone = tk.BackboneFactory.create("EfficientNetLite0", (SIZE, SIZE, 3))
+    backbone = tk.BackboneFactory.create("EfficientNetLite0", input_shape=(SIZE, SIZE, 3))
     clock = Clock()
     data = tk.DatasetBuilder(
         options.data / "train", validation=options.data / "validation", image_size=SIZE, batch_size=BATCH
