@@ -30,7 +30,13 @@ def openvino_version() -> str:
 
 
 def import_openvino(module: str = "openvino") -> Any:
-    """Return a module of OpenVINO, imported without its telemetry."""
+    """Return a module of OpenVINO, imported without its telemetry.
+
+    Raises:
+        MissingExtraError: when OpenVINO is not installed.
+    """
+    if not openvino_is_available():
+        raise MissingExtraError("OpenVINO", "openvino", "openvino")
     # Importing OpenVINO sends usage data over the network and writes a client id into the home folder. Without the
     # telemetry package it falls back to its stub, so the package is hidden during the import, imported before or not.
     imported = sys.modules.get(_TELEMETRY)
