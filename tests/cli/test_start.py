@@ -104,3 +104,19 @@ def test_reader_that_ends_early(synthetic: Path) -> None:
     result = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True)
     os.close(write)
     assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_import_of_tensorflow_prints_nothing(synthetic: Path) -> None:
+    result = run_python(f"from transferkit.cli.main import main\nmain(['scan', {str(synthetic)!r}])")
+    assert "train: 40 images" in result.stdout
+    assert result.stderr == ""
+
+
+def test_failed_import_prints_what_it_printed(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text("import os\nos.write(2, b'reason')\nraise ImportError('broken')\n")
+    code = (
+        f"import sys\nfrom transferkit.cli.quiet_import import QuietImport\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        "sys.meta_path.insert(0, QuietImport('noisy'))\nimport noisy"
+    )
+    result = run_python(code)
+    assert "reason" in result.stderr and "ImportError: broken" in result.stderr

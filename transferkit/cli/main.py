@@ -17,6 +17,7 @@ from transferkit._utils.tables import text_table
 from transferkit._utils.text import printable
 from transferkit.cli import output
 from transferkit.cli.config import read_config
+from transferkit.cli.quiet_import import import_quietly
 
 # The modules of the commands are imported when they are used: help must not wait for TensorFlow.
 COMMANDS = {
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(argv)
     if not options.debug:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import_quietly("tensorflow")
     try:
         with _results_alone_on_stdout(options):
             return int(options.run(options) or 0)
