@@ -141,6 +141,23 @@ def mark_called(model: keras.Model) -> keras.Model:
     return model
 
 
+def call_graph(model: keras.Model, images: Any, call: Callable[..., Any]) -> Any:
+    """Return the outputs of a functional model of one input for `images`, computed by `call(layer, *args, **kwargs)`."""
+    inputs = keras.tree.map_structure(lambda _: images, _graph(model).input)
+    # Keras before 3.14 requires `operation_fn`.
+    return _graph(model)._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
+
+
+def inner_layers(layer: Any) -> list[keras.layers.Layer]:
+    """Return the layers directly inside a layer that is no model."""
+    return list(getattr(layer, "_layers", ()))
+
+
+def own_variables(layer: Any) -> list[Any]:
+    """Return the variables of a layer itself, without those of the layers inside it."""
+    return [*getattr(layer, "_trainable_variables", ()), *own_statistics(layer)]
+
+
 def flatten(model: keras.Model) -> keras.Model:
     """Return a model with the same layers and weights, in which no functional model is nested."""
     inputs = keras.tree.map_structure(
