@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import collections
+import functools
+import inspect
 from typing import Any
 
 import keras
+import numpy as np
 
 from transferkit.modeling.keras_graph import inner_layers, own_variables
 
@@ -32,7 +35,7 @@ def is_stack(layer: Any) -> bool:
     """
     if not is_composite(layer) or own_variables(layer):
         return False
-    lists = (value for value in vars(layer).values() if isinstance(value, list))
+    lists = (value for name, value in vars(layer).items() if isinstance(value, list) and not name.startswith("_"))
     return any(len(repeated_composites(values)) > 1 for values in lists)
 
 
@@ -42,8 +45,50 @@ def call_opened(layer: Any, *args: Any, **kwargs: Any) -> Any:
     The layers get the name of the stack as a prefix: names must be unique in a model.
     """
     if not is_stack(layer):
-        return layer(*args, **kwargs)
+        _correct_output_shape(layer, args, kwargs)
+        outputs = layer(*args, **kwargs)
+        return _constant(layer, args, kwargs) if _is_constant(layer, outputs) else outputs
     for inner in inner_layers(layer):
         if not inner.name.startswith(layer.name):
             inner.name = f"{layer.name}_{inner.name}"
-    return layer.call(*args, **kwargs)
+    # The outputs of a node cannot be None, which some blocks return for scores that were not asked for.
+    asked = {name: True for name in inspect.signature(layer.call).parameters if name.startswith("return_")}
+    return layer.call(*args, **{**kwargs, **asked})
+
+
+def _correct_output_shape(layer: Any, args: Any, kwargs: Any) -> None:
+    """Make the output shape of a layer that of its `call`, where its `compute_output_shape` states another.
+
+    KerasHub's embedding of SigLIP, for example, states one token too many.
+    """
+    if not isinstance(layer, keras.layers.Layer) or type(layer).__module__.startswith("keras."):
+        return
+    if type(layer).compute_output_shape is keras.layers.Layer.compute_output_shape:
+        return
+    stated, actual = (
+        [side for tensor in keras.tree.flatten(compute(layer, *args, **kwargs)) for side in tensor.shape]
+        for compute in (type(layer).compute_output_spec, keras.Operation.compute_output_spec)
+    )
+    # Tracing leaves sides unknown that the layer states.
+    if any(None not in (side, other) and side != other for side, other in zip(stated, actual)):
+        # Not by setattr, with which Keras would look for layers in it.
+        layer.__dict__["compute_output_spec"] = functools.partial(keras.Operation.compute_output_spec, layer)
+
+
+def _is_constant(layer: Any, outputs: Any) -> bool:
+    """Return whether the outputs of a layer without weights have no batch axis: they depend on the image size alone.
+
+    Such as rotary position embeddings, which cannot be cached as features of images.
+    """
+    is_layer = isinstance(layer, keras.layers.Layer) and not isinstance(layer, keras.layers.InputLayer)
+    return is_layer and not layer.weights and all(tensor.shape[:1] != (None,) for tensor in keras.tree.flatten(outputs))
+
+
+def _constant(layer: Any, args: Any, kwargs: Any) -> Any:
+    def zeros(value: Any) -> Any:
+        if not isinstance(value, keras.KerasTensor):
+            return value
+        return np.zeros([side or 1 for side in value.shape], value.dtype)
+
+    args, kwargs = keras.tree.map_structure(zeros, (args, kwargs))
+    return keras.tree.map_structure(np.asarray, layer(*args, **kwargs))

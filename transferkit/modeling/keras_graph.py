@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+_REPLACING = threading.RLock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,6 +138,21 @@ def with_input_shape(model: keras.Model, shape: tuple[int, ...], name: str | Non
     inputs = keras.tree.map_structure(lambda _: images, _graph(model).input)
     outputs = _graph(model)._run_through_graph(inputs, operation_fn=lambda operation: operation)
     return keras.Model(images, outputs, name=model.name)
+
+
+@contextlib.contextmanager
+def replaced_operations(replacements: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Compute operations of Keras' TensorFlow backend by other functions inside the context.
+
+    `replacements` has, for names such as "numpy.roll", functions that are called as `replace(original, *args, **kwargs)`.
+    """
+    # Two threads must not replace a function in each other's context.
+    with _REPLACING, contextlib.ExitStack() as stack:
+        for path, replace in replacements.items():
+            module, name = path.split(".")
+            owner = getattr(keras.src.backend, module)
+            stack.enter_context(mock.patch.object(owner, name, functools.partial(replace, getattr(owner, name))))
+        yield
 
 
 def mark_called(model: keras.Model) -> keras.Model:
