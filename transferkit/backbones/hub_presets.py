@@ -17,7 +17,7 @@ from transferkit.backbones.hub_model import HubModel, import_keras_hub
 from transferkit.backbones.hub_sizes import with_image_shape
 from transferkit.backbones.preprocessing import rescaling_mode
 from transferkit.backbones.spec import BackboneSpec
-from transferkit.errors import MissingExtraError, WeightsError
+from transferkit.errors import WeightsError
 from transferkit.images.spec import ImageSpec
 
 HUB = "hub:"
@@ -37,11 +37,13 @@ class HubSource:
         name: str, as given to `create`.
         backbone: keras_hub.models.Backbone.
         converter: keras_hub.layers.ImageConverter or None.
+        is_preset: whether both were read from a preset.
     """
 
     name: str
     backbone: Any
     converter: Any
+    is_preset: bool = False
 
 
 def is_hub_object(value: Any) -> bool:
@@ -70,7 +72,7 @@ def preset_source(name: str | os.PathLike[str], *, load_weights: bool) -> HubSou
 
     Raises:
         MissingExtraError: if KerasHub is not installed.
-        ValueError: if there is no such preset, or it has no image converter.
+        ValueError: if there is no such preset.
         WeightsError: if the preset cannot be loaded.
     """
     hub = import_keras_hub(f"The backbone {os.fspath(name)!r}")
@@ -80,9 +82,7 @@ def preset_source(name: str | os.PathLike[str], *, load_weights: bool) -> HubSou
         check_preset_name(preset)
     try:
         backbone = hub.models.Backbone.from_preset(preset, load_weights=load_weights)
-        return HubSource(os.fspath(name), backbone, _converter(hub, preset))
-    except MissingExtraError:
-        raise
+        return HubSource(os.fspath(name), backbone, _converter(hub, preset), is_preset=True)
     except Exception as error:  # KerasHub, the hubs' clients and h5py raise errors of many kinds
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise WeightsError(
@@ -153,6 +153,11 @@ def _checked_shape(shape: Any, own: tuple[int, int, int]) -> tuple[int, int, int
 def _preprocessing(source: HubSource, given: Any) -> tuple[Any, str]:
     """Return the preprocessing, of the image converter or as given, and its name for the spec."""
     converter = source.converter
+    if converter is None and given is None and source.is_preset:
+        raise ValueError(
+            f"`preprocessing` must be given for {source.name!r}, a preset without an image converter. Received: None. "
+            "Give the mode of its model card, such as preprocessing='torch'."
+        )
     if converter is None:
         return get_preprocessing(given), given if isinstance(given, str) else "none" if given is None else "own"
     if given is not None:

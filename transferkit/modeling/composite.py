@@ -12,6 +12,8 @@ import numpy as np
 
 from transferkit.modeling.keras_graph import inner_layers, own_variables
 
+_TRACED_BATCH = 251
+
 
 def is_composite(layer: Any) -> bool:
     """Return whether a layer, other than one of Keras or a model, has layers with weights inside it."""
@@ -51,28 +53,54 @@ def call_opened(layer: Any, *args: Any, **kwargs: Any) -> Any:
     for inner in inner_layers(layer):
         if not inner.name.startswith(layer.name):
             inner.name = f"{layer.name}_{inner.name}"
+        if not _states_output_shape(inner):
+            _trace_output_shape(inner)
     # The outputs of a node cannot be None, which some blocks return for scores that were not asked for.
     asked = {name: True for name in inspect.signature(layer.call).parameters if name.startswith("return_")}
     return layer.call(*args, **{**kwargs, **asked})
 
 
 def _correct_output_shape(layer: Any, args: Any, kwargs: Any) -> None:
-    """Make the output shape of a layer that of its `call`, where its `compute_output_shape` states another.
+    """Make the output shape of a layer the one of its `call`, where it states another or none.
 
-    KerasHub's embedding of SigLIP, for example, states one token too many.
+    KerasHub's embedding of SigLIP states one token too many.
     """
     if not isinstance(layer, keras.layers.Layer) or type(layer).__module__.startswith("keras."):
         return
-    if type(layer).compute_output_shape is keras.layers.Layer.compute_output_shape:
-        return
-    stated, actual = (
-        [side for tensor in keras.tree.flatten(compute(layer, *args, **kwargs)) for side in tensor.shape]
-        for compute in (type(layer).compute_output_spec, keras.Operation.compute_output_spec)
-    )
-    # Tracing leaves sides unknown that the layer states.
-    if any(None not in (side, other) and side != other for side, other in zip(stated, actual)):
-        # Not by setattr, with which Keras would look for layers in it.
-        layer.__dict__["compute_output_spec"] = functools.partial(keras.Operation.compute_output_spec, layer)
+    if _states_output_shape(layer):
+        stated, actual = (
+            [tuple(tensor.shape) for tensor in keras.tree.flatten(compute(layer, *args, **kwargs))]
+            for compute in (type(layer).compute_output_spec, _traced_output)
+        )
+        if stated == actual:
+            return
+    _trace_output_shape(layer)
+
+
+def _states_output_shape(layer: Any) -> bool:
+    return type(layer).compute_output_shape is not keras.layers.Layer.compute_output_shape
+
+
+def _trace_output_shape(layer: Any) -> None:
+    # Not by setattr, with which Keras would look for layers in it.
+    layer.__dict__["compute_output_spec"] = functools.partial(_traced_output, layer)
+
+
+def _traced_output(layer: Any, *args: Any, **kwargs: Any) -> Any:
+    """Return the output of a layer on Keras tensors, from its `call` on a batch of known size.
+
+    With an unknown one, the number of tokens would be unknown too after a layer that reshapes both.
+    """
+
+    def with_batch(value: Any, before: Any, after: Any) -> Any:
+        if not isinstance(value, keras.KerasTensor) or value.shape[:1] != (before,):
+            return value
+        return keras.KerasTensor((after, *value.shape[1:]), value.dtype)
+
+    # A prime number that is no other side, so that a flattened batch is not taken for one.
+    args, kwargs = keras.tree.map_structure(lambda value: with_batch(value, None, _TRACED_BATCH), (args, kwargs))
+    outputs = keras.Operation.compute_output_spec(layer, *args, **kwargs)
+    return keras.tree.map_structure(lambda value: with_batch(value, _TRACED_BATCH, None), outputs)
 
 
 def _is_constant(layer: Any, outputs: Any) -> bool:
