@@ -170,7 +170,9 @@ def test_dinov2_interpolates_as_keras_hub_does(images: np.ndarray, tmp_path: Pat
 
 
 def test_size_that_the_architecture_does_not_support_is_refused(vit: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"`input_shape` must be one that ViTBackbone supports. Received: \(36, 36, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"`input_shape` must be one that ViTBackbone supports. Received: \(36, 36, 3\)"
+    ):
         tk.BackboneFactory.create(vit, input_shape=(36, 36, 3))
     with pytest.raises(ValueError, match=r"`input_shape` must be \(height, width, 3\)"):
         tk.BackboneFactory.create(vit, input_shape=(36, 36))

@@ -108,7 +108,8 @@ class BackboneFactory:
         check_channels_last()
         files = {"sha256": sha256, "weights_folder": weights_folder}
         if is_hub_object(name) or is_hub_name(name):
-            return _from_hub(name, weights, files, {"preprocessing": preprocessing, "input_shape": input_shape}, options)
+            arguments = {"preprocessing": preprocessing, "input_shape": input_shape}
+            return _from_hub(name, weights, files, arguments, options)
         if isinstance(name, keras.Model):
             _reject({"weights": weights, **files, **options}, "a keras.Model", "The model is used unchanged.")
             return Backbone(name.name, validated_model(name, input_shape), get_preprocessing(preprocessing))

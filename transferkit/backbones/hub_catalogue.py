@@ -59,7 +59,7 @@ def _row(name: str, metadata: dict[str, Any], family: str) -> BackboneSpec:
     """Return the row of a preset; the table has the features, sizes and outputs of names that match a pattern."""
     values = next(row for row in _families()[family] if re.search(row["pattern"], name))
     size = re.search(r"(\d{3,4})x\1|_r?(\d{3,4})(?=_|$)", f"{metadata.get('description', '')} {name}")
-    texts: dict[str, Any] = {"source": f"https://keras.io/keras_hub/presets/", "preprocessing": "own"}
+    texts: dict[str, Any] = {"source": "https://keras.io/keras_hub/presets/", "preprocessing": "own"}
     return BackboneSpec(
         name=f"hub:{name}",
         family=family,

@@ -104,7 +104,7 @@ def _without_build(config: Any) -> Any:
 
 
 def _select(outputs: Any, input_shape: Any, features: str) -> tuple[Any, str]:
-    """Return the tensor of the features in the outputs of a tower, and what it is."""
+    """Return the tensor of the features in the outputs of a tower, and its kind."""
     if isinstance(outputs, dict):
         # Levels of a pyramid, the deepest last.
         outputs = outputs.get("sequence_output", list(outputs.values())[-1])

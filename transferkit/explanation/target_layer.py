@@ -135,7 +135,7 @@ def _is_map(node: GraphNode) -> bool:
 
 
 def _is_tokens(node: GraphNode, size: tuple[int, int]) -> bool:
-    # A block may return scores beside the tokens.
+    # A block may return scores after the tokens.
     shape = tuple(node.outputs[0].shape)
     if len(shape) != 3 or None in shape[1:] or not keras.backend.is_float_dtype(node.outputs[0].dtype):
         return False

@@ -31,7 +31,7 @@ def repeated_composites(layers: list[Any]) -> list[Any]:
 
 
 def is_stack(layer: Any) -> bool:
-    """Return whether a layer has no variables of its own and keeps at least two blocks of one class in a list.
+    """Return whether a layer has no own variables, and at least two blocks of one class in a list.
 
     Such as the encoder of a vision transformer, whose `call` does nothing but to call its blocks in turn.
     """
@@ -55,9 +55,9 @@ def call_opened(layer: Any, *args: Any, **kwargs: Any) -> Any:
             inner.name = f"{layer.name}_{inner.name}"
         if not _states_output_shape(inner):
             _trace_output_shape(inner)
-    # The outputs of a node cannot be None, which some blocks return for scores that were not asked for.
-    asked = {name: True for name in inspect.signature(layer.call).parameters if name.startswith("return_")}
-    return layer.call(*args, **{**kwargs, **asked})
+    # The outputs of a node cannot be None, which some blocks return in place of scores that are not requested.
+    requested = {name: True for name in inspect.signature(layer.call).parameters if name.startswith("return_")}
+    return layer.call(*args, **{**kwargs, **requested})
 
 
 def _correct_output_shape(layer: Any, args: Any, kwargs: Any) -> None:

@@ -24,7 +24,7 @@ _ORIGINAL = "transferkit_original_"
 def dropout_rates(layer: Any) -> dict[str, float]:
     """Return attribute -> value of the rates at which a layer itself drops or disturbs features in training.
 
-    That is, of the dropout layers of Keras and of layers called DropPath and the like, and attributes such as `dropout`
+    That is, of the dropout layers of Keras and of layers such as DropPath, and attributes such as `dropout`
     of attention and recurrent cells, and `drop_path_rate` of stochastic depth.
     """
     if not takes_training(layer):

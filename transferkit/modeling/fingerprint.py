@@ -94,8 +94,12 @@ def _config(layer: Any) -> Any:
     try:
         return layer.get_config()
     except Exception:  # code of the user or of KerasHub, whose Swin transformer has layers that raise a TypeError
-        public = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
-        return {name: value for name, value in public.items() if isinstance(value, (str, int, float, bool, *_CONTAINERS))}
+        plain = (str, int, float, bool, *_CONTAINERS)
+        return {
+            name: value
+            for name, value in vars(layer).items()
+            if isinstance(value, plain) and not name.startswith(("_", "transferkit_"))
+        }
 
 
 def _source(kind: type) -> str:

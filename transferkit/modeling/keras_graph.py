@@ -144,7 +144,7 @@ def with_input_shape(model: keras.Model, shape: tuple[int, ...], name: str | Non
 def replaced_operations(replacements: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
     """Compute operations of Keras' TensorFlow backend by other functions inside the context.
 
-    `replacements` has, for names such as "numpy.roll", functions that are called as `replace(original, *args, **kwargs)`.
+    `replacements` has functions for names such as "numpy.roll", called as `replace(original, *args, **kwargs)`.
     """
     # Two threads must not replace a function in each other's context.
     with _REPLACING, contextlib.ExitStack() as stack:
@@ -163,7 +163,7 @@ def mark_called(model: keras.Model) -> keras.Model:
 
 
 def call_graph(model: keras.Model, images: Any, call: Callable[..., Any]) -> Any:
-    """Return the outputs of a functional model of one input for `images`, computed by `call(layer, *args, **kwargs)`."""
+    """Return the outputs of a functional model for `images`, its input, computed by `call(layer, *args, **kwargs)`."""
     inputs = keras.tree.map_structure(lambda _: images, _graph(model).input)
     # Keras before 3.14 requires `operation_fn`.
     return _graph(model)._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
