@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ class BackboneFactory:
     @classmethod
     def create(
         cls,
-        name: str | keras.Model,
+        name: str | os.PathLike[str] | keras.Model,
         *,
         input_shape: tuple[int, int, int] | None = None,
         weights: Any = _IMAGENET,
@@ -113,6 +114,7 @@ class BackboneFactory:
         if isinstance(name, keras.Model):
             _reject({"weights": weights, **files, **options}, "a keras.Model", "The model is used unchanged.")
             return Backbone(name.name, validated_model(name, input_shape), get_preprocessing(preprocessing))
+        name = os.fspath(name)
         entry = registry.lookup(name)
         if entry is not None:
             return _from_registry(entry, input_shape, weights, {"preprocessing": preprocessing, **files}, options)

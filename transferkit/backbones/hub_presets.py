@@ -57,7 +57,7 @@ def is_hub_name(name: Any) -> bool:
     if not isinstance(name, (str, os.PathLike)):
         return False
     text = os.fspath(name)
-    return text.startswith((HUB, *_ADDRESSES)) or Path(text, _CONFIG).is_file()
+    return text.startswith((HUB, *_ADDRESSES)) or bool(text and Path(text, _CONFIG).is_file())
 
 
 def object_source(value: Any) -> HubSource:
