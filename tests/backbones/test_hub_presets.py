@@ -15,6 +15,7 @@ import pytest
 import transferkit as tk
 from tests.backbones.tiny_hub_presets import BUILD, SCALE, SHAPE, SIDE, expected_features, keras_hub, save_preset
 from transferkit.backbones import hub_catalogue, hub_presets
+from transferkit.modeling import precision
 from transferkit.modeling.freezing import find_blocks
 
 pytest.importorskip("keras_hub", reason="needs the extra `hub`")
@@ -283,6 +284,19 @@ def test_saved_classifier_needs_the_extra_and_no_network(
     monkeypatch.setitem(sys.modules, "keras_hub", None)
     with pytest.raises(tk.MissingExtraError, match=r'pip install "transferkit\[hub\]"'):
         tk.load(tmp_path / "classifier")
+
+
+@pytest.mark.parametrize("family", ["ViT", "DINOV2", "SigLIP"])
+def test_blocks_compute_in_one_precision_as_on_a_gpu(
+    family: str, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_preset(family, tmp_path / "preset")
+    backbone = tk.BackboneFactory.create(tmp_path / "preset")
+    exact = backbone.features(list(images.astype("uint8")), engine="frozen_graph")
+    monkeypatch.setattr(precision, "has_gpu", lambda: True)
+    coarse = backbone.features(list(images.astype("uint8")), engine="frozen_graph", precision="bfloat16")
+    difference = np.abs(coarse - exact).max() / np.abs(exact).max()
+    assert 0 < difference < 0.05
 
 
 def test_import_does_not_import_keras_hub() -> None:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from transferkit._utils.checks import did_you_mean
-from transferkit.modeling.composite import repeated_composites
+from transferkit.modeling.composite import is_composite, repeated_composites
 from transferkit.modeling.keras_graph import GraphNode, all_nodes, graph_nodes, is_functional
 from transferkit.modeling.token_grid import TokenGrid, find_token_grid
 
@@ -80,9 +80,9 @@ def _below_last_block(maps: list[tuple[GraphNode, bool]], size: tuple[int, int])
     """Return the tokens below the last block, or layer of attention, of a transformer."""
     tokens = [pair for pair in maps if _is_tokens(pair[0], size)]
     layers = [node.layer for node, _ in tokens]
-    mixing = {id(layer) for layer in repeated_composites(layers)} or {
-        id(layer) for layer in layers if isinstance(layer, _ATTENTION)
-    }
+    # Without repeated blocks, the first layer made of layers is the embedding of the patches.
+    blocks = repeated_composites(layers) or [layer for layer in layers if is_composite(layer)][1:]
+    mixing = {id(layer) for layer in blocks or layers if blocks or isinstance(layer, _ATTENTION)}
     last = max((index for index, layer in enumerate(layers) if id(layer) in mixing), default=len(tokens))
     return tokens[:last] or tokens
 
