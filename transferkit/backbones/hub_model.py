@@ -42,7 +42,7 @@ class HubModel(keras.Model):
         self, tower: Any, input_shape: Any, features: str = "auto", last: Any = None, name: str | None = None
     ) -> None:
         check_choice("features", features, FEATURES)
-        _check_tower(tower)
+        check_tower(tower)
         images = keras.Input(input_shape, name="images")
         # In this form the weights of the layers are those of the file, and no code is in it.
         config = {"tower": _serialized(tower), "input_shape": list(input_shape), "features": features}
@@ -79,7 +79,8 @@ def import_keras_hub(feature: str) -> Any:
     return import_extra("keras_hub", feature, "keras-hub", "hub")
 
 
-def _check_tower(tower: Any) -> None:
+def check_tower(tower: Any) -> None:
+    """Raise a ValueError unless a KerasHub backbone has a graph of layers from one input, of images."""
     if not is_functional(tower):
         raise ValueError(
             f"A KerasHub backbone must have a graph of layers. Received: {tower.name!r} ({type(tower).__name__}), "

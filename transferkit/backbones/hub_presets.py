@@ -13,7 +13,7 @@ import keras
 
 from transferkit.backbones.backbone import Backbone, get_preprocessing
 from transferkit.backbones.hub_catalogue import check_preset_name
-from transferkit.backbones.hub_model import HubModel, import_keras_hub
+from transferkit.backbones.hub_model import HubModel, check_tower, import_keras_hub
 from transferkit.backbones.hub_sizes import with_image_shape
 from transferkit.backbones.preprocessing import rescaling_mode
 from transferkit.backbones.spec import BackboneSpec
@@ -96,6 +96,7 @@ def build_hub_backbone(
 ) -> Backbone:
     """Return the backbone of a source; see `BackboneFactory.create`."""
     tower, last = _image_part(source.backbone)
+    check_tower(tower)
     own = _own_shape(tower, source.converter)
     shape = own if input_shape is None else _checked_shape(input_shape, own)
     known = tuple(tower.inputs[0].shape[1:])
