@@ -20,7 +20,7 @@ from transferkit.modeling.freezing import find_blocks
 
 pytest.importorskip("keras_hub", reason="needs the extra `hub`")
 
-FAST = ("ViT", "DINOV2", "SigLIP", "ResNet", "DINOV3", "DeiT", "HGNetV2")
+FAST = ("ViT", "DINOV2", "SigLIP", "ResNet")
 FAMILIES = [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in BUILD]
 # Number of blocks, and the form of the output.
 EXPECTED = {
@@ -210,7 +210,7 @@ def test_preset_without_image_converter_requires_preprocessing(images: np.ndarra
 
 def test_backbone_of_text_is_refused() -> None:
     text = keras_hub.models.CLIPTextEncoder(8, 32, 32, num_layers=1, num_heads=2, intermediate_dim=64)
-    with pytest.raises(ValueError, match="must take images alone. Received: .* CLIPTextEncoder"):
+    with pytest.raises(ValueError, match="must take images alone. Received: .*CLIPTextEncoder"):
         tk.BackboneFactory.create(text)
 
 
@@ -286,7 +286,7 @@ def test_saved_classifier_needs_the_extra_and_no_network(
         tk.load(tmp_path / "classifier")
 
 
-@pytest.mark.parametrize("family", ["ViT", "DINOV2", "SigLIP"])
+@pytest.mark.parametrize("family", ["ViT", pytest.param("DINOV2", marks=pytest.mark.slow)])
 def test_blocks_compute_in_one_precision_as_on_a_gpu(
     family: str, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,7 +311,7 @@ def test_heat_map_of_tokens_shows_where_the_class_token_looks(vit: Path) -> None
     keras.utils.set_random_seed(0)
     model = tk.build_classifier(backbone, tk.ClassifierHead(2, dropout=0.0, hidden=(8,)))
     model.layers[-1].set_weights([np.ones((8, 1), "float32"), np.zeros(1, "float32")])
-    predictor = tk.Predictor(model, ["cat", "dog"], backbone.image_spec)
+    predictor = tk.Predictor(model, ["cat", "dog"], backbone.image_spec, activation="sigmoid")
     image = np.random.default_rng(1).integers(0, 255, SHAPE, np.uint8)
     explanation = tk.explain(predictor, image, tk.explanation.ClassActivation("hires_cam"))
     assert explanation.heatmap.shape == (SIDE, SIDE) and explanation.heatmap.max() > 0

@@ -112,7 +112,8 @@ class Backbone:
         model = self.model if layer is None else self._truncated_at([layer] if isinstance(layer, str) else list(layer))
         outputs = model(self.preprocessing(images))
         tensors = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        return keras.Model(images, [_pool(tensor, pooling) for tensor in tensors], name=f"{self.name}_features")
+        # The name of a preset, such as a path, may have characters that names of models must not have.
+        return keras.Model(images, [_pool(tensor, pooling) for tensor in tensors], name=f"{self.model.name}_features")
 
     def features(
         self,
