@@ -30,7 +30,7 @@ import keras
 import numpy as np
 
 import transferkit as tk
-from transferkit.engines.frozen_graph import native_depthwise_conv
+from transferkit.engines.portable_operations import portable_operations
 from transferkit.explanation.attribution import to_heatmaps
 from transferkit.features.linear_probe import fit_linear_probe
 from transferkit.modeling.keras_graph import all_layers
@@ -133,7 +133,7 @@ def train_backbone(family: str, seconds: float) -> tk.backbones.Backbone:
     optimizer = keras.optimizers.Adam(LEARNING_RATES.get(family, 1e-3), clipnorm=1.0)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
-    with native_depthwise_conv(model) if family == "ConvNeXt" else contextlib.nullcontext():
+    with portable_operations(model) if family == "ConvNeXt" else contextlib.nullcontext():
         fit(model, side, seconds)
     whole = tk.BackboneFactory.create(FAMILIES[family], input_shape=(SIZE, SIZE, 3), weights=None)
     whole.model.set_weights(backbone.model.get_weights())

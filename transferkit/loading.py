@@ -61,7 +61,7 @@ def load(
     Raises:
         ArtifactError: when the folder is missing, damaged, changed since it was saved, or of a newer format, or has no
             model for the engine.
-        MissingExtraError: when the package of the engine is not installed.
+        MissingExtraError: when the package of the engine, or KerasHub for a backbone of it, is not installed.
         ValueError: for an unknown engine.
 
     Example:

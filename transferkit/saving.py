@@ -16,9 +16,10 @@ import tensorflow as tf
 from transferkit._utils.files import atomic_folder
 from transferkit._utils.hashing import sha256_of
 from transferkit._utils.text import printable
+from transferkit.backbones import hub_model as hub_model  # registers the class of models that it may load
 from transferkit.calibration import Calibration
 from transferkit.classifier import find_augmentation
-from transferkit.errors import ArtifactError
+from transferkit.errors import ArtifactError, MissingExtraError
 from transferkit.evaluation.report import Report
 from transferkit.metadata import METADATA_FILE, MODEL_FILE, Metadata, checked_model_file, invalid_artifact
 from transferkit.model_card import CARD_FILE, PLOT_FILE, CardContents, write_model_card
@@ -102,6 +103,7 @@ def load_keras(
 
     Raises:
         ArtifactError: when the model is missing, damaged, or does not match its metadata.
+        MissingExtraError: when its layers are those of an extra that is not installed.
     """
     model = _read_model(folder, metadata)
     # Frozen dropout layers were saved with their original rates.
@@ -203,5 +205,15 @@ def _read_model(folder: Path, metadata: Metadata) -> keras.Model:
     except (OSError, ValueError) as error:
         if isinstance(error, ArtifactError):
             raise
+        missing = _missing_extra(error)
+        if missing is not None:
+            raise missing from error
         reason = printable(str(error).strip().partition("\n")[0])[:_MAX_REASON]
         raise invalid_artifact(folder, f"{MODEL_FILE} cannot be loaded ({reason})") from error
+
+
+def _missing_extra(error: BaseException | None) -> MissingExtraError | None:
+    """Return the MissingExtraError that led to an error of Keras, or None."""
+    while error is not None and not isinstance(error, MissingExtraError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -112,7 +112,7 @@ def test_convnext_to_onnx(fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path:
     if fault == "erfc":
         monkeypatch.setattr(onnx_format, "HANDLERS", {})
     else:
-        monkeypatch.setattr(exported_function, "native_depthwise_conv", lambda model: contextlib.nullcontext())
+        monkeypatch.setattr(exported_function, "portable_operations", lambda model: contextlib.nullcontext())
     with pytest.raises(tk.ExportError, match=r"must run in onnx and agree with Keras\. Received: a (conversion|model)"):
         tk.export(predictor, tmp_path / "forced.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["ours.onnx"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.engines.frozen_graph import native_depthwise_conv
+from transferkit.engines.portable_operations import portable_operations
 from transferkit.exporting.formats import FORMATS
 from transferkit.images.loading import load_image
 from transferkit.modeling.keras_graph import all_layers
@@ -105,7 +105,7 @@ def trained(name: str) -> Case:
     optimizer = keras.optimizers.Adam(TRAINED[name], clipnorm=1.0)
     model.compile(optimizer, loss, metrics=["accuracy"], jit_compile=False)
     images, labels = make_images(512, 0)
-    with native_depthwise_conv(model):
+    with portable_operations(model):
         others = make_images(64, 1)
         model.fit(images, labels, epochs=20, validation_data=others, callbacks=[AccuracyReached()], verbose=0)
     predictor = tk.Predictor(model, CLASSES, tk.ImageSpec((SIZE, SIZE)), activation="softmax")

@@ -35,6 +35,7 @@ class Backbone:
         preprocessing: the layer or function applied before the model.
         spec: the `BackboneSpec` of the catalogue, or None for a custom model.
         input_shape: (height, width, 3) in pixels.
+        image_spec: `ImageSpec` with the resizing of the published model, or None where it is not known.
 
     Example:
 
@@ -44,12 +45,21 @@ class Backbone:
     TensorShape([1, 1, 1, 1280])
     """
 
-    def __init__(self, name: str, model: keras.Model, preprocessing: Any, *, spec: BackboneSpec | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: keras.Model,
+        preprocessing: Any,
+        *,
+        spec: BackboneSpec | None = None,
+        image_spec: ImageSpec | None = None,
+    ) -> None:
         self.name = name
         self.model = model
         self.preprocessing = preprocessing
         self.spec = spec
         self.input_shape: tuple[int, ...] = tuple(model.input_shape[1:])
+        self.image_spec = image_spec
         freeze(model)
 
     def __call__(self, images: Any) -> Any:
@@ -102,7 +112,8 @@ class Backbone:
         model = self.model if layer is None else self._truncated_at([layer] if isinstance(layer, str) else list(layer))
         outputs = model(self.preprocessing(images))
         tensors = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-        return keras.Model(images, [_pool(tensor, pooling) for tensor in tensors], name=f"{self.name}_features")
+        # The name of a preset, such as a path, may have characters that names of models must not have.
+        return keras.Model(images, [_pool(tensor, pooling) for tensor in tensors], name=f"{self.model.name}_features")
 
     def features(
         self,
@@ -122,8 +133,8 @@ class Backbone:
                 [0, 255], Pillow images, lists of these, or a split such as data.train, in the order of data.files.
             layer: str, name of a layer of `model`, or several names. Defaults to None, the last layer.
             pooling: "avg", "max" or None (feature maps). Defaults to "avg".
-            image_spec: `ImageSpec`, how images are decoded and resized; not for a split. Defaults to None, stretched to
-                the input size.
+            image_spec: `ImageSpec`, how images are decoded and resized; not for a split. Defaults to None, that of
+                the backbone, or stretched to the input size.
             batch_size: int >= 1. Defaults to None, selected for the machine.
             engine: "auto", "keras", "frozen_graph" or "openvino". Defaults to "auto", the fastest one.
             precision: "float32", "float16" (GPUs only) or "bfloat16", which is faster and changes features by 1e-3 to
@@ -150,7 +161,7 @@ class Backbone:
             received = f"images of type {type(images).__name__}"
             raise ValueError(f"`image_spec` is not supported for a split. Received: {received}. Omit it.")
         height, width, *_ = self.input_shape
-        return to_split(images, image_spec or ImageSpec((height, width)))
+        return to_split(images, image_spec or self.image_spec or ImageSpec((height, width)))
 
     def _truncated_at(self, names: list[str]) -> keras.Model:
         known = [layer.name for layer in self.model.layers]

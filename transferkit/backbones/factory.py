@@ -1,8 +1,9 @@
-"""Backbones by name: the models of keras.applications, EfficientNetLite0 and registered ones."""
+"""Backbones by name: models of keras.applications, EfficientNetLite0, presets of KerasHub and registered ones."""
 
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,21 @@ from typing import Any
 import keras
 
 from transferkit._utils.arguments import suggests_arguments
-from transferkit._utils.checks import check_int, did_you_mean
+from transferkit._utils.checks import check_choice, check_int, did_you_mean
 from transferkit.backbones import registry
 from transferkit.backbones.applications import application_options, build_application, list_applications
 from transferkit.backbones.backbone import Backbone, get_preprocessing
 from transferkit.backbones.catalogue import Catalogue
 from transferkit.backbones.custom import validated_model
 from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0, load_efficientnet_lite0
+from transferkit.backbones.hub_catalogue import hub_catalogue
+from transferkit.backbones.hub_presets import (
+    build_hub_backbone,
+    is_hub_name,
+    is_hub_object,
+    object_source,
+    preset_source,
+)
 from transferkit.backbones.imagenet import imagenet_predictor
 from transferkit.backbones.registry import RegistryEntry, normalize_name
 from transferkit.backbones.spec import BackboneSpec
@@ -28,6 +37,7 @@ from transferkit.prediction import Predictor
 
 _LITE = "EfficientNetLite0"
 _CREATE_ARGUMENTS = ("input_shape", "weights", "preprocessing", "sha256", "weights_folder")
+SOURCES = ("keras", "hub")
 
 
 class _Default(str):
@@ -53,7 +63,7 @@ class BackboneFactory:
     @classmethod
     def create(
         cls,
-        name: str | keras.Model,
+        name: str | os.PathLike[str] | keras.Model,
         *,
         input_shape: tuple[int, int, int] | None = None,
         weights: Any = _IMAGENET,
@@ -64,32 +74,47 @@ class BackboneFactory:
     ) -> Backbone:
         """Create a frozen backbone without classification layers, with its preprocessing.
 
+        Presets of KerasHub have the preprocessing of their image converter. Their output is the feature map of a
+        convolutional network, the class token of a transformer, its patch tokens as a map where it has none, or the
+        vector that the image part of a model of images and text returns (`backbone.spec.output`).
+
         Args:
-            name: str, a name of the catalogue (case and punctuation are ignored) or a registered name; or a
-                keras.Model with one image input, which is used unchanged.
-            input_shape: (height, width, 3) in pixels. Defaults to the size the model was trained on.
+            name: str, a name of the catalogue (case and punctuation are ignored) or a registered name; a preset of
+                KerasHub (extra `hub`): "hub:dinov2_base", "hf://timm/resnet18.a1_in1k" or the path of a preset's
+                folder; a keras.Model with one image input, which is used unchanged; or a Backbone or ImageClassifier
+                object of KerasHub.
+            input_shape: (height, width, 3) in pixels. Position embeddings of a preset are interpolated. Defaults to the
+                size the model was trained on.
             weights: "imagenet" (from Keras' cache, else downloaded), None (random), the path of a .h5, .weights.h5 or
-                .keras file, or a URL together with `sha256`. Defaults to "imagenet".
-            preprocessing: only for a keras.Model: "none", "tf", "torch", "caffe", "lite", a Keras layer, or a function
-                of tensors, applied to RGB images in [0, 255]. Defaults to None, no preprocessing.
+                .keras file, or a URL together with `sha256`; for a preset, its own ones or None. Defaults to
+                "imagenet".
+            preprocessing: only for a keras.Model, or a preset without an image converter: "none", "tf", "torch",
+                "caffe", "lite", a Keras layer, or a function of tensors, applied to RGB images in [0, 255]. Defaults
+                to None, no preprocessing.
             sha256: str, hexadecimal SHA-256 of the weights file. Defaults to None, not verified.
             weights_folder: a folder to search for a weights file given by its name. Defaults to the environment
                 variable TRANSFERKIT_WEIGHTS.
-            **options: arguments of the model function, for example `alpha=0.35` for MobileNetV2.
+            **options: arguments of the model function, for example `alpha=0.35` for MobileNetV2. For a preset,
+                `features`: "auto", "class_token" or "patch_tokens".
 
         Returns:
             A `Backbone`.
 
         Raises:
+            MissingExtraError: if a preset is given and KerasHub is not installed.
             ValueError: if the name is unknown, the model does not support the input shape, or an argument cannot be
                 honored, for example `preprocessing` for a built-in backbone or `weights` for a keras.Model.
             WeightsError: if the weights are not available or do not fit the model.
         """
         check_channels_last()
         files = {"sha256": sha256, "weights_folder": weights_folder}
+        if is_hub_object(name) or is_hub_name(name):
+            arguments = {"preprocessing": preprocessing, "input_shape": input_shape}
+            return _from_hub(name, weights, files, arguments, options)
         if isinstance(name, keras.Model):
             _reject({"weights": weights, **files, **options}, "a keras.Model", "The model is used unchanged.")
             return Backbone(name.name, validated_model(name, input_shape), get_preprocessing(preprocessing))
+        name = os.fspath(name)
         entry = registry.lookup(name)
         if entry is not None:
             return _from_registry(entry, input_shape, weights, {"preprocessing": preprocessing, **files}, options)
@@ -176,8 +201,25 @@ class BackboneFactory:
         registry.unregister(name)
 
     @classmethod
-    def catalogue(cls) -> Catalogue:
-        """Return the rows of all built-in backbones, and of registered ones with a `spec`, sorted by name."""
+    def catalogue(cls, *, source: str = "keras") -> Catalogue:
+        """Return the rows of backbones, sorted by name; nothing is downloaded.
+
+        Args:
+            source: "keras", all built-in backbones and registered ones with a `spec`; or "hub", the image presets in
+                the registry of the installed KerasHub (extra `hub`), whose names start with "hub:". Defaults to
+                "keras".
+
+        Raises:
+            MissingExtraError: if `source` is "hub" and KerasHub is not installed.
+            ValueError: if there is no such source.
+
+        Example:
+
+        >>> BackboneFactory.catalogue(source="hub").filter(family="DINOV2")[0].name  # doctest: +SKIP
+        'hub:dinov2_base'
+        """
+        if check_choice("source", source, SOURCES) == "hub":
+            return hub_catalogue()
         registered = [entry.spec for entry in registry.registered_entries() if entry.spec is not None]
         return Catalogue([*ROWS, *registered]).sorted("name")
 
@@ -253,6 +295,23 @@ def _build_lite(shape: Any, weights: Path | str | None, *, top: bool) -> keras.M
     elif isinstance(weights, Path):
         (load_efficientnet_lite0 if weights.suffix == ".pth" else load_weights_file)(model, weights)
     return model
+
+
+def _from_hub(
+    name: Any, weights: Any, files: dict[str, Any], arguments: dict[str, Any], options: dict[str, Any]
+) -> Backbone:
+    subject = f"the KerasHub model {getattr(name, 'name', name)!r}"
+    _reject(files, subject, "Its weights are those of the preset.")
+    _reject_unknown(options, ["features"], subject)
+    if is_hub_object(name):
+        _reject({"weights": weights}, subject, "The model is used unchanged.")
+        return build_hub_backbone(object_source(name), **arguments, **options)
+    if weights is not None and weights != "imagenet":
+        raise ValueError(
+            f"`weights` must be None (random) or omitted for {subject}. Received: {weights!r}. Omit it for the weights "
+            "of the preset."
+        )
+    return build_hub_backbone(preset_source(name, load_weights=weights is not None), **arguments, **options)
 
 
 def _from_registry(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -12,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from transferkit.modeling.keras_graph import all_layers
+from transferkit.engines.portable_operations import portable_operations
 from transferkit.modeling.precision import mixed_precision_layers, precision_scope
 from transferkit.runtimes.base import Outputs, run_batches
 
@@ -32,42 +29,11 @@ def frozen_function(model: keras.Model, batch_size: int, precision: str = "float
         return [tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs)]
 
     layers = [] if precision == "float32" else mixed_precision_layers(model)
-    with native_depthwise_conv(model), precision_scope(precision, layers):
+    with portable_operations(model), precision_scope(precision, layers):
         traced = forward.get_concrete_function()
     # With constants as weights there is nothing to freeze, which would take twice as long as tracing; but some layers
     # (Keras' Normalization) capture tensors.
     return convert_variables_to_constants_v2(traced) if traced.captured_inputs else traced
-
-
-@contextlib.contextmanager
-def native_depthwise_conv(model: keras.Model) -> Iterator[None]:
-    """Trace convolutions with one group per channel as depthwise convolutions.
-
-    ConvNeXt uses grouped convolutions, which Keras runs through XLA on a CPU: slow, and not supported by OpenVINO.
-    """
-    layers = [layer for layer in all_layers(model) if _is_depthwise(layer)]
-    try:
-        for layer in layers:
-            object.__setattr__(layer, "convolution_op", functools.partial(_depthwise_conv, layer))
-        yield
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("convolution_op", None)
-
-
-def _is_depthwise(layer: Any) -> bool:
-    return (
-        type(layer) is keras.layers.Conv2D
-        and 1 < layer.groups == layer.filters
-        and layer.kernel.shape[-2] == 1
-        and layer.data_format == "channels_last"
-        and layer.dilation_rate == (1, 1)
-    )
-
-
-def _depthwise_conv(layer: keras.layers.Conv2D, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
-    filters = tf.transpose(tf.convert_to_tensor(kernel), (0, 1, 3, 2))
-    return tf.nn.depthwise_conv2d(inputs, filters, (1, *layer.strides, 1), layer.padding.upper())
 
 
 class FrozenGraph:

@@ -60,8 +60,9 @@ class ClassActivation:
         """
         feature_map = find_feature_map(model.model, self.layer)
         maps, gradients, outputs = model.map_gradients(images, classes, feature_map)
+        maps, gradients = feature_map.to_maps(maps), feature_map.to_maps(gradients)
         values = class_activation_map(self.name, maps, gradients)
-        steps = map_steps(model.model, feature_map.tensor)
+        steps = map_steps(model.model, feature_map.tensor) if feature_map.grid is None else None
         return Attribution(values, to_heatmaps(values, model.input_size, steps=steps), outputs)
 
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit.engines.frozen_graph import native_depthwise_conv
+from transferkit.engines.portable_operations import portable_operations
 from transferkit.explanation.target_layer import FeatureMap
 from transferkit.modeling.image_model import check_image_model
 from transferkit.modeling.keras_graph import call_observed
@@ -134,7 +134,7 @@ class ExplainedModel:
                 function = tf.function(compute, input_signature=signature, autograph=False)
                 # In the scope nothing that a layer assigns, or adds to the loss, remains.
                 with (
-                    native_depthwise_conv(self._model),
+                    portable_operations(self._model),
                     float32_scope(self._model),
                     keras.StatelessScope(collect_losses=True),
                 ):

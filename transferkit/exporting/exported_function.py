@@ -12,7 +12,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from transferkit.calibration import Calibration
 from transferkit.engines import select_outputs
-from transferkit.engines.frozen_graph import native_depthwise_conv
+from transferkit.engines.portable_operations import portable_operations
 from transferkit.prediction import Predictor
 from transferkit.runtimes.base import FEATURES, IMAGE, PROBABILITIES
 
@@ -73,7 +73,7 @@ def exported_function(
         first, *others_ = (tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs))
         return [tf.identity(output, name) for output, name in zip([_probabilities(first, predictor), *others_], names)]
 
-    with native_depthwise_conv(model):
+    with portable_operations(model):
         traced = forward.get_concrete_function()
     return ExportedFunction(convert_variables_to_constants_v2(traced), names)
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -51,17 +52,29 @@ def convert_to_onnx(function: ExportedFunction, path: Path, options: ConversionO
 def _translate(function: ExportedFunction) -> Any:
     tf2onnx = import_extra("tf2onnx", "Export to ONNX", "tf2onnx", "onnx")
     names = {f"{name}:0": name for name in (IMAGE, *function.outputs)}
-    model, _ = tf2onnx.convert.from_graph_def(
-        function.graph.as_graph_def(),
-        input_names=[f"{IMAGE}:0"],
-        output_names=[f"{name}:0" for name in function.outputs],
-        opset=_OPSET,
-        custom_op_handlers=HANDLERS,
-        tensors_to_rename=names,
-    )
+    with _without_merged_reshapes():
+        model, _ = tf2onnx.convert.from_graph_def(
+            function.graph.as_graph_def(),
+            input_names=[f"{IMAGE}:0"],
+            output_names=[f"{name}:0" for name in function.outputs],
+            opset=_OPSET,
+            custom_op_handlers=HANDLERS,
+            tensors_to_rename=names,
+        )
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     return model
+
+
+@contextlib.contextmanager
+def _without_merged_reshapes() -> Iterator[None]:
+    """Keep two reshapes in a row: tf2onnx leaves out the first, also where a 0 in the second copies a side of it.
+
+    The attention of MiT with one head would be reshaped to another batch size.
+    """
+    optimizer = import_extra("tf2onnx.optimizer.back_to_back_optimizer", "Export to ONNX", "tf2onnx", "onnx")
+    with mock.patch.dict(optimizer._func_map, {("Reshape",): lambda graph, node, consumers: []}):
+        yield
 
 
 def _convert_erfc(context: Any, node: Any, name: str, arguments: Any) -> None:

@@ -24,12 +24,13 @@ _ORIGINAL = "transferkit_original_"
 def dropout_rates(layer: Any) -> dict[str, float]:
     """Return attribute -> value of the rates at which a layer itself drops or disturbs features in training.
 
-    That is, of the dropout layers of Keras, and attributes such as `dropout` of attention and recurrent cells, and
-    `drop_path_rate` of stochastic depth.
+    That is, of the dropout layers of Keras and of layers such as DropPath, and attributes such as `dropout`
+    of attention and recurrent cells, and `drop_path_rate` of stochastic depth.
     """
     if not takes_training(layer):
         return {}
-    known = _NOISE_ATTRIBUTES if isinstance(layer, _NOISE_LAYERS) else ()
+    is_noise = isinstance(layer, _NOISE_LAYERS) or "Drop" in type(layer).__name__
+    known = _NOISE_ATTRIBUTES if is_noise else ()
     return {
         name: value
         for name, value in vars(layer).items()

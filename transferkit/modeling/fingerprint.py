@@ -59,11 +59,7 @@ class _Fingerprint:
 
     def _add_layer(self, layer: Any) -> None:
         kind = type(layer)
-        try:
-            config = self._relevant(layer.get_config())
-        except NotImplementedError:
-            config = None
-        self._add([kind.__module__, kind.__qualname__, config])
+        self._add([kind.__module__, kind.__qualname__, self._relevant(_config(layer))])
         if not kind.__module__.startswith("keras."):
             # A custom class may compute something else tomorrow under the same name.
             self._add(_source(kind))
@@ -91,6 +87,19 @@ class _Fingerprint:
 
     def _add(self, value: Any) -> None:
         self._digest.update(json.dumps(value, sort_keys=True, default=str).encode())
+
+
+def _config(layer: Any) -> Any:
+    """Return the configuration of a layer, or its plain attributes where it has none."""
+    try:
+        return layer.get_config()
+    except Exception:  # code of the user or of KerasHub, whose Swin transformer has layers that raise a TypeError
+        plain = (str, int, float, bool, *_CONTAINERS)
+        return {
+            name: value
+            for name, value in vars(layer).items()
+            if isinstance(value, plain) and not name.startswith(("_", "transferkit_"))
+        }
 
 
 def _source(kind: type) -> str:

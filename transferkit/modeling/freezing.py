@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import keras
 
 from transferkit._utils.checks import check_fraction, check_int, did_you_mean
+from transferkit.modeling.composite import repeated_composites
 from transferkit.modeling.dropout import disable_frozen_dropout
 from transferkit.modeling.keras_graph import all_layers
 
@@ -62,11 +63,18 @@ def batch_norm_layers(model: keras.Model) -> Iterator[keras.layers.BatchNormaliz
 
 
 def find_blocks(model: keras.Model) -> dict[str, int]:
-    """Return the names of a model's blocks, in order, with the index of their first layer."""
+    """Return the names of a model's blocks, in order, with the index of their first layer.
+
+    A block is a group of layers named as those of keras.applications, or a layer made of layers whose class occurs more
+    than once, as in transformers.
+    """
+    composites = {id(layer) for layer in repeated_composites(model.layers)}
     found: dict[str, int] = {}
     for index, layer in enumerate(model.layers):
         match = _BLOCK.match(layer.name)
-        if match:
+        if id(layer) in composites:
+            found.setdefault(layer.name, index)
+        elif match:
             found.setdefault(match.group(1), index)
     return found
 

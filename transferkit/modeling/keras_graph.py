@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
+import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+_REPLACING = threading.RLock()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -134,11 +140,43 @@ def with_input_shape(model: keras.Model, shape: tuple[int, ...], name: str | Non
     return keras.Model(images, outputs, name=model.name)
 
 
+@contextlib.contextmanager
+def replaced_operations(replacements: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Compute operations of Keras' TensorFlow backend by other functions inside the context.
+
+    `replacements` has functions for names such as "numpy.roll", called as `replace(original, *args, **kwargs)`.
+    """
+    # Two threads must not replace a function in each other's context.
+    with _REPLACING, contextlib.ExitStack() as stack:
+        for path, replace in replacements.items():
+            module, name = path.split(".")
+            owner = getattr(keras.src.backend, module)
+            stack.enter_context(mock.patch.object(owner, name, functools.partial(replace, getattr(owner, name))))
+        yield
+
+
 def mark_called(model: keras.Model) -> keras.Model:
     """Return `model`, which Keras then exports: it refuses models that were never called, also complete ones."""
     # A call would set this, too, but takes 30 to 300 milliseconds.
     model._called = True
     return model
+
+
+def call_graph(model: keras.Model, images: Any, call: Callable[..., Any]) -> Any:
+    """Return the outputs of a functional model for `images`, its input, computed by `call(layer, *args, **kwargs)`."""
+    inputs = keras.tree.map_structure(lambda _: images, _graph(model).input)
+    # Keras before 3.14 requires `operation_fn`.
+    return _graph(model)._run_through_graph(inputs, operation_fn=lambda operation: operation, call_fn=call)
+
+
+def inner_layers(layer: Any) -> list[keras.layers.Layer]:
+    """Return the layers directly inside a layer that is no model."""
+    return list(getattr(layer, "_layers", ()))
+
+
+def own_variables(layer: Any) -> list[Any]:
+    """Return the variables of a layer itself, without those of the layers inside it."""
+    return [*getattr(layer, "_trainable_variables", ()), *own_statistics(layer)]
 
 
 def flatten(model: keras.Model) -> keras.Model:

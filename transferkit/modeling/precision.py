@@ -60,7 +60,11 @@ def mixed_precision_layers(model: keras.Model) -> list[keras.layers.Layer]:
     leaves = [layer for layer in all_layers(model, inside_layers=False) if not isinstance(layer, keras.Model)]
     weighted = [index for index, layer in enumerate(leaves) if _has_weights(layer)]
     between = leaves[weighted[0] : weighted[-1]] if weighted else []
-    if not has_gpu():
+    if has_gpu():
+        # A layer and the layers inside it must compute in the same precision: it may add their outputs.
+        inside = [inner for layer in between for inner in all_layers(layer)]
+        between = list({id(layer): layer for layer in [*between, *inside]}.values())
+    else:
         between = [layer for layer in between if isinstance(layer, _MATMUL_LAYERS) and getattr(layer, "groups", 1) == 1]
     return [layer for layer in between if layer.dtype_policy.name == "float32"]
 
