@@ -15,6 +15,11 @@ from transferkit._utils.checks import check_int, check_number
 
 # From weak to strong regularization. Features are standardized, so the same strengths suit every backbone.
 L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+# Number of images from which the scale of a feature is its own rather than that of all features. By measurement, see
+# benchmarks/RESULTS.md: few images do not know the variance of a feature that most images do not have.
+_SHRINKAGE = 100.0
+# Fraction of the mean variance below which variances count as equal.
+_MIN_VARIANCE = 1e-6
 _HISTORY_SIZE = 10
 # Values per block, which fit into a CPU cache, and values that are kept in memory for all passes.
 _BLOCK_VALUES, _MEMORY_VALUES = 1 << 18, 1 << 24
@@ -57,7 +62,8 @@ def fit_linear_probe(
     """Minimize mean cross-entropy + l2 / 2 * ||kernel of the standardized features||^2, by L-BFGS.
 
     Labels are int (n,), or 0/1 (n, num_classes) for independent labels. Features are read in blocks, several times; the
-    returned probe is for the original features. `start` is the initial probe.
+    returned probe is for the original features. `start` is the initial probe. Features are standardized
+    by their own standard deviations for many images, and by that of all features for few.
 
     >>> fit = fit_linear_probe(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1]), 2, l2=0.1)
     >>> (probe_logits(fit, np.array([[0.5], [2.5]])) > 0).ravel().tolist()
@@ -171,11 +177,16 @@ def _blocks(features: RowSource) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def _mean_and_scale(features: RowSource) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each column; infinite for a constant column, whose kernel is 0."""
+    """Return mean and scale of each column; infinite for a constant column, whose kernel is 0."""
     count = features.shape[0]
     mean = sum(block.sum(axis=0) for _, block in _blocks(features)) / count
-    scale = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for _, block in _blocks(features)) / count)
-    return mean, np.where(scale > 1e-12 * max(1.0, float(scale.max(initial=0))), scale, np.inf)
+    variance = np.asarray(sum(((block - mean) ** 2).sum(axis=0) for _, block in _blocks(features))) / count
+    typical = max(float(variance.mean()), 1e-300)
+    own = np.log(np.maximum(variance, _MIN_VARIANCE * typical))
+    weight = count / (count + _SHRINKAGE)
+    scale = np.exp((weight * own + (1 - weight) * np.log(typical)) / 2)
+    is_constant = variance <= 1e-24 * max(1.0, float(variance.max(initial=0)))
+    return mean, np.where(is_constant, np.inf, scale)
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, np.ndarray]:
