@@ -110,7 +110,7 @@ def test_select_linear_probe_by_validation_loss() -> None:
     validation, validation_labels = generator.normal(size=(60, 100)), generator.integers(0, 2, 60)
     selected = select_linear_probe(noise, labels, validation, validation_labels, 2)
     weak = fit_linear_probe(noise, labels, 2, l2=1e-4)
-    assert selected.l2 == 1.0
+    assert selected.l2 == 10.0 == max(L2_GRID)
     losses = [log_loss(probe_logits(probe, validation), validation_labels, 2) for probe in (selected, weak)]
     assert losses[0] < losses[1]
 
@@ -156,24 +156,30 @@ def test_fit_linear_probe_reads_few_features_at_once(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.usefixtures("own_scales")
-def test_cross_validated_l2_equals_scikit_learn() -> None:
+@pytest.mark.parametrize("per_class", [20, 30])
+def test_cross_validated_l2_equals_scikit_learn(per_class: int) -> None:
     generator = np.random.default_rng(3)
-    features, labels = generator.normal(size=(60, 20)), np.arange(60) % 3
-    features[:, 0] += labels
+    features, labels = generator.normal(size=(3 * per_class, 20)), np.arange(3 * per_class) % 3
+    features[:, 0] += 0.8 * labels
     folds = _folds(labels, 5)
-    assert all(np.bincount(labels[folds == fold]).tolist() == [4, 4, 4] for fold in range(5))
+    assert all(np.bincount(labels[folds == fold]).tolist() == [per_class // 5] * 3 for fold in range(5))
     losses = {}
     for l2 in L2_GRID:
-        total = 0.0
+        per_image = np.zeros(len(labels))
         for fold in range(5):
             inside = folds != fold
             mean, scale = features[inside].mean(axis=0), features[inside].std(axis=0)
             model = LogisticRegression(C=1 / (l2 * inside.sum()), tol=1e-8, max_iter=5000)
             model.fit((features[inside] - mean) / scale, labels[inside])
-            logits = model.decision_function((features[~inside] - mean) / scale)
-            total += log_loss(logits, labels[~inside], 3)
-        losses[l2] = total
-    assert cross_validated_l2(features, labels, 3) == min(losses, key=lambda l2: losses[l2])
+            probabilities = model.predict_proba((features[~inside] - mean) / scale)
+            per_image[~inside] = -np.log(probabilities[np.arange((~inside).sum()), labels[~inside]])
+        losses[l2] = per_image
+    best = min(losses, key=lambda l2: losses[l2].mean())
+    # One standard error, up to 20 images per class.
+    error = losses[best].std(ddof=1) / np.sqrt(len(labels)) if per_class == 20 else 0
+    expected = max(l2 for l2 in losses if losses[l2].mean() <= losses[best].mean() + error)
+    assert (expected > best) == (per_class == 20)
+    assert cross_validated_l2(features, labels, 3) == expected
 
 
 def test_cross_validated_l2_of_class_with_one_image() -> None:

@@ -12,9 +12,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from transferkit._utils.checks import check_int, check_number
+from transferkit.calibration.temperature import cross_entropy
 
 # From weak to strong regularization. Features are standardized, so the same strengths suit every backbone.
-L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Up to so many images per class, a stronger regularization than that of the smallest loss is more accurate.
+FEW_PER_CLASS = 20
 # Number of images from which the scale of a feature is its own rather than that of all features. By measurement, see
 # benchmarks/RESULTS.md: few images do not know the variance of a feature that most images do not have.
 _SHRINKAGE = 100.0
@@ -125,21 +128,27 @@ def cross_validated_l2(
 ) -> float | None:
     """Return the regularization of `grid` with the smallest mean loss on images that were left out in turn.
 
-    Folds are stratified by class, with the same result in every process. Returns None where a class has one image, so
-    that it would be missing in a fit.
+    With few images per class it is the strongest whose loss exceeds the smallest by at most one standard error. Folds
+    are stratified by class, with the same result in every process. Returns None where a class has one image, so that
+    it would be missing in a fit.
+
+    Reference: Breiman et al., "Classification and Regression Trees", 1984, on the rule of one standard error.
     """
     fold_of = _folds(labels, folds)
     if labels.ndim == 1 and np.bincount(labels, minlength=num_classes)[np.unique(labels)].min() < 2:
         return None
-    losses = np.zeros(len(grid))
+    losses = np.zeros((len(grid), len(labels)))
     for fold in np.unique(fold_of):
         inside, outside = fold_of != fold, fold_of == fold
         start: LinearProbe | None = None
         for position in np.argsort(grid)[::-1]:
             start = fit_linear_probe(features[inside], labels[inside], num_classes, l2=grid[position], start=start)
-            logits = probe_logits(start, features[outside])
-            losses[position] += log_loss(logits, labels[outside], num_classes) * outside.sum()
-    return float(grid[int(np.argmin(losses))])
+            losses[position, outside] = cross_entropy(probe_logits(start, features[outside]), labels[outside])
+    means = losses.mean(axis=1)
+    best = int(np.argmin(means))
+    is_few = len(labels) <= FEW_PER_CLASS * num_classes
+    allowed = losses[best].std(ddof=1) / np.sqrt(len(labels)) if is_few else 0.0
+    return float(max(l2 for l2, mean in zip(grid, means) if mean <= means[best] + allowed))
 
 
 def _folds(labels: np.ndarray, folds: int) -> np.ndarray:

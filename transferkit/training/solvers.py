@@ -11,6 +11,7 @@ import keras
 from transferkit._utils.checks import check_choice, check_number
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
+from transferkit.features.linear_probe import FEW_PER_CLASS
 from transferkit.head import few_shot_kind
 from transferkit.training.arguments import check_data
 from transferkit.training.linear_solver import linear_head
@@ -18,8 +19,6 @@ from transferkit.training.optimizers import OptimizerOptions
 from transferkit.training.runner import Runner
 
 SOLVERS = ("auto", "adam", "lbfgs")
-# Up to so many images per class the optimum is more accurate than steps, see benchmarks/RESULTS.md.
-_FEW_PER_CLASS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +88,15 @@ def _resolve(solver: str, runner: Runner, data: Any, options: StepOptions) -> st
 
 
 def _is_few_shot(runner: Runner, data: Any, options: StepOptions) -> bool:
-    """Return whether a linear head is trained on few images per class, without options of training steps."""
+    """Return whether a linear head is trained on few images per class, without options of training steps.
+
+    By measurement, the optimum is then more accurate than steps, see benchmarks/RESULTS.md.
+    """
     split = data.splits.get("train") if isinstance(data, Data) else None
     if not isinstance(split, Split) or split.dataset is not None or split.has_weights or data.multi_label:
         return False
     is_default = options.epochs == "auto" and options.num_views in (1, "auto")
-    if not is_default or len(split) > _FEW_PER_CLASS * data.num_classes:
+    if not is_default or len(split) > FEW_PER_CLASS * data.num_classes:
         return False
     if runner.settings.optimizer != OptimizerOptions() or runner.settings.strategy is not None:
         return False
