@@ -76,7 +76,12 @@ def test_to_logits_are_logits_of_the_probabilities() -> None:
     assert np.isfinite(to_logits(np.array([[0.0, 1.0]]), False)).all()
 
 
-def test_halving_drops_failed_and_poor_backbones(data: tk.Data) -> None:
+def test_halving_drops_failed_and_poor_backbones() -> None:
+    # Dark and bright images.
+    images = (np.arange(40) % 2 * 120 + np.arange(40))[:, None, None, None] * np.ones((32, 32, 3))
+    labels = np.arange(40) % 2
+    images = images.astype(np.uint8)
+    data = tk.DatasetBuilder((images, labels), image_size=32, test=(images[:8] + 1, labels[:8])).build()
     constant = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Rescaling(0.0), keras.layers.Conv2D(4, 3)])
     poor = [tk.BackboneFactory.create(_renamed(constant, f"poor_{number}")) for number in range(3)]
     sources = make_sources(["MobileNetV9", *poor, small_backbone()], (32, 32))

@@ -152,6 +152,9 @@ def _with_fine_tuning(
     """Return the candidates and the chosen one after fine-tuning, where there is reason and time for it."""
     candidates, chosen = state
     linear = [one for one in candidates if [found.trials[index].head.kind for index in one.members] == ["linear"]]
+    if criterion.goal != "accuracy":
+        # Another backbone could be slower or larger than the chosen one.
+        linear = [one for one in linear if one is chosen]
     images, labels = found.sample.folds[0], found.sample.split.labels
     if not linear or not has_enough_mistakes(_logits(chosen, found), labels, images):
         return state
