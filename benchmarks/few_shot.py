@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, help="width multiplier of a MobileNetV2")
     parser.add_argument("--per-class", type=int, nargs="+", default=[10])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--heads", nargs="+", default=list(HEADS), choices=list(HEADS))
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     backbone = make_backbone(options)
@@ -57,7 +58,7 @@ def main() -> None:
     for per_class in options.per_class:
         found: dict[str, list[Row]] = {}
         for seed in range(options.seeds):
-            for name, row in rows(sample(options.data, per_class, seed), backbone).items():
+            for name, row in rows(sample(options.data, per_class, seed), backbone, options.heads).items():
                 found.setdefault(name, []).append(row)
         for name, values in found.items():
             accuracies, losses = np.array(values).T
@@ -89,7 +90,7 @@ def sample(folder: Path, per_class: int, seed: int) -> tk.Data:
     return tk.DatasetBuilder(training, test=others, image_size=160, seed=seed, progress=False).build()
 
 
-def rows(data: tk.Data, backbone: tk.Backbone) -> dict[str, Row]:
+def rows(data: tk.Data, backbone: tk.Backbone, heads: list[str]) -> dict[str, Row]:
     """Return accuracy and cross-entropy of each head on the test images."""
     found = {}
     splits = [data.splits[name] for name in ("train", "test")]
@@ -104,7 +105,8 @@ def rows(data: tk.Data, backbone: tk.Backbone) -> dict[str, Row]:
             probabilities = model.fit(features, labels).predict_proba(test_features)
             accuracy = float(np.mean(probabilities.argmax(axis=1) == test_labels))
             found[name] = accuracy, log_loss(test_labels, probabilities)
-    for name, (head, fit) in HEADS.items():
+    for name in heads:
+        head, fit = HEADS[name]
         trainer = tk.Trainer(tk.build_classifier(backbone, tk.ClassifierHead(data.num_classes, **head)))
         trainer.fit(data, verbose=0, **fit)
         report = trainer.evaluate(data.test)

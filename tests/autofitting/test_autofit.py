@@ -88,6 +88,7 @@ def test_damaged_trial_is_computed_again(data: tk.Data, own_home: Path) -> None:
         assert values(again) == values(first)
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_a_candidate_without_a_number_of_trials(data: tk.Data, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "kinds_for", lambda development: ["linear"])
     found = tk.autofit(data, backbones=small_backbone(), time_limit=None)
@@ -115,9 +116,9 @@ def test_time_limit_is_kept(data: tk.Data) -> None:
     assert found.leaderboard[0].value > 0.4
 
 
-def test_time_limit_too_short_for_one_head_raises(data: tk.Data) -> None:
-    with pytest.raises(tk.TrainingError, match="`time_limit` must be enough for one head. Received: 0.001 seconds"):
-        tk.autofit(data, backbones=small_backbone(), time_limit=0.001)
+def test_one_head_is_trained_in_any_case(data: tk.Data) -> None:
+    found = tk.autofit(data, backbones=small_backbone(), time_limit=0.001)
+    assert len(found.leaderboard) == 1 and found.leaderboard[0].is_best
 
 
 def test_no_usable_backbone_raises(data: tk.Data) -> None:

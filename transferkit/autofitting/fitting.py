@@ -65,8 +65,8 @@ def autofit(
 
     Args:
         data: `Data` of files or arrays.
-        time_limit: float > 0, in seconds, or a text such as "90s", "10m" or "1h30m"; None for no limit. Defaults to
-            "10m".
+        time_limit: float > 0, in seconds, or a text such as "90s", "10m" or "1h30m"; None for no limit. One head is
+            trained in any case. Defaults to "10m".
         backbones: names of the catalogue or registered names, created with ImageNet weights; or `Backbone` objects.
             Defaults to None: those whose weights are installed (extra `offline`) or were downloaded before.
         metric: "accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "micro_f1", "macro_precision",
@@ -82,7 +82,7 @@ def autofit(
 
     Raises:
         DataError: for a tf.data.Dataset, sample weights, or a class with one training image.
-        TrainingError: when no backbone can be used, or the time limit is too short for one head.
+        TrainingError: when no backbone can be used.
         TypeError: when `data` is not a `Data`.
         ValueError: when an argument is out of its range.
         WeightsError: when `backbones` is None and no weights are on this machine.

@@ -73,11 +73,12 @@ class Search:
             raise TrainingError(f"At least one of `backbones` must be usable. Received: {errors}. Choose others.")
         sample = self._load_features(finalists)
         trials: list[Trial] = []
-        while not trials:
-            self._run_trials(finalists, sample, trials)
-            if not trials:
-                # The time is not enough for this many images.
-                sample = self._halved(sample, finalists)
+        self._run_trials(finalists, sample, trials)
+        if not trials:
+            # One head is trained in any case.
+            limits = TrialStore(self._development, sample), -float("inf")
+            forced = self._trial("linear", self._sources.index(finalists[0]), sample, limits)
+            trials += [] if forced is None else [forced]
         return SearchResult(sample, self._sources, trials)
 
     def reserve(self, sources: list[Source]) -> float:
@@ -144,19 +145,6 @@ class Search:
         _LOG.info("%s, %s: %.1f s", self._sources[index].name, head, seconds)
         temperature = shrunk_temperature(logits, sample.split.labels)
         return Trial(index, head, logits / temperature, temperature, seconds)
-
-    def _halved(self, sample: Sample, finalists: list[Source]) -> Sample:
-        count = len(sample) // 2
-        if count < 2 * self._development.data.num_classes:
-            raise TrainingError(
-                f"`time_limit` must be enough for one head. Received: {self.budget.seconds:g} seconds. Raise it."
-            )
-        smaller = self._development.sample(count)
-        for source in finalists[:1]:
-            self._features[self._sources.index(source)] = np.asarray(source.backbone.features(smaller.split))
-        for index in [index for index in self._features if self._sources[index] is not finalists[0]]:
-            del self._features[index]
-        return smaller
 
 
 def head_parameters(head: HeadChoice, width: int, num_classes: int, num_images: int) -> int:

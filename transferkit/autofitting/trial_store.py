@@ -60,7 +60,7 @@ class TrialStore:
 
     def load(self, backbone: Backbone, kind: str) -> tuple[HeadChoice, np.ndarray] | None:
         """Return a stored head of a kind with its logits, or None."""
-        damage = OSError, ValueError, KeyError, zipfile.BadZipFile
+        damage = OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile
         with contextlib.suppress(*damage), np.load(self._path(backbone, kind)) as file:
             logits, l2 = np.array(file["logits"]), float(file["l2"])
             if logits.ndim == 2 and len(logits) == self._shape and np.isfinite(logits).all():
