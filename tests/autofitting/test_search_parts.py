@@ -17,6 +17,7 @@ from transferkit.autofitting.development import make_development
 from transferkit.autofitting.fine_tuning import StopAtDeadline, has_enough_mistakes, improves, possible_epochs
 from transferkit.autofitting.halving import select_finalists
 from transferkit.autofitting.heads import HeadChoice, left_out_logits, to_logits, train_head
+from transferkit.autofitting.search import Search
 from transferkit.autofitting.sources import Source, available_backbones, make_sources
 from transferkit.features.few_shot import fit_prototypes, unit_rows
 from transferkit.features.linear_probe import fit_linear_probe, probe_logits
@@ -105,6 +106,15 @@ def test_features_without_time_are_none(data: tk.Data) -> None:
     assert source.features(data.splits["train"], budget, 7.0) is None
     found = source.features(data.splits["train"], budget, 0.0)
     assert found is not None and found.shape == (40, 16) and source.seconds > 0
+
+
+def test_sample_is_smaller_where_features_take_too_long(data: tk.Data) -> None:
+    source, budget = Source(small_backbone(), (32, 32)), Budget(1000.0, 1, clock=lambda: 0.0)
+    source.per_image = 21.5
+    found = Search(make_development(data, 0), [source], budget, "accuracy", 0).run()
+    # 0.7 * (1000 - 80 for the reserve - 20 * 21.5 for the test images) / 21.5, and at least 10 per class.
+    assert len(found.sample) == len(found.trials[0].logits) == 20
+    assert np.bincount(found.sample.split.labels).tolist() == [10, 10]
 
 
 def test_available_backbones_are_installed_or_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,10 @@ class Development:
         split = take(self.split, chosen)
         return Sample(split, _folds(split, self.data, self.seed))
 
+    def part(self, start: int, stop: int) -> Split:
+        """Return the images from `start` to `stop` in that order."""
+        return take(self.split, np.sort(self._order()[start:stop]))
+
     def data_of(self, train: Split, validation: Split | None = None) -> Data:
         """Return `Data` with these splits."""
         splits = {"train": dataclasses.replace(train, name="train")}

@@ -20,6 +20,8 @@ from transferkit.errors import TrainingError
 _LOG = logging.getLogger("transferkit")
 # Kept for the final training and for the report: seconds, a fraction of the limit, and of the time of the features.
 _FINAL_SECONDS, _FINAL_FRACTION = 4.0, 0.08
+# Images per class for two in each of five folds.
+_FEWEST_PER_CLASS = 10
 # Fraction of the time for the features of the first backbone: heads need the rest.
 _FEATURES_FRACTION = 0.7
 
@@ -95,10 +97,12 @@ class Search:
         first, budget = finalists[0], self.budget
         count, reserve = len(self._development), self.reserve(finalists[:1])
         if first.per_image <= 0:
-            first.features(self._development.sample(64).split, budget, -budget.seconds)
+            # The first images have the creation of the engine, and the next ones have the speed of the rest.
+            for part in ((0, 64), (64, 256)):
+                first.measure(self._development.part(*part))
         time_left = _FEATURES_FRACTION * max(0.0, budget.remaining - reserve)
         if first.per_image * count > time_left:
-            fewest = 2 * len(self._development.sample(1).folds) * self._development.data.num_classes
+            fewest = _FEWEST_PER_CLASS * self._development.data.num_classes
             count = max(fewest, int(time_left / first.per_image))
         sample = self._development.sample(count)
         for source in finalists:

@@ -67,7 +67,7 @@ class Source:
             if not budget.allows(missing * self.per_image + reserve):
                 return None
             count = min(missing, self._part(budget))
-            self._timed(take(split, np.arange(done, done + count)))
+            self.measure(take(split, np.arange(done, done + count)))
             done += count
         return np.asarray(self.backbone.features(split))
 
@@ -90,7 +90,10 @@ class Source:
         seconds = max(_PART_SECONDS, _PART_FRACTION * budget.seconds)
         return int(min(1 << 40, max(_FIRST_IMAGES, seconds / self.per_image)))
 
-    def _timed(self, split: Split) -> None:
+    def measure(self, split: Split) -> None:
+        """Extract the features of a split, and estimate the time per image from it."""
+        if not len(split):
+            return
         started = time.perf_counter()
         self.backbone.features(split)
         seconds = time.perf_counter() - started
