@@ -35,6 +35,11 @@ def make_classifier() -> keras.Model:
     return tk.build_classifier(backbone, tk.ClassifierHead(2), augmentation=tk.AugmentationBlock(rotation=0.1))
 
 
+def searched(data: tk.Data) -> Any:
+    backbone = tk.BackboneFactory.create("MobileNetV2", weights=None, alpha=0.35, input_shape=(SIZE, SIZE, 3))
+    return tk.autofit(data, backbones=backbone, time_limit=None, max_trials=1)
+
+
 def many_classes() -> list[str]:
     return [f"a class with a long name, number {number}" for number in range(1000)]
 
@@ -52,6 +57,7 @@ def full_block() -> Any:
 
 
 INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
+    "AutoFit": lambda data, model: searched(data),
     "AugmentationBlock": lambda data, model: tk.AugmentationBlock(rotation=0.1, zoom=0.2),
     "Backbone": lambda data, model: tk.BackboneFactory.create("MobileNetV2", weights=None, alpha=0.35),
     "BackboneSpec": lambda data, model: tk.BackboneFactory.spec("MobileNetV2"),
@@ -187,6 +193,10 @@ BAD_ARGUMENTS: list[tuple[Callable[..., Any], str, Any]] = [
     (tk.AugmentationBlock, "cutmix", "half"),
     (tk.AugmentationBlock, "seed", -1),
     (head, "num_classes", 0),
+    (head, "kind", "prototypes"),
+    (head, "scale", 0),
+    (head, "neighbors", 0),
+    (head, "max_images", 4),
     (head, "pooling", "median"),
     (head, "dropout", 1.5),
     (head, "hidden", (0,)),

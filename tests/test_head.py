@@ -37,6 +37,29 @@ def test_call_pools_features(shape: tuple[int, ...], pooling: str) -> None:
     assert tk.ClassifierHead(3, pooling=pooling)(keras.Input(shape)).shape == (None, 3)
 
 
+def test_kind_follows_from_hidden_layers() -> None:
+    assert tk.ClassifierHead(2) == tk.ClassifierHead(2, kind="linear")
+    assert tk.ClassifierHead(2, hidden=(4,)) == tk.ClassifierHead(2, kind="mlp", hidden=(4,))
+    assert tk.ClassifierHead(2, kind="mlp").hidden == (128,)
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 8), (6, 8), (8,)])
+@pytest.mark.parametrize("kind", ["prototype", "cosine", "knn"])
+@pytest.mark.parametrize(("num_classes", "units"), [(2, 1), (3, 3)])
+def test_heads_for_few_images_return_equal_logits_at_first(
+    kind: str, shape: tuple[int, ...], num_classes: int, units: int
+) -> None:
+    images = keras.Input(shape)
+    model = keras.Model(images, tk.ClassifierHead(num_classes, kind=kind)(images))
+    logits = np.asarray(model(np.ones((2, *shape), "float32")))
+    assert logits.shape == (2, units) and np.ptp(logits) == 0 and (units == 3 or not logits.any())
+
+
+def test_layers_of_neighbors_raises() -> None:
+    with pytest.raises(ValueError, match="`layers` requires a head that is a list of layers. Received: kind='knn'"):
+        tk.ClassifierHead(2, kind="knn").layers()
+
+
 def test_layers_of_unsupported_rank_raises() -> None:
     with pytest.raises(ValueError, match="Features must be .* Received: rank 5"):
         tk.ClassifierHead(2).layers(5)
@@ -84,6 +107,27 @@ def test_global_pooling_values(rank: int) -> None:
         ({"hidden": (8, 0)}, "`hidden` must be an integer of at least 1. Received: 0."),
         ({"l2": -1}, "`l2` must be a finite number of at least 0. Received: -1."),
         ({"seed": -1}, "`seed` must be an integer of at least 0. Received: -1."),
+        ({"kind": "knnn"}, "`kind` must be one of 'linear', 'mlp', 'prototype', 'cosine', 'knn'. Received: 'knnn'."),
+        ({"kind": "linear", "hidden": (8,)}, "`hidden` is for kind='mlp'. Received: hidden=(8,) with kind='linear'."),
+        (
+            {"kind": "knn", "l2": 0.1},
+            "`l2` is for kind='linear' or 'mlp' or 'cosine'. Received: l2=0.1 with kind='knn'",
+        ),
+        (
+            {"kind": "prototype", "dropout": 0.5},
+            "`dropout` is for kind='linear' or 'mlp' or 'cosine'. Received: dropout",
+        ),
+        (
+            {"scale": 5.0},
+            "`scale` is for kind='prototype' or 'cosine' or 'knn'. Received: scale=5.0 with kind='linear'.",
+        ),
+        (
+            {"kind": "cosine", "neighbors": 3},
+            "`neighbors` is for kind='knn'. Received: neighbors=3 with kind='cosine'.",
+        ),
+        ({"kind": "cosine", "scale": 0}, "`scale` must be a finite number above 0. Received: 0."),
+        ({"kind": "knn", "max_images": 4}, "`max_images` must be an integer of at least 5. Received: 4."),
+        ({"kind": "knn", "multi_label": True}, "kind='knn' requires one label per image. Received: multi_label=True."),
     ],
 )
 def test_head_invalid_argument_raises(arguments: dict[str, Any], text: str) -> None:

@@ -26,7 +26,7 @@ LAYERS = [
     ("cache", "backbones", "classifier", "training_features", "model_card"),
     ("saving", "loading", "exporting", "huggingface", "inspection"),
     ("training", "comparison"),
-    ("serving", "sklearn", "interchange"),
+    ("serving", "sklearn", "interchange", "autofitting"),
     ("cli", "__main__"),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -34,6 +34,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 # Functions that users call, with options that have defaults.
 PUBLIC_WITH_MANY_PARAMETERS = {
     ("transferkit.augmentation.block", "__init__"),
+    ("transferkit.autofitting.fitting", "autofit"),
     ("transferkit.backbones.backbone", "features"),
     ("transferkit.comparison", "compare_backbones"),
     ("transferkit.data.builder", "__init__"),

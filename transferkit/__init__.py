@@ -16,6 +16,7 @@ from transferkit._utils.version import __version__
 _PUBLIC = {
     "ArtifactError": "errors",
     "AugmentationBlock": "augmentation",
+    "AutoFit": "autofitting",
     "Backbone": "backbones",
     "BackboneFactory": "backbones",
     "Calibration": "calibration",
@@ -46,6 +47,7 @@ _PUBLIC = {
     "TrainingError": "errors",
     "UploadError": "errors",
     "WeightsError": "errors",
+    "autofit": "autofitting",
     "build_classifier": "classifier",
     "cache": "cache",
     "compare_backbones": "comparison",
@@ -70,6 +72,7 @@ __getattr__: Callable[[str], Any] = lazy_getattr(__name__, _PUBLIC)
 if TYPE_CHECKING:
     from transferkit import cache, datasets, explanation, interchange, sklearn
     from transferkit.augmentation import AugmentationBlock
+    from transferkit.autofitting import AutoFit, autofit
     from transferkit.backbones import Backbone, BackboneFactory
     from transferkit.calibration import Calibration
     from transferkit.classifier import build_classifier

@@ -33,7 +33,7 @@ from transferkit.plots import accuracy_against_time
 
 _HEADER = ["backbone", "accuracy", "std", "ms/image", "parameters", "MB", "features", ""]
 # Changes whenever the fields of a stored score or their meaning change.
-_VERSION = 3
+_VERSION = 4
 # Engines are compared for a service or a large folder.
 _MANY = 10_000
 

@@ -69,10 +69,8 @@ def save_classifier(
         StorageError: when it cannot be written, as on a full disk; a classifier saved before is kept.
         ValueError: when this version of Keras does not save all weights; a classifier saved before is kept.
     """
-    target = Path(folder)
+    target = check_folder(folder)
     description = description or TrainingDescription()
-    _check_name(target)
-    _check_replaceable(target)
     _check_report(description.report, predictor)
     with atomic_folder(target) as staging_dir:
         with original_dropout_rates(predictor.model):
@@ -93,6 +91,14 @@ def save_classifier(
         calibration, report = predictor.calibration, description.report
         card = CardContents(target.absolute().name, names, size, metadata.training, calibration, report)
         write_model_card(staging_dir, target, card)
+    return target
+
+
+def check_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return the path of a folder in which a classifier can be saved, or raise an ArtifactError."""
+    target = Path(folder)
+    _check_name(target)
+    _check_replaceable(target)
     return target
 
 

@@ -104,6 +104,23 @@ def test_compare(synthetic: Path, command: Command, tmp_path: Path) -> None:
     assert main([*map(str, arguments), "Nothing"]) == 1
 
 
+def test_autofit(synthetic: Path, command: Command, tmp_path: Path) -> None:
+    out = tmp_path / "found"
+    options = ["--image-size", 32, "--max-trials", 2, "--time-limit", "10m", "--backbones", "EfficientNetLite0"]
+    result = command.json("autofit", synthetic, *options, "--out", out)
+    assert result["folder"] == str(out) and result["test"]["split"] == "validation" and result["report"]["images"] == 20
+    assert {row["name"].partition(",")[0] for row in result["leaderboard"]} == {"EfficientNetLite0"}
+    assert (
+        tk.load(out).evaluate(tk.DatasetBuilder(synthetic, image_size=32).build()).accuracy == result["test"]["value"]
+    )
+    lines = command.lines("autofit", synthetic, *options, "--out", out)
+    assert any("20 validation images that no choice used" in line for line in lines)
+    assert lines[-1] == f"  transferkit predict {out} new_photos/"
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    assert "`folder` must be new, empty" in command.error("autofit", synthetic, "--out", tmp_path / "mine")
+
+
 def test_scan_reports_leaks(synthetic: Path, command: Command, tmp_path: Path) -> None:
     for split in ("train", "validation"):
         target = tmp_path / "photos" / split / "cats" / f"{split}.jpg"

@@ -26,6 +26,13 @@ def blobs(classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return centers[labels] + generator.normal(0, 1, (200, 6)) * [1, 5, 0.1, 1, 20, 1], labels
 
 
+@pytest.fixture
+def own_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standardize each feature by its own standard deviation, as scikit-learn does."""
+    monkeypatch.setattr(linear_probe, "_SHRINKAGE", 0.0)
+
+
+@pytest.mark.usefixtures("own_scales")
 @pytest.mark.parametrize("classes", [2, 3, 5])
 @pytest.mark.parametrize("l2", [1e-3, 1e-1])
 def test_fit_linear_probe_agrees_with_scikit_learn(classes: int, l2: float) -> None:
@@ -40,6 +47,25 @@ def test_fit_linear_probe_agrees_with_scikit_learn(classes: int, l2: float) -> N
     else:
         actual = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(actual, reference.predict_proba(scaler.transform(features)), atol=1e-4)
+
+
+def test_fit_linear_probe_scales_are_between_own_and_common() -> None:
+    # 100 images: the geometric mean of a feature's standard deviation, 1 or 7, and that of all, 5.
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(100, 2))
+    features = (features - features.mean(axis=0)) / features.std(axis=0) * [1.0, 7.0]
+    labels = (features[:, 0] + generator.normal(size=100) > 0).astype(int)
+    scaled = features / np.sqrt([1.0 * 5.0, 7.0 * 5.0])
+    reference = LogisticRegression(C=1 / (0.1 * 100), tol=1e-10, max_iter=10_000).fit(scaled, labels)
+    logits = probe_logits(fit_linear_probe(features, labels, 2, l2=0.1), features)
+    np.testing.assert_allclose(logits[:, 0], reference.decision_function(scaled), atol=1e-4)
+
+
+def test_fit_linear_probe_with_few_images_ignores_rare_features() -> None:
+    # A feature that one of four images has to a small degree would separate the classes as well as the first one.
+    features, labels = np.array([[1.0, 0.0], [1.1, 0.0], [-1.0, 0.0], [-1.0, -0.001]]), np.array([1, 1, 0, 0])
+    kernel = fit_linear_probe(features, labels, 2, l2=1.0).kernel[:, 0] * features.std(axis=0)
+    assert kernel[0] > 0.1 and abs(kernel[1]) < 0.01 * kernel[0]
 
 
 def test_fit_linear_probe_from_start_is_same_optimum() -> None:
@@ -84,7 +110,7 @@ def test_select_linear_probe_by_validation_loss() -> None:
     validation, validation_labels = generator.normal(size=(60, 100)), generator.integers(0, 2, 60)
     selected = select_linear_probe(noise, labels, validation, validation_labels, 2)
     weak = fit_linear_probe(noise, labels, 2, l2=1e-4)
-    assert selected.l2 == 1.0
+    assert selected.l2 == 10.0 == max(L2_GRID)
     losses = [log_loss(probe_logits(probe, validation), validation_labels, 2) for probe in (selected, weak)]
     assert losses[0] < losses[1]
 
@@ -129,24 +155,31 @@ def test_fit_linear_probe_reads_few_features_at_once(monkeypatch: pytest.MonkeyP
     assert stored.most == len(features)
 
 
-def test_cross_validated_l2_equals_scikit_learn() -> None:
+@pytest.mark.usefixtures("own_scales")
+@pytest.mark.parametrize("per_class", [20, 30])
+def test_cross_validated_l2_equals_scikit_learn(per_class: int) -> None:
     generator = np.random.default_rng(3)
-    features, labels = generator.normal(size=(60, 20)), np.arange(60) % 3
-    features[:, 0] += labels
+    features, labels = generator.normal(size=(3 * per_class, 20)), np.arange(3 * per_class) % 3
+    features[:, 0] += 0.8 * labels
     folds = _folds(labels, 5)
-    assert all(np.bincount(labels[folds == fold]).tolist() == [4, 4, 4] for fold in range(5))
+    assert all(np.bincount(labels[folds == fold]).tolist() == [per_class // 5] * 3 for fold in range(5))
     losses = {}
     for l2 in L2_GRID:
-        total = 0.0
+        per_image = np.zeros(len(labels))
         for fold in range(5):
             inside = folds != fold
             mean, scale = features[inside].mean(axis=0), features[inside].std(axis=0)
             model = LogisticRegression(C=1 / (l2 * inside.sum()), tol=1e-8, max_iter=5000)
             model.fit((features[inside] - mean) / scale, labels[inside])
-            logits = model.decision_function((features[~inside] - mean) / scale)
-            total += log_loss(logits, labels[~inside], 3)
-        losses[l2] = total
-    assert cross_validated_l2(features, labels, 3) == min(losses, key=lambda l2: losses[l2])
+            probabilities = model.predict_proba((features[~inside] - mean) / scale)
+            per_image[~inside] = -np.log(probabilities[np.arange((~inside).sum()), labels[~inside]])
+        losses[l2] = per_image
+    best = min(losses, key=lambda l2: losses[l2].mean())
+    # One standard error, up to 20 images per class.
+    error = losses[best].std(ddof=1) / np.sqrt(len(labels)) if per_class == 20 else 0
+    expected = max(l2 for l2 in losses if losses[l2].mean() <= losses[best].mean() + error)
+    assert (expected > best) == (per_class == 20)
+    assert cross_validated_l2(features, labels, 3) == expected
 
 
 def test_cross_validated_l2_of_class_with_one_image() -> None:

@@ -47,7 +47,7 @@ def test_trainer_other_type_than_model_raises() -> None:
     [
         ({"epochs": 0}, "`epochs` must be an integer of at least 1. Received: 0"),
         ({"num_views": 0}, "`num_views` must be an integer of at least 1. Received: 0"),
-        ({"solver": "newton"}, "`solver` must be one of 'adam', 'lbfgs'. Received: 'newton'"),
+        ({"solver": "newton"}, "`solver` must be one of 'auto', 'adam', 'lbfgs'. Received: 'newton'"),
         ({"callbacks": [None]}, "`callbacks` must be a list of keras.callbacks.Callback. Received: None"),
     ],
 )

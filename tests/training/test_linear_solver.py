@@ -13,7 +13,7 @@ from tests.training.conftest import multi_label_data, small_classifier
 from transferkit.data import Data
 from transferkit.features.linear_probe import cross_validated_l2, fit_linear_probe, log_loss, probe_logits
 from transferkit.training.feature_data import CachedFeatures
-from transferkit.training.linear_solver import _ConcatenatedRows, solve_linear_head
+from transferkit.training.linear_solver import ConcatenatedRows, solve_linear_head
 from transferkit.training.objective import objective_for
 
 
@@ -99,7 +99,7 @@ def test_solver_without_cached_features_raises(data: Data) -> None:
 
 def test_concatenated_rows_of_slices() -> None:
     parts = [np.arange(start, stop)[:, None] for start, stop in ((0, 4), (4, 5), (5, 12))]
-    rows, expected = _ConcatenatedRows(parts), np.arange(12)[:, None]
+    rows, expected = ConcatenatedRows(parts), np.arange(12)[:, None]
     assert rows.shape == (12, 1)
     for start in range(12):
         for stop in range(start, 14):

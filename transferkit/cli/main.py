@@ -22,6 +22,7 @@ from transferkit.cli.quiet_import import import_quietly
 # The modules of the commands are imported when they are used: help must not wait for TensorFlow.
 COMMANDS = {
     "train": "train a classifier on a folder of images",
+    "autofit": "find the best classifier for a folder of images within a time limit",
     "predict": "predict the classes of images",
     "evaluate": "evaluate a classifier on labeled images",
     "explain": "write heat maps of the parts of images on which predictions depend",

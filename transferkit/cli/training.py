@@ -22,10 +22,14 @@ BACKBONE = (
     Option("weights", "imagenet, none, or the path of a file"),
 )
 HEAD = (
+    Option("kind", "linear, mlp, prototype, cosine or knn"),
     Option("pooling", "avg, max or flatten"),
     Option("dropout", "fraction of the features dropped in training", float),
     Option("hidden", "units of hidden layers", int, "+"),
     Option("l2", "L2 regularization of the kernels", float),
+    Option("scale", "factor of the cosines of prototype, cosine and knn", float),
+    Option("neighbors", "training images that vote, for knn", int),
+    Option("max_images", "largest number of training images, for knn", int),
 )
 AUGMENTATION = (Option("augmentation", "light, medium or strong"),)
 TRAINER = (
@@ -53,7 +57,7 @@ FIT = (
     Option("keep_best", "restore the weights of the best epoch", bool),
     Option("monitor", "metric for early stopping and the best epoch"),
     Option("num_views", "cached views per training image", number_or_text),
-    Option("solver", "adam or lbfgs"),
+    Option("solver", "auto, adam or lbfgs"),
 )
 FINE_TUNE = (
     Option("unfreeze_from", "index or name of the first trainable layer", number_or_text),

@@ -12,9 +12,17 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from transferkit._utils.checks import check_int, check_number
+from transferkit.calibration.temperature import cross_entropy
 
 # From weak to strong regularization. Features are standardized, so the same strengths suit every backbone.
-L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+L2_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Up to so many images per class, a stronger regularization than that of the smallest loss is more accurate.
+FEW_PER_CLASS = 20
+# Number of images from which the scale of a feature is its own rather than that of all features. By measurement, see
+# benchmarks/RESULTS.md: few images do not know the variance of a feature that most images do not have.
+_SHRINKAGE = 100.0
+# Fraction of the mean variance below which variances count as equal.
+_MIN_VARIANCE = 1e-6
 _HISTORY_SIZE = 10
 # Values per block, which fit into a CPU cache, and values that are kept in memory for all passes.
 _BLOCK_VALUES, _MEMORY_VALUES = 1 << 18, 1 << 24
@@ -57,7 +65,8 @@ def fit_linear_probe(
     """Minimize mean cross-entropy + l2 / 2 * ||kernel of the standardized features||^2, by L-BFGS.
 
     Labels are int (n,), or 0/1 (n, num_classes) for independent labels. Features are read in blocks, several times; the
-    returned probe is for the original features. `start` is the initial probe.
+    returned probe is for the original features. `start` is the initial probe. Features are standardized
+    by their own standard deviations for many images, and by that of all features for few.
 
     >>> fit = fit_linear_probe(np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([0, 0, 1, 1]), 2, l2=0.1)
     >>> (probe_logits(fit, np.array([[0.5], [2.5]])) > 0).ravel().tolist()
@@ -119,21 +128,27 @@ def cross_validated_l2(
 ) -> float | None:
     """Return the regularization of `grid` with the smallest mean loss on images that were left out in turn.
 
-    Folds are stratified by class, with the same result in every process. Returns None where a class has one image, so
-    that it would be missing in a fit.
+    With few images per class it is the strongest whose loss exceeds the smallest by at most one standard error. Folds
+    are stratified by class, with the same result in every process. Returns None where a class has one image, so that
+    it would be missing in a fit.
+
+    Reference: Breiman et al., "Classification and Regression Trees", 1984, on the rule of one standard error.
     """
     fold_of = _folds(labels, folds)
     if labels.ndim == 1 and np.bincount(labels, minlength=num_classes)[np.unique(labels)].min() < 2:
         return None
-    losses = np.zeros(len(grid))
+    losses = np.zeros((len(grid), len(labels)))
     for fold in np.unique(fold_of):
         inside, outside = fold_of != fold, fold_of == fold
         start: LinearProbe | None = None
         for position in np.argsort(grid)[::-1]:
             start = fit_linear_probe(features[inside], labels[inside], num_classes, l2=grid[position], start=start)
-            logits = probe_logits(start, features[outside])
-            losses[position] += log_loss(logits, labels[outside], num_classes) * outside.sum()
-    return float(grid[int(np.argmin(losses))])
+            losses[position, outside] = cross_entropy(probe_logits(start, features[outside]), labels[outside])
+    means = losses.mean(axis=1)
+    best = int(np.argmin(means))
+    is_few = len(labels) <= FEW_PER_CLASS * num_classes
+    allowed = losses[best].std(ddof=1) / np.sqrt(len(labels)) if is_few else 0.0
+    return float(max(l2 for l2, mean in zip(grid, means) if mean <= means[best] + allowed))
 
 
 def _folds(labels: np.ndarray, folds: int) -> np.ndarray:
@@ -171,11 +186,16 @@ def _blocks(features: RowSource) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def _mean_and_scale(features: RowSource) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and standard deviation of each column; infinite for a constant column, whose kernel is 0."""
+    """Return mean and scale of each column; infinite for a constant column, whose kernel is 0."""
     count = features.shape[0]
     mean = sum(block.sum(axis=0) for _, block in _blocks(features)) / count
-    scale = np.sqrt(sum(((block - mean) ** 2).sum(axis=0) for _, block in _blocks(features)) / count)
-    return mean, np.where(scale > 1e-12 * max(1.0, float(scale.max(initial=0))), scale, np.inf)
+    variance = np.asarray(sum(((block - mean) ** 2).sum(axis=0) for _, block in _blocks(features))) / count
+    typical = max(float(variance.mean()), 1e-300)
+    own = np.log(np.maximum(variance, _MIN_VARIANCE * typical))
+    weight = count / (count + _SHRINKAGE)
+    scale = np.exp((weight * own + (1 - weight) * np.log(typical)) / 2)
+    is_constant = variance <= 1e-24 * max(1.0, float(variance.max(initial=0)))
+    return mean, np.where(is_constant, np.inf, scale)
 
 
 def _cross_entropy(logits: np.ndarray, labels: np.ndarray, num_classes: int) -> tuple[float, np.ndarray]:

@@ -13,7 +13,7 @@ from transferkit.modeling.partition import find_root
 def embedding_tensor(model: keras.Model) -> Any:
     """Return the Keras tensor (batch, size) of the pooled features.
 
-    From the output down, that is the last tensor with one vector per image.
+    From the output down, that is the last tensor with one vector per image on which the output depends alone.
 
     Raises:
         ValueError: for a model without a graph.
@@ -23,11 +23,19 @@ def embedding_tensor(model: keras.Model) -> Any:
             f"`model` must have a graph of layers for features. Received: {model.name!r}, of class "
             f"{type(model).__name__}. Build it with the functional API."
         )
-    makers = {id(tensor): node for node in graph_nodes(model) for tensor in node.outputs}
-    tensor = model.outputs[0]
-    while (node := makers.get(id(tensor))) is not None and [len(one.shape) for one in node.inputs] == [2]:
-        tensor = node.inputs[0]
-    return tensor
+    found = model.outputs[0]
+    needed = {id(found): found}
+    for node in reversed(graph_nodes(model)):
+        if not any(id(tensor) in needed for tensor in node.outputs):
+            continue
+        if any(len(tensor.shape) != 2 for tensor in node.inputs):
+            break
+        for tensor in node.outputs:
+            needed.pop(id(tensor), None)
+        needed |= {id(tensor): tensor for tensor in node.inputs}
+        if len(needed) == 1:
+            (found,) = needed.values()
+    return found
 
 
 def embedding_model(model: keras.Model) -> keras.Model:

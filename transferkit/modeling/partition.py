@@ -127,6 +127,9 @@ def _choose_boundary(
     allowed = work[-1] * (1 - _MAX_RECOMPUTED_FRACTION)
     candidates = []
     for count in range(1, len(constant) + 1):
+        if count > 1 and isinstance(constant[count - 1].layer, keras.layers.UnitNormalization):
+            # It takes no time, and the features below are those of heads without it.
+            continue
         if work[count - 1] >= allowed and not _layers_on_both_sides(constant[:count], nodes):
             boundary = _boundary_tensors(constant[:count], nodes, outputs, root)
             width = sum(int(np.prod([side or 1 for side in tensor.shape[1:]])) for tensor in boundary)

@@ -9,12 +9,11 @@ from typing import Any
 
 import keras
 
-from transferkit._utils.checks import check_choice, check_int
+from transferkit._utils.checks import check_int
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.errors import DataError
 from transferkit.images.spec import ImageSpec
-from transferkit.training.linear_solver import SOLVERS
 from transferkit.training.objective import Objective, objective_for
 
 # By measurement, see docs/training.md: augmented views did not raise the accuracy of heads on five data sets.
@@ -93,19 +92,6 @@ def class_names_of(split: Split | None, trained: TrainedClasses | None, units: i
 def choose_verbosity(verbose: int | str) -> int | str:
     """Return Keras' `verbose`: "auto" is a progress bar on a terminal only, whose control characters fill log files."""
     return verbose if verbose != "auto" else 1 if sys.stdout is not None and sys.stdout.isatty() else 2
-
-
-def check_solver(solver: str, callbacks: Any, class_weight: Any, schedule: Any = "constant") -> None:
-    """Raise a ValueError for an unknown solver, or options that it does not support."""
-    check_choice("solver", solver, SOLVERS)
-    given = {"callbacks": callbacks, "class_weight": class_weight, "schedule": schedule}
-    given["schedule"] = None if schedule == "constant" else schedule
-    for name, value in given.items():
-        if solver == "lbfgs" and value is not None and value != () and value != []:
-            raise ValueError(
-                f"`{name}` is not supported with solver='lbfgs', which has no epochs. Received: {value!r}. Omit it, or "
-                "use solver='adam'."
-            )
 
 
 def check_trainable(model: keras.Model) -> None:

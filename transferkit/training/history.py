@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -48,6 +48,15 @@ def make_history(model: keras.Model, metrics: dict[str, list[float]], first_epoc
     history.epoch = list(range(first_epoch, first_epoch + len(metrics.get("loss", ()))))
     model.history = history
     return history
+
+
+def join_histories(model: keras.Model, histories: Sequence[History], epochs: int) -> History:
+    """Return one History of several phases that followed one another; of none, it is that after `epochs` epochs."""
+    if len(histories) == 1:
+        return histories[0]
+    names = dict.fromkeys(name for history in histories for name in history.history)
+    metrics = {name: [value for part in histories for value in part.history.get(name, [])] for name in names}
+    return make_history(model, metrics, histories[0].epoch[0] if histories else epochs)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,6 @@ from transferkit.features.store import FeatureArray
 from transferkit.training.feature_data import CachedFeatures
 from transferkit.training.objective import Objective
 
-SOLVERS = ("adam", "lbfgs")
 # Fewer validation images choose the regularization by chance.
 _FEW_IMAGES = 100
 _MODERATE_L2 = 1e-2
@@ -28,23 +27,29 @@ _MAX_ROWS = 5000
 
 
 def solve_linear_head(
-    trained: keras.Model, features: CachedFeatures, objective: Objective, num_classes: int
+    trained: keras.Model,
+    features: CachedFeatures,
+    objective: Objective,
+    num_classes: int,
+    l2: float | None = None,
 ) -> dict[str, list[float]]:
     """Set the dense layer of `trained` to the minimum of the regularized loss; return the metrics of one epoch.
 
-    The regularization is the one with the smallest validation loss or, with few validation images, with the smallest
-    loss in a cross-validation on training images. A head that is not linear raises a ValueError.
+    Without `l2`, the regularization is the one with the smallest validation loss or, with few validation images, with
+    the smallest loss in a cross-validation on training images. A head that is not linear raises a ValueError.
     """
-    dense = _linear_head(trained)
-    rows = _ConcatenatedRows([view[0] for view in features.views])
+    dense = _required_head(trained)
+    rows = ConcatenatedRows([view[0] for view in features.views])
     labels = np.concatenate([features.labels] * len(features.views))
     if features.validation is not None:
         validation, (validation_labels, *_) = features.validation
-    if features.validation is None or len(validation_labels) < _FEW_IMAGES:
+    if l2 is not None:
+        probe = fit_linear_probe(rows, labels, num_classes, l2=l2)
+    elif features.validation is None or len(validation_labels) < _FEW_IMAGES:
         # The original images; augmented views of the same image would be on both sides of a fold.
         chosen = np.sort(np.random.default_rng(0).permutation(len(features.labels))[:_MAX_ROWS])
-        l2 = cross_validated_l2(np.asarray(features.views[0][0][chosen]), features.labels[chosen], num_classes)
-        probe = fit_linear_probe(rows, labels, num_classes, l2=_MODERATE_L2 if l2 is None else l2)
+        found = cross_validated_l2(np.asarray(features.views[0][0][chosen]), features.labels[chosen], num_classes)
+        probe = fit_linear_probe(rows, labels, num_classes, l2=_MODERATE_L2 if found is None else found)
     else:
         probe = select_linear_probe(rows, labels, validation[0], validation_labels, num_classes)
     dense.set_weights([probe.kernel.astype("float32"), probe.bias.astype("float32")])
@@ -55,7 +60,7 @@ def solve_linear_head(
     return history
 
 
-class _ConcatenatedRows:
+class ConcatenatedRows:
     """The rows of several arrays, read when they are indexed."""
 
     def __init__(self, parts: Sequence[np.ndarray | FeatureArray]) -> None:
@@ -71,24 +76,29 @@ class _ConcatenatedRows:
         return np.concatenate(found)
 
 
-def _linear_head(trained: keras.Model) -> keras.layers.Dense:
+def linear_head(trained: keras.Model) -> keras.layers.Dense | None:
+    """Return the dense layer of a trained part that has no other layer with weights, or None."""
+    layers = _layers(trained)
+    return layers[0] if len(layers) == 1 and isinstance(layers[0], keras.layers.Dense) else None
+
+
+def _layers(trained: keras.Model) -> list[keras.layers.Layer]:
     ignored = keras.layers.InputLayer, keras.layers.Dropout
-    layers = [layer for layer in trained.layers if not isinstance(layer, ignored)]
-    if len(layers) != 1 or not isinstance(layers[0], keras.layers.Dense):
-        kinds = ", ".join(type(layer).__name__ for layer in layers)
+    return [layer for layer in trained.layers if not isinstance(layer, ignored)]
+
+
+def _required_head(trained: keras.Model) -> keras.layers.Dense:
+    head = linear_head(trained)
+    if head is None:
+        kinds = ", ".join(type(layer).__name__ for layer in _layers(trained))
         raise ValueError(
             f"`solver='lbfgs'` requires a linear head on a frozen backbone. Received: {kinds} to be trained. Use "
             "solver='adam', or ClassifierHead without `hidden` layers before fine-tuning."
         )
-    return layers[0]
+    return head
 
 
 def _metrics(
     probe: LinearProbe, features: RowSource, labels: np.ndarray, objective: Objective
 ) -> dict[str, list[float]]:
-    logits = probe_logits(probe, features).astype("float32")
-    values = {"loss": [objective.loss_of(labels, logits)]}
-    for metric in objective.metrics():
-        metric.update_state(labels[:, None] if objective.kind == "binary" else labels, logits)
-        values[metric.name] = [float(metric.result())]
-    return values
+    return objective.values_of(labels, probe_logits(probe, features).astype("float32"))

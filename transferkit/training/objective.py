@@ -57,6 +57,14 @@ class Objective:
         labels = labels[:, None] if self.kind == "binary" and labels.ndim == 1 else labels
         return float(np.mean(self.loss()(labels, logits)))
 
+    def values_of(self, labels: np.ndarray, logits: np.ndarray) -> dict[str, list[float]]:
+        """Return the loss and the metrics of logits (n, units), as those of one epoch."""
+        values = {"loss": [self.loss_of(labels, logits)]}
+        for metric in self.metrics():
+            metric.update_state(labels[:, None] if self.kind == "binary" else labels, logits)
+            values[metric.name] = [float(metric.result())]
+        return values
+
     def losses_of(self, labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """Return the loss of each image, (n,)."""
         loss = self.loss()

@@ -26,6 +26,7 @@ from transferkit.training.distribution import DistributedModel, scope_of
 from transferkit.training.evaluation import Evaluated, evaluate_batches
 from transferkit.training.feature_data import evaluation_batches, load_features
 from transferkit.training.feature_model import FeatureModel, ModelParts
+from transferkit.training.few_shot_solver import solve_few_shot_head
 from transferkit.training.guards import Interruption, LossGuard, NonFiniteLossError, unchanged_frozen_weights
 from transferkit.training.history import History, PhaseRecord, RunHistory, make_history
 from transferkit.training.linear_solver import solve_linear_head
@@ -71,7 +72,8 @@ class PhaseRequest:
         num_views: int or "auto".
         options: how the phase is run.
         updates: how the weights are updated.
-        solver: "adam" or "lbfgs".
+        solver: "adam", "lbfgs", or the kind of a head that is computed.
+        l2: regularization for "lbfgs", or None to choose it.
         renew: whether the optimizer starts again.
     """
 
@@ -81,6 +83,7 @@ class PhaseRequest:
     options: FitOptions
     updates: UpdateOptions
     solver: str = "adam"
+    l2: float | None = None
     renew: bool = False
 
 
@@ -115,17 +118,6 @@ class Runner:
         checked = check_data(data, self.model, self.classes)
         return dataclasses.replace(checked, **self.settings.objective, soft_labels=mixes)
 
-    def check_solver_options(self, solver: str, options: dict[str, Any]) -> None:
-        """Raise a ValueError for options that "lbfgs", which minimizes cross-entropy in one step, would ignore."""
-        settings = self.settings
-        given = {**options, "loss": settings.objective["loss_name"]}
-        given |= {"label_smoothing": settings.objective["label_smoothing"], "ema": settings.optimizer.ema}
-        for name, value in given.items():
-            if solver == "lbfgs" and value is not None and value is not False and value != 0:
-                raise ValueError(
-                    f"`{name}` is not supported with solver='lbfgs'. Received: {value!r}. Omit it, or use 'adam'."
-                )
-
     def run(self, request: PhaseRequest, data: Data) -> History:
         """Train one phase, or continue it from its checkpoint."""
         # Before compiling: a wrong argument leaves the optimizer and its state.
@@ -146,7 +138,7 @@ class Runner:
                 with scope_of(self.settings.strategy):
                     metrics = self._train(request, plan, data, interruption)
             else:
-                metrics, rate, precision = self._solve(plan, data), 0.0, "float32"
+                metrics, rate, precision = self._solve(request, plan, data), 0.0, "float32"
                 self.classes = TrainedClasses(tuple(data.class_names), data.image_spec)
         seconds = time.perf_counter() - started
         record = PhaseRecord(request.name, metrics, first_epoch, seconds, rate, plan.trained_on, precision)
@@ -220,15 +212,19 @@ class Runner:
             raise self._not_finite(error.step, guard.epoch, data) from error
         return {key: [*metrics.get(key, []), *map(float, values)] for key, values in new.items()} or metrics
 
-    def _solve(self, plan: Plan, data: Data) -> Metrics:
+    def _solve(self, request: PhaseRequest, plan: Plan, data: Data) -> Metrics:
+        solver = "solver='lbfgs'" if request.solver == "lbfgs" else f"kind={request.solver!r}"
         if plan.trained_on == "images":
-            raise ValueError(f"`solver='lbfgs'` requires cached features. Received: {plan.reason}. Use solver='adam'.")
+            raise ValueError(f"`{solver}` requires cached features. Received: {plan.reason}. Use solver='adam'.")
         if data.splits["train"].has_weights:
             raise ValueError(
-                "`solver='lbfgs'` requires images of equal weight. Received: sample weights. Use solver='adam'."
+                f"`{solver}` requires images of equal weight. Received: sample weights. Use solver='adam'."
             )
         features = load_features(plan, data, self.settings.extraction)
-        return solve_linear_head(plan.partition.trainable, features, self.compilation.objective, data.num_classes)
+        trained, objective = plan.partition.trainable, self.compilation.objective
+        if request.solver == "lbfgs":
+            return solve_linear_head(trained, features, objective, data.num_classes, request.l2)
+        return solve_few_shot_head(request.solver, trained, features, objective, data.num_classes)
 
     def _not_finite(self, step: int, epoch: int, data: Data) -> TrainingError:
         split, size = data.splits.get("train"), data.batch_size

@@ -22,16 +22,11 @@ from transferkit.modeling.image_model import check_image_model
 from transferkit.modeling.keras_graph import find_backbone
 from transferkit.modeling.precision import check_precision
 from transferkit.modeling.sharing import warn_if_shared
-from transferkit.training.arguments import (
-    check_callbacks,
-    check_data,
-    check_num_views,
-    check_solver,
-)
+from transferkit.training.arguments import check_callbacks, check_data, check_num_views
 from transferkit.training.class_weight import ClassWeight
 from transferkit.training.compilation import UpdateOptions, check_not_compiled
 from transferkit.training.feature_data import extraction_cost
-from transferkit.training.history import History, RunHistory, make_history
+from transferkit.training.history import History, RunHistory, join_histories
 from transferkit.training.improvement import keep_improvement, starting_point
 from transferkit.training.learning_rate_search import LearningRateSearch, search_learning_rate
 from transferkit.training.losses import check_loss
@@ -41,6 +36,7 @@ from transferkit.training.phases import FitOptions
 from transferkit.training.plan import CacheSettings, Plan
 from transferkit.training.runner import PhaseRequest, Runner, RunSettings
 from transferkit.training.schedules import check_schedule
+from transferkit.training.solvers import StepOptions, check_steps_suit, choose_solver
 from transferkit.training.steps import MAX_FINE_TUNING_EPOCHS, resolve_epochs, steps_per_epoch
 from transferkit.training.strategy import check_strategy
 from transferkit.training.trained_classifier import TrainedClassifier
@@ -166,7 +162,8 @@ class Trainer(TrainedClassifier):
         keep_best: bool = False,
         monitor: str | None = None,
         num_views: int | str = "auto",
-        solver: str = "adam",
+        solver: str = "auto",
+        l2: float | str = "auto",
         callbacks: Sequence[keras.callbacks.Callback] = (),
         class_weight: ClassWeight = None,
         verbose: int | str = "auto",
@@ -190,9 +187,12 @@ class Trainer(TrainedClassifier):
                 from 2 on, augmented ones; epochs use them in turn. Training on images gives them other random changes
                 in every epoch. Defaults to "auto", which is 1: augmented views did not raise the accuracy of heads, see
                 docs/training.md.
-            solver: "adam" for the trainer's optimizer, or "lbfgs" to set a linear head to its optimum, with the
-                regularization chosen on at least 100 validation images, else by cross-validation; this counts as one
-                epoch, without callbacks. Defaults to "adam".
+            solver: "adam" for steps of the trainer's optimizer; "lbfgs" to set a linear head to its optimum, which is
+                one epoch, without callbacks; or "auto": "lbfgs" for a linear head, up to 20 images per class and
+                defaults of all options of steps, which is then more accurate, else "adam". Heads of the kinds
+                "prototype" and "knn" are computed from the features, and require "auto". Defaults to "auto".
+            l2: float >= 0 or "auto". Regularization for "lbfgs". Defaults to "auto": chosen on at least 100 validation
+                images, else by cross-validation.
             callbacks: sequence of keras.callbacks.Callback for this call, after the trainer's. Epochs are numbered over
                 all phases. Defaults to ().
             class_weight: dict of class name or index to weight, a number of at least 0; classes that are not given have
@@ -208,13 +208,15 @@ class Trainer(TrainedClassifier):
             TrainingError: when the loss is not finite or grows without limit, or frozen weights changed.
             ValueError: when an argument is out of range, or "lbfgs" is used without a linear head.
         """
-        check_solver(solver, callbacks, class_weight, schedule)
-        unused = {"early_stopping": early_stopping, "keep_best": keep_best, "learning_rate": learning_rate}
-        self._runner.check_solver_options(solver, {**unused, "class_weight": self.class_weight})
+        weights = self.class_weight if class_weight is None else class_weight
+        stepwise = {"callbacks": callbacks or self.callbacks, "class_weight": weights, "schedule": schedule}
+        stepwise |= {"early_stopping": early_stopping, "keep_best": keep_best, "learning_rate": learning_rate}
+        solver = choose_solver(solver, l2, self._runner, data, StepOptions(stepwise, epochs, num_views))
         options = self._fit_options(data, callbacks, class_weight, verbose)
         updates = self._updates(learning_rate, schedule, data, options)
         options = options.stopping(data, early_stopping, keep_best, monitor, schedule)
-        request = PhaseRequest("frozen", resolve_epochs(epochs, data), num_views, options, updates, solver)
+        strength = None if l2 == "auto" else float(l2)
+        request = PhaseRequest("frozen", resolve_epochs(epochs, data), num_views, options, updates, solver, strength)
         return self._runner.run(request, data)
 
     def fine_tune(
@@ -272,6 +274,7 @@ class Trainer(TrainedClassifier):
             DataError, TrainingError: as in `fit`.
             ValueError: when there is no such layer, or more than one way to choose it is given.
         """
+        check_steps_suit(self.model)
         check_number("l2_sp", l2_sp, minimum=0)
         if check_fraction("layer_decay", layer_decay) == 0:
             raise ValueError("`layer_decay` must be in (0, 1]. Received: 0. Give 1 for the same rate in all layers.")
@@ -297,7 +300,7 @@ class Trainer(TrainedClassifier):
             histories.append(self._runner.run(request, data))
         if start is not None:
             keep_improvement(self._runner, data, start)
-        return self._joined(histories)
+        return join_histories(self.model, histories, self.history.epochs)
 
     def fit_phases(self, data: Data, phases: Sequence[Phase]) -> History:
         """Run several phases one after another.
@@ -319,7 +322,8 @@ class Trainer(TrainedClassifier):
                     "[tk.Phase('frozen'), tk.Phase('fine-tuning')]."
                 )
         methods: Any = [self.fit if phase.name == "frozen" else self.fine_tune for phase in phases]
-        return self._joined([run(data, **phase.arguments) for run, phase in zip(methods, phases)])
+        histories = [run(data, **phase.arguments) for run, phase in zip(methods, phases)]
+        return join_histories(self.model, histories, self.history.epochs)
 
     def find_learning_rate(
         self, data: Data, *, start: float = 1e-6, end: float = 1.0, steps: int = 100
@@ -384,14 +388,6 @@ class Trainer(TrainedClassifier):
         if learning_rate is not None:
             return UpdateOptions(check_number("learning_rate", learning_rate, above=0), schedule)
         return UpdateOptions(self._runner.compilation.learning_rate if default is None else default, schedule)
-
-    def _joined(self, histories: Sequence[History]) -> History:
-        """Return one History of several phases that followed one another."""
-        if len(histories) == 1:
-            return histories[0]
-        names = dict.fromkeys(name for history in histories for name in history.history)
-        metrics = {name: [value for part in histories for value in part.history.get(name, [])] for name in names}
-        return make_history(self.model, metrics, histories[0].epoch[0] if histories else self.history.epochs)
 
     def __repr__(self) -> str:
         return f"Trainer({self.model.name!r}, learning_rate={self.learning_rate:g}, {self.history!r})"
