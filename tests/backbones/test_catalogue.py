@@ -12,7 +12,7 @@ import pytest
 import transferkit as tk
 from transferkit.backbones import BackboneSpec, Catalogue
 from transferkit.backbones.applications import list_applications
-from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0
+from transferkit.backbones.efficientnet_lite import VARIANTS, build_efficientnet_lite
 from transferkit.backbones.table import ROWS
 from transferkit.modeling.freezing import batch_norm_layers
 
@@ -87,8 +87,9 @@ def test_create_matches_row_and_trains(row: BackboneSpec) -> None:
 
 @pytest.mark.parametrize("row", EVERY)
 def test_row_parameters_match_model(row: BackboneSpec) -> None:
-    if row.name == "EfficientNetLite0":
-        model = build_efficientnet_lite0(include_top=True)
+    if row.name in VARIANTS:
+        size = row.default_size
+        model = build_efficientnet_lite(row.name, (size, size, 3), include_top=True)
     else:
         model = getattr(keras.applications, row.name)(weights=None)
     assert model.count_params() == row.parameters

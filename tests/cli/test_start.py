@@ -107,7 +107,8 @@ def test_reader_that_ends_early(synthetic: Path) -> None:
 
 
 def test_import_of_tensorflow_prints_nothing(synthetic: Path) -> None:
-    result = run_python(f"from transferkit.cli.main import main\nmain(['scan', {str(synthetic)!r}])")
+    code = "import os\nos.environ.pop('TF_CPP_MIN_LOG_LEVEL', None)\nfrom transferkit.cli.main import main\n"
+    result = run_python(f"{code}main(['scan', {str(synthetic)!r}])")
     assert "train: 40 images" in result.stdout
     assert result.stderr == ""
 

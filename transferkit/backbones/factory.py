@@ -1,4 +1,4 @@
-"""Backbones by name: models of keras.applications, EfficientNetLite0, presets of KerasHub and registered ones."""
+"""Backbones by name: models of keras.applications, EfficientNet-Lite, presets of KerasHub and registered ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transferkit.backbones.applications import application_options, build_applic
 from transferkit.backbones.backbone import Backbone, get_preprocessing
 from transferkit.backbones.catalogue import Catalogue
 from transferkit.backbones.custom import validated_model
-from transferkit.backbones.efficientnet_lite import build_efficientnet_lite0, load_efficientnet_lite0
+from transferkit.backbones.efficientnet_lite import VARIANTS, build_efficientnet_lite, load_efficientnet_lite
 from transferkit.backbones.hub_catalogue import hub_catalogue
 from transferkit.backbones.hub_presets import (
     build_hub_backbone,
@@ -35,7 +35,6 @@ from transferkit.backbones.weights import load_weights_file, resolve_weights
 from transferkit.modeling.image_model import check_channels_last
 from transferkit.prediction import Predictor
 
-_LITE = "EfficientNetLite0"
 _CREATE_ARGUMENTS = ("input_shape", "weights", "preprocessing", "sha256", "weights_folder")
 SOURCES = ("keras", "hub")
 
@@ -266,7 +265,7 @@ def _reject_unknown(options: Mapping[str, Any], accepted: Sequence[str], subject
 
 
 def _check_options(spec: BackboneSpec, options: Mapping[str, Any], *, top: bool) -> None:
-    _reject_unknown(options, [] if spec.name == _LITE else application_options(spec.name, top=top), spec.name)
+    _reject_unknown(options, [] if spec.name in VARIANTS else application_options(spec.name, top=top), spec.name)
 
 
 def _checked_shape(shape: Any, spec: BackboneSpec) -> tuple[int, int, int]:
@@ -283,17 +282,19 @@ def _checked_shape(shape: Any, spec: BackboneSpec) -> tuple[int, int, int]:
 
 
 def _build(spec: BackboneSpec, shape: Any, weights: Any, options: dict[str, Any], *, top: bool = False) -> keras.Model:
-    if spec.name == _LITE:
-        return _build_lite(shape, weights, top=top)
+    if spec.name in VARIANTS:
+        return _build_lite(spec.name, shape, weights, top=top)
     return build_application(spec.name, shape, weights, include_top=top, **options)
 
 
-def _build_lite(shape: Any, weights: Path | str | None, *, top: bool) -> keras.Model:
-    model = build_efficientnet_lite0(shape, include_top=top)
+def _build_lite(name: str, shape: Any, weights: Path | str | None, *, top: bool) -> keras.Model:
+    model = build_efficientnet_lite(name, shape, include_top=top)
     if weights == "imagenet":
-        load_efficientnet_lite0(model)
+        load_efficientnet_lite(model, name)
+    elif isinstance(weights, Path) and weights.suffix == ".pth":
+        load_efficientnet_lite(model, name, weights)
     elif isinstance(weights, Path):
-        (load_efficientnet_lite0 if weights.suffix == ".pth" else load_weights_file)(model, weights)
+        load_weights_file(model, weights)
     return model
 
 

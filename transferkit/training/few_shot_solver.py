@@ -46,10 +46,12 @@ def _solve_neighbors(trained: keras.Model, rows: ConcatenatedRows, labels: np.nd
             f"{layer.units}. Received: {count} views of images. Build it with ClassifierHead(kind='knn', "
             "max_images=...)."
         )
-    features = rows[:count]
+    features = np.asarray(rows[:count], np.float64)
+    # The cached features may be those before the normalization.
+    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     scale = _given_scale(trained)
     if scale is None:
-        scale = neighbor_scale(features.astype(np.float64), labels, num_classes, neighbors, SMOOTHING)
+        scale = neighbor_scale(features, labels, num_classes, neighbors, SMOOTHING)
     kernel, bias = np.zeros((features.shape[1], layer.units)), np.full(layer.units, UNUSED)
     kernel[:, :count], bias[:count] = features.T, 0
     classes = np.zeros((layer.units, num_classes))
