@@ -125,7 +125,7 @@ def test_catalogue_filters_and_sorts() -> None:
     assert [row.name for row in catalogue] == sorted(row.name for row in catalogue)
     assert {row.name for row in ROWS} <= {row.name for row in catalogue}
     small = catalogue.filter(max_parameters=6e6, min_top1=0.74).sorted("top1", descending=True)
-    assert [row.name for row in small][:2] == ["EfficientNetB0", "MobileNetV3Large"]
+    assert [row.name for row in small][:3] == ["EfficientNetB0", "EfficientNetLite1", "MobileNetV3Large"]
     assert all(row.paper.startswith("https://") and row.source.startswith("https://") and row.license for row in ROWS)
     with pytest.raises(AttributeError):
         catalogue[0].name = "other"
