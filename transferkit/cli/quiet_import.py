@@ -23,7 +23,7 @@ def import_quietly(name: str) -> None:
 
 
 class QuietImport(importlib.abc.MetaPathFinder):
-    """Finds a module once, for `sys.meta_path`: what it prints on stderr while it is imported appears on failure only.
+    """Finds a module once, for `sys.meta_path`; its messages on stderr during the import appear after a failure only.
 
     Args:
         name: of the module.
