@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import transferkit as tk
 from transferkit.autofitting.development import make_development
+from transferkit.images.loading import load_image
 
 
 def build(source: object, **options: object) -> tk.Data:
@@ -28,6 +29,17 @@ def test_test_images_are_the_validation_split_without_a_test_split(data: tk.Data
     development = make_development(data, 0)
     assert development.test_name == "validation" and development.test.paths == data.splits["validation"].paths
     assert development.split.paths == data.splits["train"].paths
+
+
+@pytest.mark.parametrize("folder", ["train", "."])
+def test_images_of_samples_come_from_their_files_with_a_cache_of_images(folder: str, synthetic: Path) -> None:
+    # In the folder itself, the search has the images of two splits.
+    development = make_development(build(synthetic / folder, test=10, cache_images=True), 0)
+    sample = development.sample(20)
+    for split in (sample.split, development.split):
+        data = development.data_of(split)
+        expected = sorted(load_image(path, data.image_spec).astype(np.float32).tobytes() for path in split.paths)
+        assert sorted(image.tobytes() for images, _ in data.train.as_numpy_iterator() for image in images) == expected
 
 
 def test_test_images_are_a_fifth_without_other_splits(synthetic: Path) -> None:

@@ -49,6 +49,17 @@ def test_final_head_is_that_of_the_trial(data: tk.Data) -> None:
     np.testing.assert_allclose(trainer.model.get_layer("logits").get_weights()[0], probe.kernel, atol=1e-4)
 
 
+def test_trials_leave_the_state_of_keras(data: tk.Data) -> None:
+    development, backbone = make_development(data, 0), small_backbone()
+    sample = development.sample(40)
+    keras.layers.Dense(1)
+    before = keras.layers.Dense(1).name
+    left_out_logits("prototype", backbone.features(sample.split), sample, (backbone, development, 0), lambda _: True)
+    left_out_logits("knn", backbone.features(sample.split), sample, (backbone, development, 0), lambda _: True)
+    # A cleared session would start again with the names of layers that the user has already.
+    assert int(keras.layers.Dense(1).name.rpartition("_")[2]) > int(before.rpartition("_")[2])
+
+
 @pytest.mark.parametrize("kind", ["linear", "knn"])
 def test_trial_without_time_for_its_folds_is_none(data: tk.Data, kind: str) -> None:
     development, backbone = make_development(data, 0), small_backbone()

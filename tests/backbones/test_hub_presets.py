@@ -14,6 +14,7 @@ import pytest
 
 import transferkit as tk
 from tests.backbones.tiny_hub_presets import BUILD, SCALE, SHAPE, SIDE, expected_features, keras_hub, save_preset
+from transferkit.autofitting.fine_tuning import copy_backbone
 from transferkit.backbones import hub_catalogue, hub_presets
 from transferkit.modeling import precision
 from transferkit.modeling.freezing import find_blocks
@@ -297,6 +298,17 @@ def test_blocks_compute_in_one_precision_as_on_a_gpu(
     coarse = backbone.features(list(images.astype("uint8")), engine="frozen_graph", precision="bfloat16")
     difference = np.abs(coarse - exact).max() / np.abs(exact).max()
     assert 0 < difference < 0.05
+
+
+def test_autofit_fine_tunes_a_copy(vit: Path) -> None:
+    backbone = tk.BackboneFactory.create(vit)
+    images = np.random.default_rng(0).uniform(-1, 1, (2, *backbone.input_shape)).astype("float32")
+    expected = np.asarray(backbone.model(images))
+    copy = copy_backbone(backbone)
+    np.testing.assert_array_equal(np.asarray(copy.model(images)), expected)
+    assert copy.image_spec == backbone.image_spec
+    copy.model.set_weights([2 * weight for weight in copy.model.get_weights()])
+    np.testing.assert_array_equal(np.asarray(backbone.model(images)), expected)
 
 
 def test_import_does_not_import_keras_hub() -> None:

@@ -72,3 +72,18 @@ def test_content_hashes_of_many_files(tmp_path: Path, read: list[str]) -> None:
     file_info.inspect_files(paths, ImageSpec((16, 16)), progress=False)
     assert split_of_paths(paths).content_hashes() == content_hashes(paths)
     assert read == []
+
+
+def test_take_has_the_rows_of_everything() -> None:
+    images = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    labels, weights = np.array([0, 1, 0, 1], np.int32), np.array([1.0, 2.0, 3.0, 4.0], np.float32)
+    taken = Split("train", labels, ImageSpec((2, 2)), images=images, weights=weights).take([3, 0])
+    assert taken.labels.tolist() == [1, 0] and taken.weights is not None and taken.weights.tolist() == [4.0, 1.0]
+    assert taken.images is not None and taken.images[:, 0, 0, 0].tolist() == [3, 0]
+    assert split_of_paths(["a.jpg", "b.jpg"]).take([1]).paths == ("b.jpg",)
+
+
+def test_take_of_a_dataset_raises() -> None:
+    split = Split("train", np.zeros(0, np.int32), ImageSpec((2, 2)), dataset=object())
+    with pytest.raises(ValueError, match="A split must have files or arrays. Received: a split of a tf.data.Dataset"):
+        split.take([0])

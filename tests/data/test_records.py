@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -168,6 +168,32 @@ def test_same_items_are_written_once_and_give_the_same_splits(own_home: Path) ->
     assert written.stat().st_mtime_ns == before
     written.write_bytes(written.read_bytes()[:-20])
     assert build(Items(pairs())).files["train"] == first.files["train"]
+
+
+def test_each_item_is_read_once() -> None:
+    class Counting(Items):
+        reads: ClassVar[list[int]] = []
+
+        def __getitem__(self, index: int) -> Any:
+            self.reads.append(index)
+            return super().__getitem__(index)
+
+    build(Counting(pairs()))
+    # The first one shows what the items have.
+    assert sorted(set(Counting.reads)) == list(range(12)) and Counting.reads.count(5) == 1
+
+
+def test_item_that_cannot_be_read(own_home: Path) -> None:
+    class Broken(Items):
+        def __getitem__(self, index: int) -> Any:
+            if index == 3:
+                raise FileNotFoundError("3.jpg")
+            return super().__getitem__(index)
+
+    message = r"Every item of `source` must be readable. Received: FileNotFoundError for item 3 \(3.jpg\)"
+    with pytest.raises(tk.DataError, match=message):
+        build(Broken(pairs()))
+    assert not list(own_home.glob("unpacked/*")) and not list(own_home.glob("unpacked/.*"))
 
 
 def test_train_from_records(own_home: Path) -> None:

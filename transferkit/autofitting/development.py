@@ -62,12 +62,12 @@ class Development:
         """Return the first `count` images in an order in which each beginning has the classes of the whole."""
         count = min(count, len(self))
         chosen = np.sort(self._order()[:count])
-        split = take(self.split, chosen)
+        split = self.split.take(chosen)
         return Sample(split, _folds(split, self.data, self.seed))
 
     def part(self, start: int, stop: int) -> Split:
         """Return the images from `start` to `stop` in that order."""
-        return take(self.split, np.sort(self._order()[start:stop]))
+        return self.split.take(np.sort(self._order()[start:stop]))
 
     def data_of(self, train: Split, validation: Split | None = None) -> Data:
         """Return `Data` with these splits."""
@@ -120,13 +120,6 @@ def make_development(data: Any, seed: int) -> Development:
     return Development(data, train, test, test_name, seed)
 
 
-def take(split: Split, indices: np.ndarray) -> Split:
-    """Return the examples of a split at `indices`."""
-    paths = None if split.paths is None else tuple(split.paths[index] for index in indices)
-    images = None if split.images is None else split.images[indices]
-    return dataclasses.replace(split, labels=split.labels[indices], paths=paths, images=images)
-
-
 def concatenate(first: Split, second: Split) -> Split:
     """Return the examples of two splits of one data set."""
     paths = None if first.paths is None or second.paths is None else (*first.paths, *second.paths)
@@ -134,7 +127,8 @@ def concatenate(first: Split, second: Split) -> Split:
     if first.images is not None and second.images is not None:
         images = np.concatenate([first.images, second.images])
     labels = np.concatenate([first.labels, second.labels])
-    return dataclasses.replace(first, labels=labels, paths=paths, images=images)
+    # The cache of decoded images has the rows of one split.
+    return dataclasses.replace(first, labels=labels, paths=paths, images=images, image_cache=None)
 
 
 def _divide(split: Split, data: Data, seed: int) -> tuple[Split, Split]:
@@ -146,7 +140,7 @@ def _divide(split: Split, data: Data, seed: int) -> tuple[Split, Split]:
             f"`data` must have images for a test. Received: {len(split)} images, of which a fifth is none. Build it "
             "with test=, or add images."
         )
-    return take(split, rest), dataclasses.replace(take(split, test), name="test")
+    return split.take(rest), dataclasses.replace(split.take(test), name="test")
 
 
 def _folds(split: Split, data: Data, seed: int) -> list[np.ndarray]:

@@ -12,9 +12,10 @@ import keras
 import numpy as np
 
 from transferkit.autofitting.budget import Budget
-from transferkit.autofitting.development import Development, Sample, take
+from transferkit.autofitting.development import Development, Sample
 from transferkit.autofitting.heads import HeadChoice, train_head
 from transferkit.backbones import Backbone
+from transferkit.backbones.hub_model import HubModel
 from transferkit.calibration.temperature import cross_entropy
 from transferkit.engines.timings import estimate_seconds_per_image
 from transferkit.training import Trainer
@@ -102,8 +103,8 @@ def train_fine_tuned(
 ) -> Trainer:
     """Return a trainer after fine-tuning a copy of a backbone on all but the first fold, which validates it."""
     fold = sample.folds[0]
-    data = development.data_of(take(sample.split, sample.outside(fold)), take(sample.split, fold))
-    trainer = train_head(choice, _copy(backbone), data, development.seed)
+    data = development.data_of(sample.split.take(sample.outside(fold)), sample.split.take(fold))
+    trainer = train_head(choice, copy_backbone(backbone), data, development.seed)
     with _quiet():
         trainer.fine_tune(data, epochs, callbacks=[stop], verbose=0)
     return trainer
@@ -114,10 +115,13 @@ def improves(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> bool:
     return is_improvement(cross_entropy(before, labels), cross_entropy(after, labels))
 
 
-def _copy(backbone: Backbone) -> Backbone:
-    model = keras.models.clone_model(backbone.model)
+def copy_backbone(backbone: Backbone) -> Backbone:
+    """Return a backbone with the same weights in layers of another model."""
+    # Layers of KerasHub cannot be cloned from their own configurations.
+    model = backbone.model
+    model = HubModel.from_config(model.get_config()) if isinstance(model, HubModel) else keras.models.clone_model(model)
     model.set_weights(backbone.model.get_weights())
-    return Backbone(backbone.name, model, backbone.preprocessing, spec=backbone.spec)
+    return Backbone(backbone.name, model, backbone.preprocessing, spec=backbone.spec, image_spec=backbone.image_spec)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from transferkit.autofitting.candidates import (
     make_candidates,
     make_leaderboard,
 )
-from transferkit.autofitting.development import Development, make_development, take
+from transferkit.autofitting.development import Development, make_development
 from transferkit.autofitting.final import FinalClassifier
 from transferkit.autofitting.fine_tuning import (
     FineTuned,
@@ -170,7 +170,7 @@ def _with_fine_tuning(
     started = time.perf_counter()
     stop = StopAtDeadline(budget, reserve, batch_size, len(images))
     trainer = train_fine_tuned(found.trials[index].head, source.backbone, development, found.sample, epochs, stop)
-    data = development.data_of(found.sample.split, take(found.sample.split, images))
+    data = development.data_of(found.sample.split, found.sample.split.take(images))
     logits = to_logits(trainer.evaluate(data).probabilities, data.multi_label)
     temperature = shrunk_temperature(logits, labels[images])
     tuned = FineTuned(trainer, images, logits / temperature, temperature, time.perf_counter() - started)

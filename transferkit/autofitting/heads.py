@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 import numpy as np
 
-from transferkit.autofitting.development import Development, Sample, take
+from transferkit.autofitting.development import Development, Sample
 from transferkit.backbones.backbone import Backbone
 from transferkit.classifier import build_classifier
 from transferkit.features.few_shot import fit_prototypes, unit_rows
@@ -120,10 +119,9 @@ def _by_trainer(
     for rows, fold in zip(_trained(sample), sample.folds):
         if not pace.allows_next():
             return None
-        data = development.data_of(take(sample.split, rows), take(sample.split, fold))
+        data = development.data_of(sample.split.take(rows), sample.split.take(fold))
         trainer = train_head(HeadChoice(kind), backbone, data, seed)
         parts.append(to_logits(trainer.evaluate(data).probabilities, data.multi_label))
-        keras.backend.clear_session()
     return HeadChoice(kind), _combined(parts, sample)
 
 

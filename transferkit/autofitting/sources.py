@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from transferkit.autofitting.budget import Budget
-from transferkit.autofitting.development import take
 from transferkit.backbones import Backbone, BackboneFactory
 from transferkit.backbones.efficientnet_lite import VARIANTS, is_installed
 from transferkit.data.examples import Split
@@ -66,7 +65,7 @@ class Source:
             if not budget.allows(missing * self.per_image + reserve):
                 return None
             count = min(missing, self._part(budget))
-            self.measure(take(split, np.arange(done, done + count)))
+            self.measure(split.take(np.arange(done, done + count)))
             done += count
         return np.asarray(self.backbone.features(split))
 

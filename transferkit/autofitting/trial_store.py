@@ -77,5 +77,5 @@ class TrialStore:
             np.savez(path, **values)
 
     def _path(self, backbone: Backbone, kind: str) -> Path:
-        name = fingerprint(self._key, model_fingerprint(backbone.model), str(backbone.preprocessing), kind)
+        name = fingerprint(self._key, model_fingerprint(backbone.feature_extractor()), kind)
         return cache_home() / "trials" / f"{name}.npz"

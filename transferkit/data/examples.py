@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,25 @@ class Split:
         """Whether the batches are (images, labels, weights)."""
         spec = getattr(self.dataset, "element_spec", ())
         return self.weights is not None or (isinstance(spec, tuple) and len(spec) == 3)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Split:
+        """Return the examples at `indices`.
+
+        Raises:
+            ValueError: for a split of a tf.data.Dataset.
+        """
+        if self.dataset is not None:
+            raise ValueError("A split must have files or arrays. Received: a split of a tf.data.Dataset.")
+        rows = np.asarray(indices, int)
+        return dataclasses.replace(
+            self,
+            labels=self.labels[rows],
+            paths=None if self.paths is None else tuple(self.paths[row] for row in rows),
+            images=None if self.images is None else self.images[rows],
+            weights=None if self.weights is None else self.weights[rows],
+            # Its rows are those of this split.
+            image_cache=None,
+        )
 
     def content_hashes(self) -> list[bytes]:
         """Return 32 bytes per example that identify its contents; only new or changed files are read.

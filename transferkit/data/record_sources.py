@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transferkit._utils.cache_limit import cache_limit_bytes, evict, mark_used
-from transferkit._utils.files import atomic_folder, cache_home, lock
+from transferkit._utils.files import atomic_folder, cache_home, lock, storage_errors
 from transferkit.data.cells import split_name
 from transferkit.data.index import ImageIndex
-from transferkit.data.records import Record, read_records
-from transferkit.data.tfrecord import RECORD_OVERHEAD_BYTES, index_tfrecord, serialize, write_serialized
+from transferkit.data.records import name_labels, read_records
+from transferkit.data.tfrecord import RECORD_OVERHEAD_BYTES, serialize, write_serialized
 from transferkit.errors import DataError
 
 _FILE = "records.tfrecord"
@@ -27,9 +27,21 @@ def index_records(source: Any, name: str, class_names: Sequence[str] | None) -> 
         DataError: when its items are not images with labels.
         StorageError: when they cannot be written into the cache.
     """
-    path = _cached(functools.partial(read_records, source, name, class_names))
-    # Class indices without names are ordered as numbers.
-    return dataclasses.replace(index_tfrecord(str(path)), from_table=True)
+    labels: list[Any] = []
+
+    def encoded_images() -> Iterator[bytes]:
+        for record in read_records(source, name):
+            labels.append(record.label)
+            yield record.encoded
+
+    path, offsets, sample_ids = _cached(encoded_images())
+    return ImageIndex(
+        paths=tuple(f"{path}@{offset}" for offset in offsets),
+        sample_ids=tuple(sample_ids),
+        labels=tuple(name_labels(source, labels, name, class_names)),
+        # Class indices without names are ordered as numbers.
+        from_table=True,
+    ).sorted()
 
 
 def index_record_splits(
@@ -51,32 +63,45 @@ def index_record_splits(
     }, notes
 
 
-def _cached(read: Callable[[], Iterable[Record]]) -> Path:
-    """Return the path of a TFRecord file of the records that `read` returns, which is written where necessary.
+def _cached(images: Iterable[bytes]) -> tuple[Path, list[int], list[str]]:
+    """Write encoded images into a TFRecord file of the cache, where it is not there yet.
 
-    The records are read twice rather than kept in memory: their contents decide the name of the file.
+    Returns:
+        The path of the file, whose name depends on the images, the offset of each image in it, and a name of each,
+        from which its split follows: equal images in two data sets have the same name.
     """
     # A bad limit is refused before the work is done.
     cache_limit_bytes()
-    digest, size = hashlib.sha256(), 0
-    for record in _serialized(read()):
-        digest.update(hashlib.sha256(record).digest())
-        size += len(record) + RECORD_OVERHEAD_BYTES
-    folder = cache_home() / "unpacked" / digest.hexdigest()[:32]
-    file = folder / _FILE
+    root = cache_home() / "unpacked"
+    offsets, names, digest = [0], [], hashlib.sha256()
+
+    def records() -> Iterator[bytes]:
+        for image in images:
+            names.append(hashlib.sha256(image).hexdigest())
+            digest.update(names[-1].encode())
+            record = serialize(image, names[-1].encode())
+            offsets.append(offsets[-1] + len(record) + RECORD_OVERHEAD_BYTES)
+            yield record
+
+    with storage_errors(root):
+        root.mkdir(parents=True, exist_ok=True)
+        # The images are written before their file has a name, because reading them again may be slow.
+        with tempfile.TemporaryDirectory(prefix=".records-", dir=root) as temporary:
+            written = Path(temporary) / _FILE
+            write_serialized(records(), written)
+            folder = root / digest.hexdigest()[:32]
+            _keep(written, folder, offsets[-1])
+    evict(keep={folder})
+    return folder / _FILE, offsets[:-1], names
+
+
+def _keep(written: Path, folder: Path, size: int) -> None:
+    """Move a file into its folder, unless it is there already."""
     with lock(folder.with_suffix(".lock")):
-        # A program that cleans up caches may have deleted the file alone.
+        # A program that cleans up caches may have deleted or cut the file alone.
+        file = folder / _FILE
         if file.is_file() and file.stat().st_size == size:
             mark_used(folder)
-            return file
-        with atomic_folder(folder) as temporary:
-            write_serialized(_serialized(read()), temporary / _FILE)
-    evict(keep={folder})
-    return file
-
-
-def _serialized(records: Iterable[Record]) -> Iterator[bytes]:
-    for encoded, label in records:
-        # Splits follow from names: equal images in two data sets have the same name.
-        name = hashlib.sha256(encoded).hexdigest()
-        yield serialize(encoded, name.encode(), label if isinstance(label, tuple) else (label,))
+            return
+        with atomic_folder(folder) as target:
+            os.replace(written, target / _FILE)

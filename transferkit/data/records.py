@@ -26,10 +26,10 @@ _MAX_ITEMS = 10**9
 
 
 class Record(NamedTuple):
-    """An encoded image with its label: a class name, or a tuple of label names."""
+    """The bytes of an image's file with its label, as the data set has it."""
 
     encoded: bytes
-    label: str | tuple[str, ...]
+    label: Any
 
 
 class _Keys(NamedTuple):
@@ -64,10 +64,8 @@ def listed_files(source: Any) -> tuple[list[str], list[str]] | None:
     return ([path for path, _ in samples], [classes[label] for _, label in samples]) if is_listed else None
 
 
-def read_records(source: Any, name: str, class_names: Sequence[str] | None) -> Iterator[Record]:
-    """Yield the items of a data set; `name` is the argument for error messages.
-
-    Names of classes are those of `class_names`, else those that the data set has, else the class indices.
+def read_records(source: Any, name: str) -> Iterator[Record]:
+    """Yield the items of a data set, each of which is read once; `name` is the argument for error messages.
 
     Raises:
         DataError: when the items are not images with labels.
@@ -77,10 +75,34 @@ def read_records(source: Any, name: str, class_names: Sequence[str] | None) -> I
         raise DataError(f"`{name}` must have at least one item and an end. Received: {count} items. Remove repeat().")
     keys = _keys(source[0], _features(source), name)
     items = _with_encoded_images(source, keys)
-    names = class_names or _class_names(source, keys)
-    labels = from_one_hot([_item_label(items[row], keys, row, name) for row in range(count)])
-    for row, label in enumerate(labels):
-        yield Record(_encoded(items[row][keys.image], row, name), _named(label, names, row, name))
+    for row in range(count):
+        item = _item(items, row, name)
+        label = _item_label(item, keys, row, name)
+        yield Record(_encoded(item[keys.image], row, name), label)
+
+
+def name_labels(
+    source: Any, labels: Sequence[Any], name: str, class_names: Sequence[str] | None
+) -> list[str | tuple[str, ...]]:
+    """Return the class name, or a tuple of label names, of each item.
+
+    The names are those of `class_names`, else those that the data set has, else the class indices.
+
+    Raises:
+        DataError: for a class index without a name.
+    """
+    names = class_names or _class_names(source, _keys(source[0], _features(source), name))
+    return [_named(label, names, row, name) for row, label in enumerate(from_one_hot(labels))]
+
+
+def _item(items: Any, row: int, name: str) -> Any:
+    try:
+        return items[row]
+    except OSError as error:
+        raise DataError(
+            f"Every item of `{name}` must be readable. Received: {type(error).__name__} for item {row} ({error}). "
+            "Remove it from the data set."
+        ) from error
 
 
 def _keys(item: Any, features: Mapping[str, Any], name: str) -> _Keys:

@@ -27,9 +27,8 @@ _ERROR_NUMBERS = {
     "RESOURCE_EXHAUSTED": errno.ENOSPC,
     "PERMISSION_DENIED": errno.EACCES,
 }
-_FEATURES = ("image/name", "image/labels")
-# Features that a record need not have.
-SPLIT, WEIGHT = "image/split", "image/weight"
+_FEATURES = ("image/name", "image/labels", "image/split")
+_WEIGHT = "image/weight"
 _CHECKSUM_BYTES = 4
 # What a record has around its contents.
 RECORD_OVERHEAD_BYTES = RECORD_HEADER_BYTES + _CHECKSUM_BYTES
@@ -42,28 +41,26 @@ def index_tfrecord(path: str) -> ImageIndex:
         DataError: when the file is missing, damaged or in another layout.
     """
     rows = []
-    splits: list[str | None] = []
     weights: list[bytes | None] = []
     try:
         for offset, record in _iter_records(path):
-            fields = parse_example(record, (*_FEATURES, SPLIT, WEIGHT))
-            name, labels = (fields[key] for key in _FEATURES)
+            fields = parse_example(record, (*_FEATURES, _WEIGHT))
+            name, labels, split = (fields[key] for key in _FEATURES)
             texts = [label.decode("utf-8", "surrogateescape") for label in labels]
-            rows.append((f"{path}@{offset}", name[0].decode("utf-8", "surrogateescape"), texts))
-            splits.append(fields[SPLIT][0].decode() if SPLIT in fields else None)
-            weights.append(fields[WEIGHT][0] if WEIGHT in fields else None)
+            rows.append((f"{path}@{offset}", name[0].decode("utf-8", "surrogateescape"), texts, split[0].decode()))
+            weights.append(fields[_WEIGHT][0] if _WEIGHT in fields else None)
     except (ImageError, KeyError, ValueError, IndexError, struct.error, OSError) as error:
         raise DataError(
             f"`source` must be a TFRecord file written by transferkit's write_tfrecord. Received: {path!r} ({error})."
         ) from error
     if not rows:
         raise DataError(f"`source` must have images. Received: {path!r}, which is empty.")
-    multi_label = any(len(labels) != 1 for _, _, labels in rows)
+    multi_label = any(len(labels) != 1 for _, _, labels, _ in rows)
     return ImageIndex(
         paths=tuple(os.path.abspath(row[0]) for row in rows),
         sample_ids=tuple(row[1] for row in rows),
         labels=tuple(tuple(row[2]) if multi_label else row[2][0] for row in rows),
-        splits=tuple(splits) if any(splits) else None,
+        splits=tuple(row[3] for row in rows),
         weights=_weights(weights, path) if any(weights) else None,
     ).sorted()
 
@@ -98,18 +95,17 @@ def write_serialized(records: Iterable[bytes], path: Path) -> None:
 
 
 def serialize(
-    encoded: bytes, name: bytes, labels: Sequence[str], split: str | None = None, weight: float | None = None
+    encoded: bytes, name: bytes, *, labels: Sequence[str] = (), split: str = "", weight: float | None = None
 ) -> bytes:
     """Return an encoded image with its label names as a serialized `tf.train.Example`."""
     values = {
         "image/encoded": [encoded],
         "image/name": [name],
         "image/labels": [label.encode("utf-8", "surrogateescape") for label in labels],
+        "image/split": [split.encode()],
     }
-    if split is not None:
-        values[SPLIT] = [split.encode()]
     if weight is not None:
-        values[WEIGHT] = [repr(weight).encode()]
+        values[_WEIGHT] = [repr(weight).encode()]
     features = {key: tf.train.Feature(bytes_list=tf.train.BytesList(value=value)) for key, value in values.items()}
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 

@@ -44,4 +44,4 @@ def _records(data: Data) -> Iterator[bytes]:
         for path, label, weight in zip(split.paths, split.labels, weights):
             names = [data.class_names[n] for n in (label.nonzero()[0] if data.multi_label else [label])]
             relative = os.fsencode(os.path.relpath(path, base).replace(os.sep, "/"))
-            yield serialize(read_bytes(path)[1], relative, names, split.name, weight)
+            yield serialize(read_bytes(path)[1], relative, labels=names, split=split.name, weight=weight)

@@ -49,16 +49,7 @@ def _without(split: Split, dropped: set[int]) -> Split:
             f"A split must keep an image. Received: all {len(split)} images of {split.name!r} to drop. Select fewer "
             "records."
         )
-    kept = np.array([index for index in range(len(split)) if index not in dropped])
-    return dataclasses.replace(
-        split,
-        labels=split.labels[kept],
-        paths=None if split.paths is None else tuple(split.paths[index] for index in kept),
-        images=None if split.images is None else split.images[kept],
-        weights=None if split.weights is None else split.weights[kept],
-        # Its rows are those of the images before.
-        image_cache=None,
-    )
+    return split.take([index for index in range(len(split)) if index not in dropped])
 
 
 def _with_splits(data: Data, splits: dict[str, Split], note: str) -> Data:

@@ -43,7 +43,6 @@ def write_fiftyone(source: Any, folder: str | os.PathLike[str], *, field: str = 
     targets = {file.path: _target(file, field) for file in files}
     classes = sorted({one["label"] for target in targets.values() for one in target})
     is_single = all(len(target) == 1 for target in targets.values())
-    # A path that is not Unicode cannot be written in JSON otherwise; Python and FiftyOne read it as the same path.
     contents = {"classes": classes, "labels": {p: t[0] if is_single else t for p, t in targets.items()}}
     with atomic_write(Path(folder) / _FILE) as temporary:
         temporary.write_text(json.dumps(contents, indent=1), encoding="utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferkit.features.few_shot import fit_prototypes, neighbor_scale
+from transferkit.features.few_shot import fit_prototypes, neighbor_scale, unit_rows
 from transferkit.head.few_shot import PROTOTYPES, SCALE, SIMILARITIES, SMOOTHING, UNUSED, VOTES
 from transferkit.training.feature_data import CachedFeatures
 from transferkit.training.linear_solver import ConcatenatedRows
@@ -46,9 +46,8 @@ def _solve_neighbors(trained: keras.Model, rows: ConcatenatedRows, labels: np.nd
             f"{layer.units}. Received: {count} views of images. Build it with ClassifierHead(kind='knn', "
             "max_images=...)."
         )
-    features = np.asarray(rows[:count], np.float64)
-    # The cached features may be those before the normalization.
-    features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+    # The cached features are those before the normalization.
+    features = unit_rows(rows[:count])
     scale = _given_scale(trained)
     if scale is None:
         scale = neighbor_scale(features, labels, num_classes, neighbors, SMOOTHING)
