@@ -41,6 +41,7 @@ _PUBLIC = {
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Predictor": "prediction",
+    "RegressionReport": "evaluation",
     "Report": "evaluation",
     "StorageError": "errors",
     "Trainer": "training",
@@ -90,7 +91,7 @@ if TYPE_CHECKING:
         UploadError,
         WeightsError,
     )
-    from transferkit.evaluation import Report, compare_reports
+    from transferkit.evaluation import RegressionReport, Report, compare_reports
     from transferkit.explanation import Explanation, explain
     from transferkit.exporting import ExportReport, export
     from transferkit.head import ClassifierHead
