@@ -107,6 +107,8 @@ def _hamming_weight(values: np.ndarray) -> np.ndarray:
 
 
 def _count_labels(index: ImageIndex) -> dict[str, int]:
+    if index.numbers:
+        return {"numbers": len(index)}
     counts: Counter[str] = Counter()
     for label in index.labels:
         counts.update(label if isinstance(label, tuple) else [label])

@@ -31,6 +31,7 @@ from transferkit.data.examples import Split
 from transferkit.data.file_info import FileInfo, inspect_files
 from transferkit.data.index import ImageIndex, concat
 from transferkit.data.labels import check_class_names, count_labels, encode_labels, resolve_class_names
+from transferkit.data.numbers import TARGETS, check_numbers_differ
 from transferkit.data.report import DataReport
 from transferkit.data.sources import index_source
 from transferkit.data.splitting import k_fold
@@ -69,6 +70,8 @@ class DatasetBuilder:
         image_spec: `ImageSpec`, in place of `image_size` and `resize`. Defaults to None.
         class_names: list of str. The order of the classes, or the names of the classes of arrays and datasets. Defaults
             to the sorted names.
+        target: "class", or "number" for labels that are numbers, such as an age, in tables, lists or arrays. Fractions
+            are then stratified by the intervals between deciles. Defaults to "class".
         label_separator: str. For tables, the separator between several labels of one image. Defaults to None.
         weight_column: str. For tables, the column of sample weights, finite numbers >= 0 by which the loss of each
             image is multiplied. Images given separately for validation or test without it have the weight 1. Defaults
@@ -106,6 +109,7 @@ class DatasetBuilder:
         resize: str = "stretch",
         image_spec: ImageSpec | None = None,
         class_names: Sequence[str] | None = None,
+        target: str = "class",
         label_separator: str | None = None,
         weight_column: str | None = None,
         subset: float | int | None = None,
@@ -122,6 +126,7 @@ class DatasetBuilder:
         self.batch_size: int = check_int("batch_size", batch_size)
         self.seed: int = check_int("seed", seed, minimum=0)
         self.class_names: tuple[str, ...] | None = check_class_names(class_names)
+        self.target: str = check_choice("target", target, TARGETS)
         self.label_separator = label_separator
         self.weight_column: str | None = check_weight_column(weight_column)
         self.subset: float | int | None = _check_size("subset", subset, "or None")
@@ -174,7 +179,7 @@ class DatasetBuilder:
         assigned = assign_splits(source.indexes, self._split_sizes(), source.file_info, self.seed)
         pool = concat([assigned[name] for name in ("train", "validation") if name in assigned])
         groups = split_groups(pool, source.file_info)
-        for fold in k_fold(pool.split_keys(), pool.labels, count, seed=self.seed, groups=groups):
+        for fold in k_fold(pool.split_keys(), pool.strata(), count, seed=self.seed, groups=groups):
             excluded = set(fold)
             train = pool.take([index for index in range(len(pool)) if index not in excluded])
             yield self._from_indexes({**assigned, "train": train, "validation": pool.take(fold)}, source)
@@ -194,7 +199,13 @@ class DatasetBuilder:
             )
 
     def _check_source(self) -> None:
-        """Refuse options that arrays and datasets cannot honor."""
+        """Refuse options that arrays, datasets and numbers cannot honor."""
+        for name in ("class_names", "label_separator", "balance") if self.target == "number" else ():
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"`{name}` requires class labels. Received: {name}={getattr(self, name)!r} with target='number'. "
+                    "Remove it."
+                )
         if arrays.is_arrays(self.source):
             kind = "arrays, which are used without resizing"
             unsupported: tuple[str, ...] = ("resize", "label_separator", "weight_column", "cache_images")
@@ -220,7 +231,9 @@ class DatasetBuilder:
 
     def _index_and_inspect(self) -> _IndexedSource:
         """List all files, read those that are new, and move duplicates into one split."""
-        found, notes = index_source(self.source, "source", self.label_separator, self.weight_column, self.class_names)
+        numbers = self.target == "number"
+        options = self.label_separator, self.weight_column, self.class_names, numbers
+        found, notes = index_source(self.source, "source", *options)
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
             raise DataError(f"`source` must have training images. Received: the splits {sorted(indexes)} only.")
@@ -231,7 +244,7 @@ class DatasetBuilder:
                     f"source with {len(indexes[name])} {name} images. Omit it, or use another folder as the source."
                 )
         for name, value in self._given_splits().items():
-            parts, more = index_source(value, name, self.label_separator, self.weight_column, self.class_names)
+            parts, more = index_source(value, name, *options)
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
         paths = [path for index in indexes.values() for path in index.paths]
@@ -305,14 +318,15 @@ class DatasetBuilder:
 
     def _from_arrays(self) -> Data:
         size = self.image_spec.image_size
-        parts = arrays.validate_arrays({"train": self.source, **self._given_splits()}, size)
+        numbers = self.target == "number"
+        parts = arrays.validate_arrays({"train": self.source, **self._given_splits()}, size, numbers=numbers)
         indexes: dict[str, ImageIndex] = {}
         file_info: dict[str, FileInfo] = {}
         for name, part in parts.items():
-            indexes[name], info = arrays.index_arrays(name, part, self.image_spec)
+            indexes[name], info = arrays.index_arrays(name, part, self.image_spec, numbers=numbers)
             file_info |= info
         indexes = self._subsample(assign_splits(indexes, self._split_sizes(), file_info, self.seed))
-        names = arrays.array_class_names(parts, self.class_names)
+        names = () if numbers else arrays.array_class_names(parts, self.class_names)
         counts = {name: count_labels(arrays.take_rows(index, parts).labels, names) for name, index in indexes.items()}
         if self.balance == "oversample":
             indexes["train"] = oversample(indexes["train"], self.seed)
@@ -323,6 +337,11 @@ class DatasetBuilder:
         return self._data(splits, names, parts["train"].labels.ndim == 2, DataReport(counts))
 
     def _from_datasets(self) -> Data:
+        if self.target == "number":
+            raise DataError(
+                "`source` must be a table, lists or arrays for target='number'. Received: a tf.data.Dataset. Write "
+                "paths and numbers to a CSV file."
+            )
         if self.class_names is None:
             raise DataError("`class_names` must be given for a tf.data.Dataset. Received: None. Name its classes.")
         given = {"train": self.source, "validation": self.validation, "test": self.test}
@@ -333,7 +352,9 @@ class DatasetBuilder:
         return self._data(splits, self.class_names, multi_label, DataReport({}))
 
     def _data(self, splits: dict[str, Split], names: tuple[str, ...], multi_label: bool, report: DataReport) -> Data:
-        if len(names) < 2 and not multi_label:
+        if self.target == "number":
+            check_numbers_differ(splits["train"].labels)
+        elif len(names) < 2 and not multi_label:
             raise DataError(
                 f"There must be at least two classes. Received: {list(names)}. Put the images of each class into a "
                 "separate folder."
@@ -342,7 +363,7 @@ class DatasetBuilder:
         for split in splits.values():
             # An archive that the cache unpacked must not be evicted while its files are used.
             hold_files(split, split.paths or ())
-        return Data(names, report, splits, self.image_spec, self.batch_size, self.seed, multi_label)
+        return Data(names, report, splits, self.image_spec, self.batch_size, self.seed, multi_label, self.target)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,8 +19,18 @@ from transferkit.data.examples import Split
 from transferkit.data.pipeline import SplitDataset, epoch_order, evaluation_dataset, training_dataset
 from transferkit.data.report import DataReport
 from transferkit.data.similar import SimilarImage, find_similar
+from transferkit.errors import DataError
 from transferkit.images.loading import load_image
 from transferkit.images.spec import ImageSpec
+
+
+def require_classes(data: Any, what: str) -> None:
+    """Raise a DataError for data with numbers as labels; `what` names what does not support them."""
+    if getattr(data, "target", "class") == "number":
+        raise DataError(
+            f"{what} requires class labels. Received: data with numbers as labels. Build the data without "
+            "target='number'."
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -39,6 +49,7 @@ class Data:
         batch_size: int. Images per batch.
         seed: int. Seed of the splits and of the order.
         multi_label: bool. Whether an image can have several labels.
+        target: "class" or "number". Whether the labels are classes, or numbers, which have no `class_names`.
 
     Example:
 
@@ -55,6 +66,7 @@ class Data:
     batch_size: int
     seed: int
     multi_label: bool = False
+    target: str = "class"
 
     @functools.cached_property
     def train(self) -> tf.data.Dataset:
@@ -105,6 +117,7 @@ class Data:
 
         Reference: King and Zeng, "Logistic Regression in Rare Events Data", 2001.
         """
+        require_classes(self, "`class_weight`")
         split = self.splits["train"]
         if split.dataset is not None:
             raise ValueError("`class_weight` needs labels to count. Received: a split of a tf.data.Dataset.")
@@ -203,9 +216,13 @@ class Data:
 
     def _prediction_text(self, prediction: Any) -> str:
         prediction = getattr(prediction, "label", prediction)
+        if self.target == "number":
+            return self._label_text(prediction)
         return prediction if isinstance(prediction, str) else self._label_text(prediction)
 
     def _label_text(self, label: Any) -> str:
+        if self.target == "number":
+            return f"{float(label):.4g}"
         if self.multi_label:
             return ", ".join(self.class_names[index] for index in np.flatnonzero(np.asarray(label) > 0.5)) or "none"
         return self.class_names[int(np.ravel(label)[0])]
@@ -218,5 +235,9 @@ class Data:
 
     def _summary(self) -> str:
         size = "x".join(map(str, self.image_size))
+        if self.target == "number":
+            labels = self.splits["train"].labels
+            described = f"numbers from {labels.min():g} to {labels.max():g}"
+            return f"Data: {described}, images {size}, batches of {self.batch_size}"
         names = ", ".join(map(printable, self.class_names[:5])) + (", ..." if self.num_classes > 5 else "")
         return f"Data: {self.num_classes} classes ({names}), images {size}, batches of {self.batch_size}"

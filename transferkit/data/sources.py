@@ -15,6 +15,7 @@ from transferkit.data.assignment import partition_by_split
 from transferkit.data.cells import from_one_hot, is_missing, similar_names, split_name, to_group, to_label
 from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
+from transferkit.data.numbers import parse_numbers
 from transferkit.data.record_sources import index_record_splits, index_records
 from transferkit.data.records import are_splits, is_random_access, listed_files
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
@@ -34,13 +35,19 @@ def index_source(
     label_separator: str | None,
     weight_column: str | None = None,
     class_names: Sequence[str] | None = None,
+    numbers: bool = False,
 ) -> Found:
     """Return the index of a source under "all", or one per split that it defines; and notes on its interpretation.
 
     `name` is the argument for error messages; a source without images and labels raises a DataError. `class_names` are
-    the names of class indices.
+    the names of class indices; with `numbers`, the labels are numbers, which tables and lists have.
     """
-    found, notes = _index(source, name, label_separator, weight_column, class_names)
+    if numbers and not (is_table(source) or _are_lists(source)):
+        raise DataError(
+            f"`{name}` must be a table, lists (paths, numbers) or arrays (images, numbers) for target='number'. "
+            f"Received: {type(source).__name__}. Write paths and numbers to a CSV file."
+        )
+    found, notes = _index(source, name, label_separator, weight_column, class_names, numbers)
     return found, notes + similar_names({label for index in found.values() for label in index.class_names()})
 
 
@@ -50,18 +57,19 @@ def _index(
     label_separator: str | None,
     weight_column: str | None,
     class_names: Sequence[str] | None,
+    numbers: bool,
 ) -> Found:
     if label_separator is not None and (not isinstance(label_separator, str) or not label_separator):
         raise ValueError(
             f"`label_separator` must be a text, such as '|', or None. Received: {label_separator!r}. Change it."
         )
     if is_table(source):
-        return _from_table(_read_table(source, name, weight_column), label_separator, weight_column)
+        return _from_table(_read_table(source, name, weight_column), label_separator, weight_column, numbers)
     _refuse_table_options(source, name, label_separator, weight_column)
     if isinstance(source, (str, os.PathLike)):
         return _index_path(os.fspath(source), name)
-    if isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(map(_is_list, source)):
-        return _from_table(table_of_lists(source, name), None, None)
+    if _are_lists(source):
+        return _from_table(table_of_lists(source, name), None, None, numbers)
     if is_random_access(source):
         if (files := listed_files(source)) is not None:
             return _from_table(table_of_lists(files, name), None, None)
@@ -85,6 +93,10 @@ def _refuse_table_options(source: Any, name: str, label_separator: str | None, w
                 f"`{option}` is supported for tables only. Received: {value!r} for `{name}`. Give a CSV file or a "
                 "DataFrame, or remove it."
             )
+
+
+def _are_lists(source: Any) -> bool:
+    return isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(map(_is_list, source))
 
 
 def _is_list(value: Any) -> bool:
@@ -132,7 +144,7 @@ def _read_table(source: Any, name: str, weight_column: str | None) -> Table:
     return dataclasses.replace(table, notes=(*table.notes, note))
 
 
-def _from_table(table: Table, label_separator: str | None, weight_column: str | None) -> Found:
+def _from_table(table: Table, label_separator: str | None, weight_column: str | None, numbers: bool = False) -> Found:
     """Return the index of a table, whose relative paths are relative to its folder."""
     paths, notes = _resolve_paths(table)
     if "weight" in table.columns:
@@ -150,13 +162,18 @@ def _from_table(table: Table, label_separator: str | None, weight_column: str | 
     index = ImageIndex(
         tuple(paths[row] for row in rows),
         tuple(_sample_id(paths[row], os.fspath(columns["path"][number])) for number, row in enumerate(rows)),
-        tuple(_labels(table, label_separator)),
+        _numbers(table) if numbers else tuple(_labels(table, label_separator)),
         None if splits is None else tuple(_to_split(table, row) for row in range(len(rows))),
         None if groups is None else tuple(map(to_group, groups)),
         from_table=True,
         weights=tuple(columns["weight"]) if "weight" in columns else None,
+        numbers=numbers,
     )
     return _by_split(index.sorted()), [*table.notes, *notes]
+
+
+def _numbers(table: Table) -> tuple[str, ...]:
+    return parse_numbers(table.columns["label"], functools.partial(table.place, column="label"))
 
 
 def _labels(table: Table, separator: str | None) -> list[str | tuple[str, ...]]:
