@@ -41,6 +41,7 @@ _PUBLIC = {
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Predictor": "prediction",
+    "RegressionHead": "head",
     "RegressionReport": "evaluation",
     "Report": "evaluation",
     "StorageError": "errors",
@@ -94,7 +95,7 @@ if TYPE_CHECKING:
     from transferkit.evaluation import RegressionReport, Report, compare_reports
     from transferkit.explanation import Explanation, explain
     from transferkit.exporting import ExportReport, export
-    from transferkit.head import ClassifierHead
+    from transferkit.head import ClassifierHead, RegressionHead
     from transferkit.huggingface import push_to_hub
     from transferkit.images import ImageSpec, read_image
     from transferkit.inspection import Inspection, inspect

@@ -18,6 +18,7 @@ from transferkit.data.examples import Split
 from transferkit.data.pipeline import epoch_order, evaluation_dataset
 from transferkit.errors import TrainingError
 from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.head import set_unit, unit_scale
 from transferkit.training.arguments import TrainedClasses, check_data, check_num_views
 from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.compilation import Compilation, UpdateOptions
@@ -116,6 +117,14 @@ class Runner:
         """Return the objective for `data`, which must match the classifier."""
         mixes = bool(getattr(self.model_parts().partition.augmentation, "mixes", False))
         checked = check_data(data, self.model, self.classes)
+        if checked.kind == "number":
+            if mixes:
+                raise ValueError(
+                    "`mixup` and `cutmix` require class labels. Received: data with numbers as labels. Remove them "
+                    "from the augmentation."
+                )
+            set_unit(self.model, data.splits["train"].labels, data.splits["train"].weights)
+            checked = dataclasses.replace(checked, scale=unit_scale(self.model))
         return dataclasses.replace(checked, **self.settings.objective, soft_labels=mixes)
 
     def run(self, request: PhaseRequest, data: Data) -> History:

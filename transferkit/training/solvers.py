@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from transferkit._utils.checks import check_choice, check_number
-from transferkit.data.dataset import Data
+from transferkit.data.dataset import Data, require_classes
 from transferkit.data.examples import Split
 from transferkit.features.linear_probe import FEW_PER_CLASS
 from transferkit.head import few_shot_kind
@@ -46,6 +46,8 @@ def choose_solver(solver: str, l2: float | str, runner: Runner, data: Any, optio
         ValueError: for an unknown solver, or with an option that it does not support.
     """
     check_choice("solver", solver, SOLVERS)
+    if solver == "lbfgs":
+        require_classes(data, "solver='lbfgs'")
     objective, optimizer = runner.settings.objective, runner.settings.optimizer
     of_trainer = {"loss": objective["loss_name"], "label_smoothing": objective["label_smoothing"], "ema": optimizer.ema}
     options = dataclasses.replace(options, values={**options.values, **of_trainer})

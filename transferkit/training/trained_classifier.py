@@ -20,9 +20,11 @@ from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import split_of
 from transferkit.errors import DataError
+from transferkit.evaluation.regression_report import RegressionReport
 from transferkit.evaluation.report import Report
 from transferkit.exporting import export
 from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.head import unit_layer
 from transferkit.modeling.embedding import embedding_model
 from transferkit.prediction import Prediction, Predictions, Predictor, to_probabilities
 from transferkit.runtimes.loading import NAMES, RUNTIMES
@@ -44,7 +46,7 @@ class TrainedClassifier:
     engine: str
     _runner: Runner
 
-    def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
+    def evaluate(self, dataset: Data | tf.data.Dataset) -> Any:
         """Evaluate the classifier on labeled images.
 
         Args:
@@ -52,7 +54,8 @@ class TrainedClassifier:
                 validation split where there is none.
 
         Returns:
-            A `Report`: `.accuracy`, `.loss`, `.confusion_matrix`, `.plot()`, `.to_dict()`.
+            A `Report`: `.accuracy`, `.loss`, `.confusion_matrix`, `.plot()`, `.to_dict()`; for numbers as labels a
+            `RegressionReport`: `.mean_absolute_error`, `.r2`, `.plot()`, `.to_dict()`.
 
         Raises:
             DataError: when class names or image spec differ from those of the training data.
@@ -74,6 +77,11 @@ class TrainedClassifier:
         with without_retracing_warnings():
             evaluated = runner.evaluate(dataset, split)
         labels, logits = evaluated.labels, evaluated.logits
+        if unit_layer(self.model) is not None:
+            objective = dataclasses.replace(objective_for(self.model), **runner.settings.objective)
+            mean = objective.loss_of(labels, logits) + evaluated.penalty
+            files = None if split is None else split.paths
+            return RegressionReport(labels.reshape(-1), logits.reshape(-1), loss=mean, paths=files)
         thresholds = None
         if runner.calibration is not None:
             logits, thresholds = runner.calibration.scale(logits), runner.calibration.thresholds
@@ -219,6 +227,11 @@ class TrainedClassifier:
         return Predictor(self.model, classes.class_names, classes.image_spec, activation=activation, **options)
 
     def _trained_classes(self, caller: str) -> TrainedClasses:
+        if unit_layer(self.model) is not None:
+            raise DataError(
+                f"{caller} requires class labels. Received: a model with a RegressionHead. Use evaluate(data), or "
+                "trainer.model, whose outputs are numbers in the unit of the labels."
+            )
         if self._runner.classes is None:
             raise DataError(f"{caller} needs the class names. Received: no training data yet. Call fit(data) first.")
         return self._runner.classes
