@@ -77,6 +77,7 @@ INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
     "Prediction": lambda data, model: tk.Prediction("a.jpg", None, tuple(many_classes()), np.eye(1000)[0]),
     "Predictions": lambda data, model: predictor().predict(np.zeros((300, SIZE, SIZE, 3), np.uint8)),
     "Predictor": lambda data, model: tk.Predictor(model, ("cat", "dog"), data.image_spec, activation="sigmoid"),
+    "RegressionHead": lambda data, model: tk.RegressionHead(hidden=(8,)),
     "RegressionReport": lambda data, model: tk.RegressionReport(range(1000), range(1000)),
     "Report": lambda data, model: make_report(3),
     "Report of 1000 classes": lambda data, model: make_report(1000),

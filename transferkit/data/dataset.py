@@ -95,7 +95,8 @@ class Data:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; an error for numbers as labels."""
+        require_classes(self, "`num_classes`")
         return len(self.class_names)
 
     @property

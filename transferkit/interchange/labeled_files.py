@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transferkit.data.dataset import Data
+from transferkit.data.dataset import Data, require_classes
 from transferkit.errors import DataError
 from transferkit.inspection.inspection import Inspection
 from transferkit.prediction.prediction import Prediction
@@ -38,6 +38,7 @@ def labeled_files(source: Any) -> list[LabeledFile]:
         TypeError: for anything else.
     """
     if isinstance(source, Data):
+        require_classes(source, "Interchange with other programs")
         files = list(_of_data(source))
     elif isinstance(source, Inspection):
         files = list(_of_inspection(source))

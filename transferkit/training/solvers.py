@@ -97,6 +97,8 @@ def _is_few_shot(runner: Runner, data: Any, options: StepOptions) -> bool:
     split = data.splits.get("train") if isinstance(data, Data) else None
     if not isinstance(split, Split) or split.dataset is not None or split.has_weights or data.multi_label:
         return False
+    if data.target == "number":
+        return False
     is_default = options.epochs == "auto" and options.num_views in (1, "auto")
     if not is_default or len(split) > FEW_PER_CLASS * data.num_classes:
         return False
