@@ -66,7 +66,7 @@ def test_brightness_is_learned_in_the_unit_of_the_labels(trainer: tk.Trainer, da
 
 
 def test_history_has_metrics_of_numbers(trainer: tk.Trainer, data: tk.Data) -> None:
-    values = trainer.history.to_dict()[0]["metrics"]
+    values = trainer.history.history
     assert {"val_mae", "val_rmse", "val_r2", "val_loss"} <= set(values)
     labels, outputs = (
         data.splits["validation"].labels,

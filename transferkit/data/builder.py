@@ -31,7 +31,7 @@ from transferkit.data.examples import Split
 from transferkit.data.file_info import FileInfo, inspect_files
 from transferkit.data.index import ImageIndex, concat
 from transferkit.data.labels import check_class_names, count_labels, encode_labels, resolve_class_names
-from transferkit.data.numbers import TARGETS, check_numbers_differ
+from transferkit.data.numbers import TARGETS, check_number_options, check_numbers_differ
 from transferkit.data.report import DataReport
 from transferkit.data.sources import index_source
 from transferkit.data.splitting import k_fold
@@ -200,12 +200,8 @@ class DatasetBuilder:
 
     def _check_source(self) -> None:
         """Refuse options that arrays, datasets and numbers cannot honor."""
-        for name in ("class_names", "label_separator", "balance") if self.target == "number" else ():
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"`{name}` requires class labels. Received: {name}={getattr(self, name)!r} with target='number'. "
-                    "Remove it."
-                )
+        if self.target == "number":
+            check_number_options(vars(self), is_dataset=isinstance(self.source, tf.data.Dataset))
         if arrays.is_arrays(self.source):
             kind = "arrays, which are used without resizing"
             unsupported: tuple[str, ...] = ("resize", "label_separator", "weight_column", "cache_images")
@@ -231,8 +227,7 @@ class DatasetBuilder:
 
     def _index_and_inspect(self) -> _IndexedSource:
         """List all files, read those that are new, and move duplicates into one split."""
-        numbers = self.target == "number"
-        options = self.label_separator, self.weight_column, self.class_names, numbers
+        options = self.label_separator, self.weight_column, self.class_names, self.target == "number"
         found, notes = index_source(self.source, "source", *options)
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
@@ -337,11 +332,6 @@ class DatasetBuilder:
         return self._data(splits, names, parts["train"].labels.ndim == 2, DataReport(counts))
 
     def _from_datasets(self) -> Data:
-        if self.target == "number":
-            raise DataError(
-                "`source` must be a table, lists or arrays for target='number'. Received: a tf.data.Dataset. Write "
-                "paths and numbers to a CSV file."
-            )
         if self.class_names is None:
             raise DataError("`class_names` must be given for a tf.data.Dataset. Received: None. Name its classes.")
         given = {"train": self.source, "validation": self.validation, "test": self.test}

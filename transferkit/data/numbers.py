@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,20 @@ def number_strata(labels: Sequence[str]) -> list[str]:
         return []
     bounds = np.quantile(values, np.arange(1, count) / count)
     return [str(position) for position in np.searchsorted(bounds, values, side="right")]
+
+
+def check_number_options(options: Mapping[str, Any], *, is_dataset: bool) -> None:
+    """Raise a ValueError for an option of classes, a DataError for a tf.data.Dataset."""
+    for name in ("class_names", "label_separator", "balance"):
+        if options[name] is not None:
+            raise ValueError(
+                f"`{name}` requires class labels. Received: {name}={options[name]!r} with target='number'. Remove it."
+            )
+    if is_dataset:
+        raise DataError(
+            "`source` must be a table, lists or arrays for target='number'. Received: a tf.data.Dataset. Write paths "
+            "and numbers to a CSV file."
+        )
 
 
 def check_numbers_differ(labels: np.ndarray) -> None:
