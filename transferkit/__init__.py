@@ -31,6 +31,7 @@ _PUBLIC = {
     "Explanation": "explanation",
     "ExportError": "errors",
     "ExportReport": "exporting",
+    "HierarchicalCrossentropy": "training",
     "History": "training",
     "ImageError": "errors",
     "ImageSpec": "images",
@@ -99,7 +100,7 @@ if TYPE_CHECKING:
     from transferkit.inspection import Inspection, inspect
     from transferkit.loading import load
     from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
-    from transferkit.training import History, Phase, Plan, Trainer
+    from transferkit.training import HierarchicalCrossentropy, History, Phase, Plan, Trainer
 
 
 def __dir__() -> list[str]:
