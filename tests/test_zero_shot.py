@@ -97,18 +97,37 @@ def test_exports_to_onnx(family: str, images: np.ndarray, tmp_path: Path) -> Non
     assert report.max_difference < 1e-4
 
 
+def test_embeddings_and_explanations(model: Any, images: np.ndarray) -> None:
+    backbone, preprocessor = model
+    predictor = tk.zero_shot(NAMES, backbone, preprocessor=preprocessor)
+    vectors = np.asarray(backbone.get_vision_embeddings(preprocessor.image_converter(images)))
+    embedded = predictor.embed(images)
+    cosines = (embedded * vectors).sum(axis=1) / np.linalg.norm(embedded, axis=1) / np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(cosines, 1, atol=1e-5)
+    explanation = tk.explain(predictor, images[:1].astype("uint8"))[0]
+    assert np.isfinite(explanation.heatmap).all()
+
+
 @pytest.mark.parametrize("family", ["CLIP", "SigLIP"])
 def test_training_starts_from_the_text_embeddings(family: str, synthetic: Path) -> None:
     data = tk.DatasetBuilder(synthetic, image_size=SHAPE[:2], batch_size=16).build()
     backbone, preprocessor = image_text_model(family)
     predictor = tk.zero_shot(data.class_names, backbone, preprocessor=preprocessor)
-    before = predictor.evaluate(data.validation)
+    before = predictor.evaluate(data.train)
     trainer = tk.Trainer(predictor.model, learning_rate=1e-2)
     history = trainer.fit(data, epochs=10, verbose=0)
-    assert history["loss"][-1] < history["loss"][0]
-    assert trainer.evaluate(data.validation).loss < before.loss
+    assert history.history["loss"][-1] < history.history["loss"][0]
+    assert trainer.evaluate(data.train).loss < before.loss
     tuned = trainer.fine_tune(data, epochs=1, fraction=0.5, verbose=0)
-    assert np.isfinite(tuned["loss"]).all()
+    assert np.isfinite(tuned.history["loss"]).all()
+
+
+def test_the_first_step_of_training_keeps_the_logits(model: Any, images: np.ndarray, synthetic: Path) -> None:
+    data = tk.DatasetBuilder(synthetic, image_size=SHAPE[:2], batch_size=16).build()
+    predictor = tk.zero_shot(data.class_names, model[0], preprocessor=model[1])
+    before = np.asarray(predictor.model(images))
+    tk.Trainer(predictor.model, learning_rate=1e-7).fit(data, epochs=1, verbose=0)
+    np.testing.assert_allclose(predictor.model(images), before, atol=1e-4)
 
 
 def test_arguments_are_checked(clip: Any) -> None:
@@ -146,9 +165,19 @@ def test_preset_without_a_tokenizer(clip: Any, tmp_path: Path) -> None:
         tk.zero_shot(NAMES, tmp_path)
 
 
-def test_missing_package_of_the_tokenizer_is_named(clip: Any) -> None:
-    def preprocessor(inputs: Any) -> Any:
-        raise ImportError("CLIPTokenizer requires `tensorflow` and `tensorflow-text` for text processing.")
+@pytest.mark.parametrize("package", ["tensorflow-text", "sentencepiece"])
+def test_missing_package_of_the_tokenizer_is_named(package: str, clip: Any) -> None:
+    class Preprocessor:
+        image_converter = clip[1].image_converter
 
-    with pytest.raises(tk.MissingExtraError, match="requires the package 'tensorflow-text'"):
+        def __call__(self, inputs: Any) -> Any:
+            raise ImportError(f"The tokenizer requires `{package}`.")
+
+    with pytest.raises(tk.MissingExtraError, match=f"requires the package '{package}'"):
+        tk.zero_shot(NAMES, clip[0], preprocessor=Preprocessor())
+
+
+def test_preprocessor_without_an_image_converter_is_refused(clip: Any) -> None:
+    preprocessor = type(clip[1])(clip[1].tokenizer)
+    with pytest.raises(ValueError, match="`preprocessor` must have an image converter. Received: CLIPPreprocessor"):
         tk.zero_shot(NAMES, clip[0], preprocessor=preprocessor)

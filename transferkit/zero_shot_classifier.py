@@ -21,7 +21,6 @@ from transferkit.backbones.hub_text import (
 )
 from transferkit.classifier import compose
 from transferkit.head.few_shot import COSINES, SCALE, cosine_layers
-from transferkit.images.spec import ImageSpec
 from transferkit.prediction import Predictor
 
 _TEMPLATES = ("a photo of a {}.",)
@@ -59,8 +58,8 @@ def zero_shot(
     Raises:
         MissingExtraError: if KerasHub, or a package that its tokenizer requires, is not installed.
         TypeError: if class names or templates have another type.
-        ValueError: if class names are fewer than 2 or not different, a template has no "{}", or the backbone has no
-            text part.
+        ValueError: if class names are fewer than 2 or not different, a template has no "{}", the backbone has no text
+            part, or the preprocessor no image converter.
         WeightsError: if the preset cannot be loaded.
 
     Example:
@@ -70,14 +69,18 @@ def zero_shot(
     'cat'
     """
     names, prompts = _checked_names(class_names), _checked_templates(templates)
-    name, model, converter = _image_text_model(backbone, preprocessor)
-    classes = np.stack([_class_embedding(model, converter, class_name, prompts) for class_name in names])
+    name, model, processor = _image_text_model(backbone, preprocessor)
     image_part = build_hub_backbone(
-        HubSource(name, model, getattr(converter, "image_converter", None)), projection=True
+        HubSource(name, model, getattr(processor, "image_converter", None)), projection=True
     )
+    if image_part.image_spec is None:
+        raise ValueError(
+            f"`preprocessor` must have an image converter. Received: {type(processor).__name__}, without. Give, for "
+            "example, keras_hub.models.CLIPPreprocessor(tokenizer, image_converter)."
+        )
+    classes = np.stack([_class_embedding(model, processor, class_name, prompts) for class_name in names])
     classifier = _with_text_head(image_part, classes, *logit_scale_and_bias(model))
-    image_spec = image_part.image_spec or ImageSpec(image_part.input_shape[:2])
-    return Predictor(classifier, names, image_spec, activation="sigmoid" if len(names) == 2 else "softmax")
+    return Predictor(classifier, names, image_part.image_spec, activation="sigmoid" if len(names) == 2 else "softmax")
 
 
 def _image_text_model(backbone: Any, preprocessor: Any) -> tuple[str, Any, Any]:

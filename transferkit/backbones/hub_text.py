@@ -15,6 +15,8 @@ from transferkit.backbones.hub_presets import HUB, is_hub_name, preset_source
 from transferkit.errors import MissingExtraError, WeightsError
 
 _EXAMPLES = "such as 'hub:clip_vit_base_patch16' or 'hub:siglip_base_patch16_224'"
+# Packages that tokenizers of KerasHub import where they are used.
+_TOKENIZERS = ("tensorflow-text", "sentencepiece")
 # Prompts that are encoded together.
 _BATCH = 64
 
@@ -41,7 +43,7 @@ def image_text_preset(name: str | os.PathLike[str]) -> tuple[Any, Any]:
     try:
         return backbone, hub.models.CausalLMPreprocessor.from_preset(preset)
     except ImportError as error:
-        raise _missing_tokenizer() from error
+        raise _missing_tokenizer(error) from error
     except Exception as error:  # KerasHub and the hubs' clients raise errors of many kinds
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise WeightsError(
@@ -96,8 +98,9 @@ def _tokens(preprocessor: Any, prompts: list[str]) -> Any:
     try:
         return preprocessor({"prompts": prompts, "images": images})["token_ids"]
     except ImportError as error:
-        raise _missing_tokenizer() from error
+        raise _missing_tokenizer(error) from error
 
 
-def _missing_tokenizer() -> MissingExtraError:
-    return MissingExtraError("The tokenizer of zero-shot classification", "tensorflow-text", "hub")
+def _missing_tokenizer(error: ImportError) -> MissingExtraError:
+    package = next((name for name in _TOKENIZERS if name in str(error)), "tensorflow-text")
+    return MissingExtraError("The tokenizer of zero-shot classification", package, "hub")
