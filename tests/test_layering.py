@@ -23,7 +23,7 @@ LAYERS = [
     ("augmentation", "head", "modeling"),
     ("engines", "runtimes"),
     ("features", "prediction", "metadata", "exported_metadata", "explanation"),
-    ("cache", "backbones", "classifier", "training_features", "model_card"),
+    ("cache", "backbones", "classifier", "training_features", "model_card", "zero_shot_classifier"),
     ("saving", "loading", "exporting", "huggingface", "inspection"),
     ("training", "comparison"),
     ("serving", "sklearn", "interchange", "autofitting"),

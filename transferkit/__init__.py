@@ -64,6 +64,7 @@ _PUBLIC = {
     "read_image": "images",
     "scan": "data",
     "sklearn": "sklearn",
+    "zero_shot": "zero_shot_classifier",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from transferkit.loading import load
     from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
     from transferkit.training import HierarchicalCrossentropy, History, Phase, Plan, Trainer
+    from transferkit.zero_shot_classifier import zero_shot
 
 
 def __dir__() -> list[str]:
