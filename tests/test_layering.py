@@ -23,9 +23,9 @@ LAYERS = [
     ("augmentation", "head", "modeling"),
     ("engines", "runtimes"),
     ("features", "prediction", "metadata", "exported_metadata", "explanation"),
-    ("cache", "backbones", "classifier", "training_features", "model_card", "zero_shot_classifier"),
+    ("cache", "backbones", "classifier", "training_features", "model_card"),
     ("saving", "loading", "exporting", "huggingface", "inspection"),
-    ("training", "comparison"),
+    ("training", "comparison", "zero_shot_classifier"),
     ("serving", "sklearn", "interchange", "autofitting"),
     ("cli", "__main__"),
 ]
