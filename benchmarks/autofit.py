@@ -57,7 +57,7 @@ def compare_with_hand(options: argparse.Namespace, limits: dict[str, Any]) -> No
     result = tk.autofit(data, backbones=options.backbones, **limits)
     print(result)
     print(f"{time.perf_counter() - started:.1f} seconds of {limits['time_limit']}", flush=True)
-    test = data.splits["test" if options.characters else "validation"]
+    test = data.test if options.characters else data.validation
     for name in options.backbones:
         backbone = tk.BackboneFactory.create(name, input_shape=(size, size, 3))
         for solver in ("adam", "lbfgs"):
