@@ -107,15 +107,21 @@ def test_global_pooling_values(rank: int) -> None:
         ({"hidden": (8, 0)}, "`hidden` must be an integer of at least 1. Received: 0."),
         ({"l2": -1}, "`l2` must be a finite number of at least 0. Received: -1."),
         ({"seed": -1}, "`seed` must be an integer of at least 0. Received: -1."),
-        ({"kind": "knnn"}, "`kind` must be one of 'linear', 'mlp', 'prototype', 'cosine', 'knn'. Received: 'knnn'."),
-        ({"kind": "linear", "hidden": (8,)}, "`hidden` is for kind='mlp'. Received: hidden=(8,) with kind='linear'."),
+        (
+            {"kind": "knnn"},
+            "`kind` must be one of 'linear', 'mlp', 'prototype', 'cosine', 'knn', 'ordinal'. Received: 'knnn'.",
+        ),
+        (
+            {"kind": "linear", "hidden": (8,)},
+            "`hidden` is for kind='mlp' or 'ordinal'. Received: hidden=(8,) with kind='linear'.",
+        ),
         (
             {"kind": "knn", "l2": 0.1},
-            "`l2` is for kind='linear' or 'mlp' or 'cosine'. Received: l2=0.1 with kind='knn'",
+            "`l2` is for kind='linear' or 'mlp' or 'cosine' or 'ordinal'. Received: l2=0.1 with kind='knn'",
         ),
         (
             {"kind": "prototype", "dropout": 0.5},
-            "`dropout` is for kind='linear' or 'mlp' or 'cosine'. Received: dropout",
+            "`dropout` is for kind='linear' or 'mlp' or 'cosine' or 'ordinal'. Received: dropout",
         ),
         (
             {"scale": 5.0},
@@ -151,3 +157,36 @@ def test_head_argument_of_other_type_raises(arguments: dict[str, Any], text: str
     with pytest.raises(TypeError) as error:
         tk.ClassifierHead(**{"num_classes": 2, **arguments})
     assert text in str(error.value)
+
+
+def test_ordinal_logits_are_log_probabilities() -> None:
+    features = keras.Input((4,))
+    model = keras.Model(features, tk.ClassifierHead(4, kind="ordinal", dropout=0)(features))
+    np.testing.assert_allclose(np.exp(model(np.ones((2, 4), "float32"))), 0.25, rtol=1e-6)
+    thresholds = model.get_layer("thresholds")
+    thresholds.set_weights([np.zeros((4, 3), "float32"), np.log([1 / 3, 1 / 2, 3.0]).astype("float32")])
+    # The logits of "above": log(3/3), log(2/2), log(1 * 3): half of the images stay at each of the first two classes.
+    np.testing.assert_allclose(np.exp(model(np.ones((1, 4), "float32")))[0], [0.5, 0.25, 0.0625, 0.1875], rtol=1e-5)
+
+
+def test_ordinal_loss_is_the_sum_over_reached_thresholds() -> None:
+    features = keras.Input((4,))
+    model = keras.Model(features, tk.ClassifierHead(4, kind="ordinal", dropout=0)(features))
+    model.get_layer("thresholds").set_weights([np.random.default_rng(0).normal(size=(4, 3)), np.zeros(3)])
+    inputs = np.random.default_rng(1).normal(size=(6, 4)).astype("float32")
+    labels = np.array([0, 1, 2, 3, 3, 1])
+    cross_entropy = keras.losses.sparse_categorical_crossentropy(labels, model(inputs), from_logits=True)
+    above = np.asarray(model.get_layer("thresholds")(inputs)) + np.log([3, 2, 1])
+    reached = np.arange(3) <= labels[:, None]
+    signs = np.where(np.arange(3) < labels[:, None], 1, -1)
+    expected = np.where(reached, np.log1p(np.exp(-signs * above)), 0).sum(axis=1)
+    np.testing.assert_allclose(cross_entropy, expected, rtol=1e-5)
+
+
+def test_ordinal_head_requires_three_classes_and_one_label() -> None:
+    with pytest.raises(
+        ValueError, match="`num_classes` must be an integer of at least 3. Received: 2. For two classes use"
+    ):
+        tk.ClassifierHead(2, kind="ordinal")
+    with pytest.raises(ValueError, match="kind='ordinal' requires one label per image. Received: multi_label=True"):
+        tk.ClassifierHead(3, kind="ordinal", multi_label=True)

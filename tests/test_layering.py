@@ -25,7 +25,7 @@ LAYERS = [
     ("features", "prediction", "metadata", "exported_metadata", "explanation"),
     ("cache", "backbones", "classifier", "training_features", "model_card"),
     ("saving", "loading", "exporting", "huggingface", "inspection"),
-    ("training", "comparison"),
+    ("training", "comparison", "zero_shot_classifier"),
     ("serving", "sklearn", "interchange", "autofitting"),
     ("cli", "__main__"),
 ]

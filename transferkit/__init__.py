@@ -31,6 +31,7 @@ _PUBLIC = {
     "Explanation": "explanation",
     "ExportError": "errors",
     "ExportReport": "exporting",
+    "HierarchicalCrossentropy": "training",
     "History": "training",
     "ImageError": "errors",
     "ImageSpec": "images",
@@ -65,6 +66,7 @@ _PUBLIC = {
     "read_image": "images",
     "scan": "data",
     "sklearn": "sklearn",
+    "zero_shot": "zero_shot_classifier",
 }
 
 __all__ = ["__version__", *_PUBLIC]
@@ -101,7 +103,8 @@ if TYPE_CHECKING:
     from transferkit.inspection import Inspection, inspect
     from transferkit.loading import load
     from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
-    from transferkit.training import History, Phase, Plan, Trainer
+    from transferkit.training import HierarchicalCrossentropy, History, Phase, Plan, Trainer
+    from transferkit.zero_shot_classifier import zero_shot
 
 
 def __dir__() -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -62,6 +63,13 @@ def build_classifier(
             f"`augmentation` must be an AugmentationBlock or None. Received: {type(augmentation).__name__}. "
             "Create one with AugmentationBlock(...)."
         )
+    return compose(backbone, head, augmentation=augmentation, name=name)
+
+
+def compose(
+    backbone: Backbone, head: Callable[[Any], Any], *, augmentation: AugmentationBlock | None = None, name: str
+) -> keras.Model:
+    """Return the classifier of a backbone and a function from its features to logits."""
     augmented = images = keras.Input(backbone.input_shape, name="image")
     if augmentation is not None:
         # A layer called in two models has nodes of both, and a model cannot be cut at the output of a shared layer.

@@ -311,6 +311,19 @@ def test_autofit_fine_tunes_a_copy(vit: Path) -> None:
     np.testing.assert_array_equal(np.asarray(backbone.model(images)), expected)
 
 
+def test_presets_are_compared_and_their_scores_used_again(vit: Path, synthetic: Path, tmp_path: Path) -> None:
+    save_preset("ResNet", tmp_path / "resnet")
+    data = tk.DatasetBuilder(synthetic, image_size=SIDE, batch_size=16).build()
+    names, stored = [str(vit), str(tmp_path / "resnet")], tmp_path / "scores.json"
+    first = tk.compare_backbones(data, names, folds=2, results_file=stored, progress=False)
+    assert sorted(score.name for score in first) == sorted(names)
+    assert all(score.error is None and 0 <= score.accuracy <= 1 and score.ms_per_image > 0 for score in first)
+    assert tk.compare_backbones(data, names, folds=2, results_file=stored, progress=False) == first
+    assert set(first.pareto) <= set(first) and first.pareto
+    first.plot(tmp_path / "pareto.png")
+    assert (tmp_path / "pareto.png").stat().st_size > 1000
+
+
 def test_import_does_not_import_keras_hub() -> None:
     code = "import sys, transferkit as tk; tk.BackboneFactory.catalogue(); print('keras_hub' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from transferkit._utils.arguments import suggests_arguments
-from transferkit._utils.checks import check_choice
+from transferkit._utils.checks import check_choice, check_number
+from transferkit.backbones.feature_check import check_difference, match_layout, read_array, relative_difference
 from transferkit.backbones.preprocessing import Preprocessing
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.data.examples import Split
@@ -154,6 +155,44 @@ class Backbone:
         options = ExtractionOptions(engine=engine, precision=precision, batch_size=batch_size)
         result = [np.asarray(array) for array in extract_features(split, model, options)]
         return result[0] if layer is None or isinstance(layer, str) else result
+
+    def check_features(self, images: Any, expected: Any, *, tolerance: float = 1e-4) -> float:
+        """Compare the features, before pooling, with those of the model from which the weights were converted.
+
+        Args:
+            images: RGB images in [0, 255] of the size of `input_shape`, an array (n, height, width, 3) or the path of a
+                .npy file, before any preprocessing.
+            expected: features of the original model for these images, an array or the path of a .npy file; feature maps
+                with the channels last or, as in PyTorch, before height and width.
+            tolerance: float >= 0. Largest allowed difference, as a fraction of the largest expected feature. Defaults
+                to 0.0001.
+
+        Returns:
+            The largest difference as a fraction of the largest expected feature.
+
+        Raises:
+            ValueError: if the arrays do not have matching shapes.
+            WeightsError: if the difference is larger than `tolerance`.
+
+        Example:
+
+        >>> from transferkit.backbones import BackboneFactory
+        >>> backbone = BackboneFactory.create("MobileNetV2", input_shape=(32, 32, 3), weights=None, alpha=0.35)
+        >>> images = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+        >>> backbone.check_features(images, np.asarray(backbone(images)))
+        0.0
+        """
+        check_number("tolerance", tolerance, minimum=0)
+        images = read_array("images", images)
+        if images.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"`images` must have the shape (n, {', '.join(map(str, self.input_shape))}). Received: {images.shape}. "
+                "Create the backbone with their size as `input_shape`."
+            )
+        actual = np.asarray(self(images), np.float32)
+        difference = relative_difference(actual, match_layout(read_array("expected", expected), actual.shape))
+        check_difference(difference, tolerance, self.name)
+        return difference
 
     def _to_split(self, images: Any, image_spec: ImageSpec | None) -> Split:
         # Datasets of a split, such as data.train, have it as an attribute.

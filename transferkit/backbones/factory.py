@@ -31,6 +31,7 @@ from transferkit.backbones.imagenet import imagenet_predictor
 from transferkit.backbones.registry import RegistryEntry, normalize_name
 from transferkit.backbones.spec import BackboneSpec
 from transferkit.backbones.table import ROWS
+from transferkit.backbones.timm_weights import is_timm_name, timm_source
 from transferkit.backbones.weights import load_weights_file, resolve_weights
 from transferkit.modeling.image_model import check_channels_last
 from transferkit.prediction import Predictor
@@ -80,13 +81,15 @@ class BackboneFactory:
         Args:
             name: str, a name of the catalogue (case and punctuation are ignored) or a registered name; a preset of
                 KerasHub (extra `hub`): "hub:dinov2_base", "hf://timm/resnet18.a1_in1k" or the path of a preset's
-                folder; a keras.Model with one image input, which is used unchanged; or a Backbone or ImageClassifier
+                folder; "timm:resnet18", an architecture of timm, with `weights` from a file of PyTorch (extra `hub`); a
+                keras.Model with one image input, which is used unchanged; or a Backbone or ImageClassifier
                 object of KerasHub.
             input_shape: (height, width, 3) in pixels. Position embeddings of a preset are interpolated. Defaults to the
                 size the model was trained on.
             weights: "imagenet" (from Keras' cache, else downloaded), None (random), the path of a .h5, .weights.h5 or
-                .keras file, or a URL together with `sha256`; for a preset, its own ones or None. Defaults to
-                "imagenet".
+                .keras file, or a URL together with `sha256`; for a preset, its own ones or None; for "timm:...", None
+                or a state dict as .safetensors, .pth, .pt or .bin, which is read without PyTorch and without running
+                code. Defaults to "imagenet".
             preprocessing: only for a keras.Model, or a preset without an image converter: "none", "tf", "torch",
                 "caffe", "lite", a Keras layer, or a function of tensors, applied to RGB images in [0, 255]. Defaults
                 to None, no preprocessing.
@@ -107,8 +110,11 @@ class BackboneFactory:
         """
         check_channels_last()
         files = {"sha256": sha256, "weights_folder": weights_folder}
+        arguments = {"preprocessing": preprocessing, "input_shape": input_shape}
+        if is_timm_name(name):
+            _reject_unknown(options, ["features"], repr(name))
+            return build_hub_backbone(timm_source(name, _timm_file(name, weights, files)), **arguments, **options)
         if is_hub_object(name) or is_hub_name(name):
-            arguments = {"preprocessing": preprocessing, "input_shape": input_shape}
             return _from_hub(name, weights, files, arguments, options)
         if isinstance(name, keras.Model):
             _reject({"weights": weights, **files, **options}, "a keras.Model", "The model is used unchanged.")
@@ -296,6 +302,16 @@ def _build_lite(name: str, shape: Any, weights: Path | str | None, *, top: bool)
     elif isinstance(weights, Path):
         load_weights_file(model, weights)
     return model
+
+
+def _timm_file(name: Any, weights: Any, files: dict[str, Any]) -> Path | None:
+    found = resolve_weights(weights, sha256=files["sha256"], folder=files["weights_folder"])
+    if found == "imagenet":
+        raise ValueError(
+            f"`weights` must be a file or None for {name!r}. Received: 'imagenet'. For published weights, use "
+            "'hf://timm/...'."
+        )
+    return None if found is None else Path(found)
 
 
 def _from_hub(

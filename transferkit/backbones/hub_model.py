@@ -28,7 +28,7 @@ class HubModel(keras.Model):
         tower: keras_hub.models.Backbone with one input, of images.
         input_shape: (height, width, 3) in pixels.
         features: "class_token", "patch_tokens" (a feature map) or "auto": the class token where there is one.
-        last: keras.layers.Layer applied to the features. Defaults to None.
+        last: keras.layers.Layer applied to the features, or several in their order. Defaults to None.
         name: str. Defaults to the name of the tower.
 
     Attributes:
@@ -48,7 +48,9 @@ class HubModel(keras.Model):
         config = {"tower": _serialized(tower), "input_shape": list(input_shape), "features": features}
         config["last"] = None if last is None else _serialized(last)
         output, kind = _select(call_graph(tower, images, call_opened), input_shape, features)
-        super().__init__(inputs=images, outputs=output if last is None else last(output), name=name or tower.name)
+        for layer in _as_layers(last):
+            output = layer(output)
+        super().__init__(inputs=images, outputs=output, name=name or tower.name)
         self.features_kind = kind
         self._source = config
 
@@ -92,6 +94,10 @@ def check_tower(tower: Any) -> None:
             f"A KerasHub backbone must take images alone. Received: {tower.name!r} ({type(tower).__name__}) with "
             f"inputs of the shapes {shapes}. Use a vision backbone, such as 'hub:dinov2_base'."
         )
+
+
+def _as_layers(last: Any) -> list[Any]:
+    return [] if last is None else list(last) if isinstance(last, (list, tuple)) else [last]
 
 
 def _serialized(layer: Any) -> Any:

@@ -26,7 +26,7 @@ _CONFIG = "config.json"
 _DEFAULT_SIZE = 224
 # Parts of models of images and text that contain the images' part, with the layer that follows the pooling.
 _TOWERS = ("vision_encoder", "image_encoder")
-_LAST = "vision_post_layer_norm"
+_LAST, _PROJECTION = "vision_post_layer_norm", "vision_projection"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +92,20 @@ def preset_source(name: str | os.PathLike[str], *, load_weights: bool) -> HubSou
 
 
 def build_hub_backbone(
-    source: HubSource, *, input_shape: Any = None, preprocessing: Any = None, features: str = "auto"
+    source: HubSource,
+    *,
+    input_shape: Any = None,
+    preprocessing: Any = None,
+    features: str = "auto",
+    projection: bool = False,
 ) -> Backbone:
-    """Return the backbone of a source; see `BackboneFactory.create`."""
+    """Return the backbone of a source; see `BackboneFactory.create`.
+
+    With `projection`, its features are those that a model of images and text compares with the features of text.
+    """
     tower, last = _image_part(source.backbone)
+    if projection and hasattr(source.backbone, _PROJECTION):
+        last = [layer for layer in (last, getattr(source.backbone, _PROJECTION)) if layer is not None]
     check_tower(tower)
     own = _own_shape(tower, source.converter)
     shape = own if input_shape is None else _checked_shape(input_shape, own)

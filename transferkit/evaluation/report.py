@@ -12,6 +12,7 @@ from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_int
 from transferkit._utils.dataframes import to_data_frame
 from transferkit._utils.lazy import LazyModule
+from transferkit.evaluation.class_groups import group_names, membership
 from transferkit.evaluation.confusions import confusion_rows, mistake_rows
 from transferkit.evaluation.curve_panels import curve_panels
 from transferkit.evaluation.metric_samples import Metric, metric_name, metric_of, metric_samples
@@ -131,8 +132,9 @@ class Report(ReportMetrics):
         Args:
             metric: "accuracy", "balanced_accuracy", "macro_f1" (also "balanced", "weighted" and "micro", and
                 "precision" and "recall"), "roc_auc", "average_precision", "brier_score", "calibration_error",
-                "top_5_accuracy" (or another number); or a function of a `Report`, which is called once per sample.
-                Defaults to "accuracy".
+                "top_5_accuracy" (or another number), for classes in an order "mean_absolute_error",
+                "within_one_accuracy" or "quadratic_kappa"; or a function of a `Report`, which is called once per
+                sample. Defaults to "accuracy".
             level: float between 0 and 1. Defaults to 0.95.
             samples: int >= 1, number of bootstrap samples. Defaults to 2000.
             seed: int >= 0. Defaults to 0.
@@ -204,6 +206,36 @@ class Report(ReportMetrics):
         check_int("bins", bins)
         values = slice_values(by, self.paths, self.class_names, len(self.labels))
         return make_slices(self.outcomes, values, bins)
+
+    def grouped(self, groups: Mapping[str, str] | str) -> Report:
+        """Return the report on groups of classes, such as the genus of species.
+
+        The probability of a group is the sum of those of its classes, and its most probable group is predicted.
+
+        Args:
+            groups: dict from each class name to the name of its group; or a separator such as "/", before whose last
+                occurrence a class name has its group.
+
+        Returns:
+            A `Report` whose classes are the groups, sorted by name.
+
+        Raises:
+            ValueError: if a class has no group, there are fewer than two groups, or images have several labels.
+
+        Example:
+
+        >>> report = Report([0, 2], [[0.3, 0.4, 0.3], [0.1, 0.2, 0.7]], class_names=["cat/a", "cat/b", "dog/c"])
+        >>> report.accuracy, report.grouped("/").accuracy
+        (0.5, 1.0)
+        """
+        if self.multi_label:
+            raise ValueError("`grouped` requires one label per image. Received: several. Use the report itself.")
+        names, matrix = membership(group_names(groups, self.class_names))
+        if len(names) < 2:
+            raise ValueError(f"`groups` must have at least two groups. Received: {names}. Give another grouping.")
+        labels = matrix.argmax(axis=1)[self.labels]
+        probabilities = np.clip(self.probabilities @ matrix, 0, 1)
+        return Report(labels, probabilities, class_names=names, paths=self.paths)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the metrics as a dict of plain values, for JSON."""

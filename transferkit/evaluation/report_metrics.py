@@ -121,6 +121,24 @@ class ReportMetrics:
         """
         return float(np.mean(brier_scores(self.outcomes)))
 
+    @property
+    def mean_absolute_error(self) -> float:
+        """Mean distance of the indices of predicted and true class, for classes in the order of `class_names`."""
+        return metric_value("mean_absolute_error", self.outcomes)
+
+    @property
+    def within_one_accuracy(self) -> float:
+        """Fraction of images whose predicted class is the true one or next to it, for classes in an order."""
+        return metric_value("within_one_accuracy", self.outcomes)
+
+    @property
+    def quadratic_kappa(self) -> float:
+        """Cohen's kappa with quadratic weights, for classes in an order: 1 for equal, 0 for independent predictions.
+
+        NaN if all labels and predictions are the same class. Reference: Cohen, "Weighted kappa", 1968.
+        """
+        return metric_value("quadratic_kappa", self.outcomes)
+
     def top_k(self, k: int = 5) -> float:
         """Return the top-k accuracy: the fraction of images with their label among the k most probable classes.
 

@@ -10,6 +10,7 @@ from transferkit._utils.checks import did_you_mean
 from transferkit.evaluation.calibration_metrics import brier_scores, calibration_gaps
 from transferkit.evaluation.classification import AVERAGES, METRICS, average_metrics, class_counts, in_top_k
 from transferkit.evaluation.curve_areas import MeanAreas
+from transferkit.evaluation.ordinal import ORDINAL_METRICS, ordinal_metric
 from transferkit.evaluation.outcomes import Outcomes
 from transferkit.evaluation.resampling import Statistic
 
@@ -18,7 +19,7 @@ _AVERAGED = {f"{average}_{metric}": (average, metric) for average in AVERAGES fo
 _AVERAGED["balanced_accuracy"] = ("balanced", "recall")
 _MEANS = ("accuracy", "brier_score")
 _AREAS = ("roc_auc", "average_precision")
-METRIC_NAMES = (*_MEANS, *_AREAS, "calibration_error", "top_5_accuracy", *_AVERAGED)
+METRIC_NAMES = (*_MEANS, *_AREAS, "calibration_error", "top_5_accuracy", *ORDINAL_METRICS, *_AVERAGED)
 
 
 def weighted_metric(name: str, outcomes: Outcomes) -> Statistic:
@@ -29,6 +30,8 @@ def weighted_metric(name: str, outcomes: Outcomes) -> Statistic:
     """
     if name in _MEANS or (isinstance(name, str) and _TOP_K.fullmatch(name)):
         return _mean(_per_image(name, outcomes))
+    if name in ORDINAL_METRICS:
+        return ordinal_metric(name, outcomes)
     if name in _AREAS:
         mean_areas, which = MeanAreas(outcomes), _AREAS.index(name)
         return lambda weights: mean_areas(weights)[which]

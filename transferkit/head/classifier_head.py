@@ -12,15 +12,18 @@ import keras
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_fraction, check_int, check_number
 from transferkit.head.few_shot import COMPUTED, cosine_layers, neighbor_logits, prototype_layers
+from transferkit.head.ordinal import MIN_CLASSES, ordinal_logits, threshold_layer
 from transferkit.head.pooling import POOLINGS, pooling_layers
 
-KINDS = ("linear", "mlp", "prototype", "cosine", "knn")
+KINDS = ("linear", "mlp", "prototype", "cosine", "knn", "ordinal")
+# These have operations after or between their layers.
+_WITH_OPERATIONS = ("knn", "ordinal")
 _DEFAULT_HIDDEN = (128,)
 # The kinds that use an option; the others refuse it.
 _USERS = {
-    "hidden": ("mlp",),
-    "l2": ("linear", "mlp", "cosine"),
-    "dropout": ("linear", "mlp", "cosine"),
+    "hidden": ("mlp", "ordinal"),
+    "l2": ("linear", "mlp", "cosine", "ordinal"),
+    "dropout": ("linear", "mlp", "cosine", "ordinal"),
     "scale": ("prototype", "cosine", "knn"),
     "neighbors": ("knn",),
     "max_images": ("knn",),
@@ -38,9 +41,11 @@ class ClassifierHead:
     Args:
         num_classes: int >= 2, or >= 1 with `multi_label`. Number of classes.
         kind: how features become logits. "linear"; "mlp", with hidden layers; "cosine", weights of length 1 on features
-            of length 1, trained like "linear"; or, computed by `Trainer.fit` without training steps: "prototype", the
-            cosines to the mean features of each class, and "knn", the classes of the most similar training images,
-            whose features are part of the weights. Defaults to None: "mlp" with `hidden`, else "linear".
+            of length 1, trained like "linear"; "ordinal", for at least three classes in the order of `class_names` of
+            the data, such as grades: the logits are logarithms of probabilities; or, computed by `Trainer.fit` without
+            training steps: "prototype", the cosines to the mean features of each class, and "knn", the classes of the
+            most similar training images, whose features are part of the weights. Defaults to None: "mlp" with `hidden`,
+            else "linear".
         pooling: "avg", "max" (global pooling) or "flatten": how a feature map (height, width, channels), or tokens
             (tokens, channels), become a vector. Vectors are left unchanged. Defaults to "avg".
         dropout: float in [0, 1). Fraction of the features dropped in training steps. Defaults to 0.2.
@@ -118,6 +123,13 @@ class ClassifierHead:
             raise ValueError(
                 f"kind={kind!r} requires one label per image. Received: multi_label=True. Use kind='linear'."
             )
+        if kind == "ordinal":
+            if self.multi_label:
+                raise ValueError(
+                    "kind='ordinal' requires one label per image. Received: multi_label=True. Use kind='linear'."
+                )
+            hint = "For two classes use kind='linear', which is the same."
+            check_int("num_classes", self.num_classes, minimum=MIN_CLASSES, hint=hint)
         if kind == "mlp" and not self.hidden:
             object.__setattr__(self, "hidden", _DEFAULT_HIDDEN)
 
@@ -133,19 +145,23 @@ class ClassifierHead:
             rank: int in [2, 4]. Number of dimensions of the features, the batch included. Defaults to 4.
 
         Raises:
-            ValueError: if `rank` is larger than 4, or for kind="knn", which has operations between its layers.
+            ValueError: if `rank` is larger than 4, or for kind="knn" or "ordinal", which have operations too.
         """
-        if self.kind == "knn":
+        if self.kind in _WITH_OPERATIONS:
             raise ValueError(
-                "`layers` requires a head that is a list of layers. Received: kind='knn'. Call the head on features."
+                f"`layers` requires a head that is a list of layers. Received: kind={self.kind!r}. Call the head on "
+                "features."
             )
         return [*self._layers_before_logits(rank), *self._logit_layers()]
 
     def __call__(self, features: Any) -> Any:
         """Return the logits (batch, units) of features (batch, channels), (batch, tokens, channels) or feature maps."""
         rank = len(features.shape)
-        for layer in self._layers_before_logits(rank) if self.kind == "knn" else self.layers(rank):
+        for layer in self._layers_before_logits(rank) if self.kind in _WITH_OPERATIONS else self.layers(rank):
             features = layer(features)
+        if self.kind == "ordinal":
+            above = threshold_layer(self.num_classes, **self._regularizer())(features)
+            return ordinal_logits(above, self.num_classes)
         if self.kind == "knn":
             return neighbor_logits(features, self.num_classes, self.neighbors, self.max_images, self.scale)
         return features

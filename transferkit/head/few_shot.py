@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 UNIT_FEATURES, PROTOTYPES, SIMILARITIES, VOTES = "unit_features", "prototypes", "similarities", "votes"
-SCALE = "scale"
+COSINES, SCALE = "cosines", "scale"
 # Heads whose weights are computed from the features of the training images, and not by steps.
 COMPUTED = ("prototype", "knn")
 # At first; it is the usual order of magnitude, see Gidaris and Komodakis below.
@@ -41,19 +41,26 @@ def prototype_layers(units: int, scale: float | None) -> list[keras.layers.Layer
     return layers if scale is None else [*layers, keras.layers.Rescaling(scale, name=SCALE, dtype="float32")]
 
 
-def cosine_layers(units: int, scale: float | None, l2: float) -> list[keras.layers.Layer]:
+def cosine_layers(
+    units: int, scale: float | None, l2: float = 0.0, *, use_bias: bool = False
+) -> list[keras.layers.Layer]:
     """Return layers whose logits are cosines to weight vectors, times `scale` or, without one, a trained factor each.
+
+    With `use_bias`, which requires trained factors, a trained bias is added to each logit.
 
     Reference: Gidaris and Komodakis, "Dynamic Few-Shot Visual Learning without Forgetting", 2018, arXiv:1804.09458.
     """
     options: dict[str, Any] = {"kernel_constraint": keras.constraints.UnitNorm(axis=0)}
     if l2:
         options["kernel_regularizer"] = keras.regularizers.L2(l2)
-    layers = [_unit_features(), _dense(units, name="cosines", **options)]
+    layers = [_unit_features(), _dense(units, name=COSINES, **options)]
     if scale is not None:
         return [*layers, keras.layers.Rescaling(scale, name=SCALE, dtype="float32")]
     initial = keras.initializers.Constant(_INITIAL_SCALE)
-    factor = keras.layers.EinsumDense("bc,c->bc", units, kernel_initializer=initial, name=SCALE, dtype="float32")
+    bias = {"bias_axes": "c"} if use_bias else {}
+    factor = keras.layers.EinsumDense(
+        "bc,c->bc", units, kernel_initializer=initial, name=SCALE, dtype="float32", **bias
+    )
     return [*layers, factor]
 
 

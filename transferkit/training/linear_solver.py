@@ -77,9 +77,11 @@ class ConcatenatedRows:
 
 
 def linear_head(trained: keras.Model) -> keras.layers.Dense | None:
-    """Return the dense layer of a trained part that has no other layer with weights, or None."""
+    """Return the dense layer of a trained part that has no other layer and no operation after it, or None."""
     layers = _layers(trained)
-    return layers[0] if len(layers) == 1 and isinstance(layers[0], keras.layers.Dense) else None
+    if len(layers) != 1 or not isinstance(layers[0], keras.layers.Dense):
+        return None
+    return layers[0] if trained.outputs[0]._keras_history.operation is layers[0] else None
 
 
 def _layers(trained: keras.Model) -> list[keras.layers.Layer]:
