@@ -39,6 +39,7 @@ _PUBLIC = {
     "MissingExtraError": "errors",
     "Phase": "training",
     "Plan": "training",
+    "NumberPrediction": "prediction",
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Predictor": "prediction",
@@ -102,7 +103,7 @@ if TYPE_CHECKING:
     from transferkit.images import ImageSpec, read_image
     from transferkit.inspection import Inspection, inspect
     from transferkit.loading import load
-    from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
+    from transferkit.prediction import Ensemble, NumberPrediction, Prediction, Predictions, Predictor
     from transferkit.training import HierarchicalCrossentropy, History, Phase, Plan, Trainer
     from transferkit.zero_shot_classifier import zero_shot
 

@@ -85,10 +85,10 @@ def test_cached_training_equals_plain_training(trainer: tk.Trainer, data: tk.Dat
 
 def test_fine_tuning_keeps_the_unit(data: tk.Data) -> None:
     trainer = fitted(data)
-    before = [np.array(weight) for weight in unit_layer(trainer.model).weights]
+    before = unit_layer(trainer.model).get_weights()
     error = trainer.evaluate(data.validation).mean_absolute_error
     trainer.fine_tune(data, epochs=3, verbose=0)
-    assert all((a == np.array(b)).all() for a, b in zip(before, unit_layer(trainer.model).weights))
+    assert all((a == b).all() for a, b in zip(before, unit_layer(trainer.model).get_weights()))
     assert trainer.evaluate(data.validation).mean_absolute_error < 2 * error
 
 
@@ -137,16 +137,12 @@ def test_options_of_classes_are_refused(options: dict[str, Any], message: str) -
 
 REFUSED: dict[str, Callable[[tk.Trainer, tk.Data], Any]] = {
     "autofit": lambda trainer, data: tk.autofit(data, backbones=make_backbone(), time_limit=None, max_trials=1),
-    "calibrate": lambda trainer, data: trainer.calibrate(data),
     "class_weight": lambda trainer, data: trainer.fit(data, class_weight="balanced"),
     "compare_backbones": lambda trainer, data: tk.compare_backbones(data, make_backbone()),
     "inspect": lambda trainer, data: tk.inspect(data, make_backbone()),
     "interchange": lambda trainer, data: write_fiftyone(data, "folder"),
     "lbfgs": lambda trainer, data: trainer.fit(data, solver="lbfgs"),
     "num_classes": lambda trainer, data: data.num_classes,
-    "predict": lambda trainer, data: trainer.predict(data.splits["test"].images),
-    "predictor": lambda trainer, data: trainer.predictor(),
-    "save": lambda trainer, data: trainer.save("folder"),
 }
 
 
@@ -161,3 +157,12 @@ def test_head_must_match_the_data(trainer: tk.Trainer, data: tk.Data, synthetic:
         make_trainer(tk.ClassifierHead(2)).fit(data)
     with pytest.raises(DataError, match="Received: a RegressionHead for data with classes"):
         make_trainer().fit(tk.DatasetBuilder(synthetic, image_size=SIZE).build())
+
+
+def test_search_of_the_learning_rate_leaves_the_model_unchanged(data: tk.Data) -> None:
+    trainer = make_trainer()
+    before = trainer.model.get_weights()
+    search = trainer.find_learning_rate(data, steps=20)
+    assert all((a == b).all() for a, b in zip(before, trainer.model.get_weights()))
+    # The loss of standardized labels: not in their unit, whose variance is about 2e4.
+    assert 0.1 < search.losses[0] < 10

@@ -25,11 +25,11 @@ from transferkit.images.spec import ImageSpec
 
 
 def require_classes(data: Any, what: str) -> None:
-    """Raise a DataError for data with numbers as labels; `what` names what does not support them."""
+    """Raise a DataError for data, or a predictor, with numbers as labels; `what` names what does not support them."""
     if getattr(data, "target", "class") == "number":
         raise DataError(
-            f"{what} requires class labels. Received: data with numbers as labels. Build the data without "
-            "target='number'."
+            f"{what} requires class labels. Received: numbers as labels. Build the data without "
+            "target='number', and the model with a ClassifierHead."
         )
 
 
@@ -216,9 +216,9 @@ class Data:
         return images, split.labels[indices], indices
 
     def _prediction_text(self, prediction: Any) -> str:
-        prediction = getattr(prediction, "label", prediction)
         if self.target == "number":
-            return self._label_text(prediction)
+            return self._label_text(getattr(prediction, "value", prediction))
+        prediction = getattr(prediction, "label", prediction)
         return prediction if isinstance(prediction, str) else self._label_text(prediction)
 
     def _label_text(self, label: Any) -> str:

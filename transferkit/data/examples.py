@@ -53,6 +53,12 @@ class Split:
         return len(self.labels)
 
     @property
+    def target(self) -> str:
+        """Whether the labels are classes, "class", or numbers, "number"."""
+        is_number = self.dataset is None and self.labels.ndim == 1 and self.labels.dtype.kind == "f"
+        return "number" if is_number else "class"
+
+    @property
     def has_weights(self) -> bool:
         """Whether the batches are (images, labels, weights)."""
         spec = getattr(self.dataset, "element_spec", ())

@@ -55,7 +55,7 @@ def find_similar(features: np.ndarray, splits: Iterable[Split], backbone: Any, c
 
 def _label_text(split: Split, index: int) -> str:
     label = split.labels[index]
-    if split.labels.ndim == 1 and split.labels.dtype.kind == "f":
+    if split.target == "number":
         return f"{label:g}"
     indices = np.flatnonzero(label > 0.5) if np.ndim(label) else [int(label)]
     return ", ".join(split.class_names[position] for position in indices) or "none"

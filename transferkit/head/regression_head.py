@@ -88,12 +88,26 @@ def unit_scale(model: keras.Model) -> float:
     return 1.0 if layer is None else float(np.asarray(layer.kernel)[0, 0])
 
 
+def label_unit(labels: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
+    """Return the mean and the standard deviation of labels; 1 in place of a standard deviation of 0.
+
+    >>> label_unit(np.array([1.0, 3.0]))
+    (2.0, 1.0)
+    """
+    values = labels.astype(np.float64)
+    mean = np.average(values, weights=weights)
+    return float(mean), float(np.sqrt(np.average((values - mean) ** 2, weights=weights))) or 1.0
+
+
+def has_unit(model: keras.Model) -> bool:
+    """Return whether the unit of the labels is set in a `RegressionHead`, as by its first phase of training."""
+    layer = unit_layer(model)
+    return layer is not None and not all((np.asarray(w) == start).all() for w, start in zip(layer.weights, (1, 0)))
+
+
 def set_unit(model: keras.Model, labels: np.ndarray, weights: np.ndarray | None = None) -> None:
     """Set mean and standard deviation of the labels, unless they are set: a trained head keeps its unit."""
     layer = unit_layer(model)
-    if layer is None or not all((np.asarray(w) == start).all() for w, start in zip(layer.weights, (1, 0))):
-        return
-    values = labels.astype(np.float64)
-    mean = np.average(values, weights=weights)
-    scale = np.sqrt(np.average((values - mean) ** 2, weights=weights)) or 1.0
-    layer.set_weights([np.array([[scale]], np.float32), np.array([mean], np.float32)])
+    if layer is not None and not has_unit(model):
+        mean, scale = label_unit(labels, weights)
+        layer.set_weights([np.array([[scale]], np.float32), np.array([mean], np.float32)])

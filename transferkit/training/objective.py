@@ -43,10 +43,10 @@ class Objective:
     scale: float = 1.0
 
     @property
-    def activation(self) -> str | None:
-        """The function from logits to probabilities; None for numbers."""
+    def activation(self) -> str:
+        """The function from logits to probabilities; "linear" for numbers."""
         if self.kind == "number":
-            return None
+            return "linear"
         return "softmax" if self.kind == "multi_class" else "sigmoid"
 
     def loss(self) -> Any:
