@@ -21,8 +21,9 @@ from transferkit._utils.progress import Progress
 from transferkit._utils.tables import html_table, text_table
 from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.factory import BackboneFactory
-from transferkit.data.dataset import Data, require_classes
+from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
+from transferkit.data.numbers import require_classes
 from transferkit.data.splitting import k_fold
 from transferkit.engines.selection import ENGINES, compile_engine
 from transferkit.engines.timings import seconds_per_image

@@ -16,21 +16,12 @@ from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.tables import html_lines
 from transferkit._utils.text import printable, shorten
 from transferkit.data.examples import Split
+from transferkit.data.numbers import require_classes
 from transferkit.data.pipeline import SplitDataset, epoch_order, evaluation_dataset, training_dataset
 from transferkit.data.report import DataReport
 from transferkit.data.similar import SimilarImage, find_similar
-from transferkit.errors import DataError
 from transferkit.images.loading import load_image
 from transferkit.images.spec import ImageSpec
-
-
-def require_classes(data: Any, what: str) -> None:
-    """Raise a DataError for data, or a predictor, with numbers as labels; `what` names what does not support them."""
-    if getattr(data, "target", "class") == "number":
-        raise DataError(
-            f"{what} requires class labels. Received: numbers as labels. Build the data without "
-            "target='number', and the model with a ClassifierHead."
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

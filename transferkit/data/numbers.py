@@ -16,6 +16,15 @@ _LARGEST = float(np.finfo(np.float32).max)
 _MAX_STRATA, _IMAGES_PER_STRATUM = 10, 10
 
 
+def require_classes(data: Any, what: str) -> None:
+    """Raise a DataError for data, or a predictor, with numbers as labels; `what` names what does not support them."""
+    if getattr(data, "target", "class") == "number":
+        raise DataError(
+            f"{what} requires class labels. Received: numbers as labels. Build the data without "
+            "target='number', and the model with a ClassifierHead."
+        )
+
+
 def parse_numbers(values: Iterable[Any], place: Callable[[int], str]) -> tuple[str, ...]:
     """Return numbers as texts of float32, for an index; `place` names the row of an invalid one.
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 from transferkit._utils.files import atomic_write
-from transferkit.data.dataset import Data, require_classes
+from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 from transferkit.data.tfrecord import serialize, write_serialized
 from transferkit.images.files import read_bytes
 

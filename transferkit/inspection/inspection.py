@@ -16,7 +16,8 @@ from transferkit._utils.tables import html_lines
 from transferkit._utils.text import printable, shorten
 from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.factory import BackboneFactory
-from transferkit.data.dataset import Data, require_classes
+from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 from transferkit.errors import DataError
 from transferkit.inspection.class_overlap import find_class_overlap
 from transferkit.inspection.cleaning import drop_images, relabel_images

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from transferkit.data.dataset import Data, require_classes
+from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 from transferkit.errors import DataError
 from transferkit.inspection.inspection import Inspection
 from transferkit.prediction.prediction import Prediction

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from transferkit.calibration import Calibration
-from transferkit.data.dataset import require_classes
+from transferkit.data.numbers import require_classes
 from transferkit.errors import DataError
 from transferkit.evaluation.report import Report
 from transferkit.prediction.prediction import Prediction

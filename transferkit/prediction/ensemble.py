@@ -11,7 +11,7 @@ import numpy as np
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.hashing import fingerprint
-from transferkit.data.dataset import require_classes
+from transferkit.data.numbers import require_classes
 from transferkit.prediction.class_outputs import ClassOutputs
 from transferkit.prediction.image_classifier import ImageClassifier
 from transferkit.prediction.prediction import Prediction

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.checks import did_you_mean
-from transferkit.data.dataset import Data, require_classes
+from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 
 ClassWeight = Mapping[Any, float] | str | None
 

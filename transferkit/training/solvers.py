@@ -9,8 +9,9 @@ from typing import Any
 import keras
 
 from transferkit._utils.checks import check_choice, check_number
-from transferkit.data.dataset import Data, require_classes
+from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
+from transferkit.data.numbers import require_classes
 from transferkit.features.linear_probe import FEW_PER_CLASS
 from transferkit.head import few_shot_kind
 from transferkit.training.arguments import check_data

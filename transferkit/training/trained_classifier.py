@@ -25,7 +25,7 @@ from transferkit.evaluation.regression_report import RegressionReport
 from transferkit.evaluation.report import Report
 from transferkit.exporting import export
 from transferkit.features.extraction import ExtractionOptions, extract_features
-from transferkit.head import unit_layer
+from transferkit.head import label_unit, unit_layer
 from transferkit.modeling.embedding import embedding_model
 from transferkit.prediction import NumberPrediction, Prediction, Predictions, Predictor, to_probabilities
 from transferkit.runtimes.loading import NAMES, RUNTIMES
@@ -193,9 +193,13 @@ class TrainedClassifier:
         return self._make_predictor("predict()").predict(images)
 
     def save(
-        self, folder: str | os.PathLike[str], *, report: Report | None = None, formats: Sequence[str] = ()
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        report: Report | RegressionReport | None = None,
+        formats: Sequence[str] = (),
     ) -> Path:
-        """Save the classifier as a folder for `transferkit.load`.
+        """Save the classifier, or the model of numbers, as a folder for `transferkit.load`.
 
         The folder, which appears when it is complete, has the model in Keras' format, without augmentation; a JSON file
         with class names, image spec, calibration and the history of training; and a model card, README.md, in the
@@ -203,8 +207,8 @@ class TrainedClassifier:
 
         Args:
             folder: str or path. A new or empty folder, or a classifier saved before, which is replaced.
-            report: `Report` on images that were not trained on, whose metrics, intervals and plot the model card shows.
-                Defaults to None, a card without them.
+            report: `Report`, or `RegressionReport`, on images that were not trained on, whose metrics, intervals and
+                plot the model card shows. Defaults to None, a card without them.
             formats: sequence of "openvino", "onnx" and "litert". Exported models that are added to the folder, with
                 which `tk.load` runs the classifier without TensorFlow. Defaults to (), none.
 
@@ -225,8 +229,12 @@ class TrainedClassifier:
         for name in formats:
             check_choice("formats", name, RUNTIMES)
         predictor, phases = self._make_predictor("save()"), self.history.to_dict()
-        images = _images_per_class(self._runner.training_splits[-1:], predictor.class_names)
-        saved = save_classifier(folder, predictor, TrainingDescription(self.seed, phases, images, report))
+        described = {
+            "labels" if self._predicts_numbers else "images": _describe_labels(
+                self._runner.training_splits[-1], predictor.class_names
+            )
+        }
+        saved = save_classifier(folder, predictor, TrainingDescription(self.seed, phases, **described, report=report))
         for name in formats:
             export(predictor, saved / NAMES[name], format=name, features=True)
         return saved
@@ -256,13 +264,17 @@ class TrainedClassifier:
         return self._runner.classes
 
 
-def _images_per_class(splits: Sequence[Split], class_names: Sequence[str]) -> dict[str, int] | None:
-    """Return the number of training images of each class; None for a tf.data.Dataset."""
-    if not splits or splits[0].dataset is not None:
+def _describe_labels(split: Split, class_names: Sequence[str]) -> dict[str, Any] | None:
+    """Return the number of images of each class, or the distribution of numbers; None for a tf.data.Dataset."""
+    labels = split.labels
+    if split.dataset is not None:
         return None
-    labels = splits[0].labels
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
-    return {name: int(count) for name, count in zip(class_names, counts)}
+    if split.target == "class":
+        counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
+        return {name: int(count) for name, count in zip(class_names, counts)}
+    mean, deviation = label_unit(labels, split.weights)
+    ends = {"minimum": float(labels.min()), "maximum": float(labels.max())}
+    return {"images": len(labels), "mean": mean, "standard_deviation": deviation, **ends}
 
 
 def _check_not_trained_on(split: Split, training_splits: Sequence[Split]) -> None:
