@@ -61,6 +61,10 @@ class ExportedMetadata:
         """Return the class names, one per line; characters that would start another line are escaped."""
         return "".join(f"{printable(name)}\n" for name in self.class_names)
 
+    def label_files(self, name: str) -> dict[str, str]:
+        """Return the text of class names by the name of its file; nothing for numbers."""
+        return {name: self.labels_text()} if self.class_names else {}
+
 
 def parse_exported_metadata(path: str, text: str | None) -> ExportedMetadata:
     """Return the metadata of an exported model.
