@@ -47,6 +47,7 @@ DATA = (
     Option("image_size", "size in pixels: one number, or height and width", int, "+"),
     Option("batch_size", "images per batch", int),
     Option("resize", "stretch, crop or pad"),
+    Option("target", "class or number: what the labels of a table are"),
     Option("class_names", "order of the classes", nargs="+"),
     Option("label_separator", "separator between several labels in a table"),
     Option("weight_column", "column of sample weights in a table"),
@@ -57,7 +58,8 @@ DATA = (
     Option("cache_images", "cache decoded images on disk", bool),
 )
 # For commands that do not train.
-SOURCE = tuple(row for row in DATA if row.name not in ("balance", "label_separator", "weight_column", "cache_images"))
+_OF_TRAINING = ("target", "balance", "label_separator", "weight_column", "cache_images")
+SOURCE = tuple(row for row in DATA if row.name not in _OF_TRAINING)
 
 
 def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:

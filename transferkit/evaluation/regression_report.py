@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from transferkit._utils.dataframes import to_data_frame
 from transferkit._utils.lazy import LazyModule
 from transferkit._utils.tables import html_lines, html_table, text_table
 from transferkit.evaluation.regression_metrics import METRICS, regression_metric, regression_value
+from transferkit.evaluation.regression_page import write_regression_page
 from transferkit.evaluation.report_checks import check_resampling
 from transferkit.evaluation.report_export import write_json
 from transferkit.evaluation.resampling import ConfidenceInterval, bootstrap, percentile_interval
@@ -173,6 +175,25 @@ class RegressionReport:
         """
         write_json(self.to_dict(), path)
 
+    def to_html(self, path: str | os.PathLike[str], *, predictor: Any = None, mistakes: int = 50) -> None:
+        """Write the report as a self-contained page: metrics with intervals, the plot, and the largest errors.
+
+        Args:
+            path: the file, which is replaced if it exists.
+            predictor: `Predictor` that made the predictions, for a heat map of each error. Defaults to None, a page
+                without them.
+            mistakes: int >= 0, the largest number of images shown. Defaults to 50.
+
+        Raises:
+            ValueError: if `mistakes` is negative.
+
+        Example:
+
+        >>> report = trainer.evaluate(data.test)  # doctest: +SKIP
+        >>> report.to_html("report.html", predictor=trainer.predictor())  # doctest: +SKIP
+        """
+        write_regression_page(self, path, predictor, check_int("mistakes", mistakes, minimum=0))
+
     def to_dataframe(self) -> Any:
         """Return a pandas DataFrame with one row per image.
 
@@ -202,12 +223,24 @@ class RegressionReport:
     def _value(self, metric: str) -> float:
         return regression_value(metric, self.labels, self.predictions)
 
+    def metric_rows(self) -> list[tuple[str, float, str]]:
+        """Return the name, the value and the bootstrap interval of 95 % of each metric, as in the printed table."""
+        return self._metric_rows
+
+    @functools.cached_property
+    def _metric_rows(self) -> list[tuple[str, float, str]]:
+        # Fewer samples for many images, whose intervals are narrow.
+        samples = min(_MAX_SAMPLES, max(_MIN_SAMPLES, _MAX_SAMPLED // len(self.labels)))
+        intervals = {name: self.confidence_interval(name, samples=samples) for name in METRICS}
+        ends = {name: f"[{low:.4g}, {high:.4g}]" for name, (low, high) in intervals.items()}
+        return [(name.replace("_", " "), self._value(name), ends[name]) for name in METRICS]
+
     def _rows(self) -> list[list[str]]:
-        return [[name.replace("_", " "), f"{self._value(name):.4g}"] for name in METRICS]
+        return [[name, f"{value:.4g}", interval] for name, value, interval in self._metric_rows]
 
     def __repr__(self) -> str:
-        """Return the metrics as text."""
-        return "\n".join([self._summary(), text_table([_HEADER, *self._rows()], "<>")])
+        """Return the metrics as text, with bootstrap intervals of 95 %."""
+        return "\n".join([self._summary(), text_table([_HEADER, *self._rows()], "<>>")])
 
     def _repr_html_(self) -> str:
         return html_lines([self._summary()]) + html_table(self._rows(), _HEADER)
@@ -216,4 +249,5 @@ class RegressionReport:
         return f"{len(self.labels):,} images" + ("" if self.loss is None else f", loss {self.loss:.4f}")
 
 
-_HEADER = ["metric", "value"]
+_HEADER = ["metric", "value", "95 % interval"]
+_MIN_SAMPLES, _MAX_SAMPLES, _MAX_SAMPLED = 100, 1000, 2_000_000

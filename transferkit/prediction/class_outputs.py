@@ -73,6 +73,14 @@ class ClassOutputs:
         """Return the prediction of one row of `values`; None with an error."""
         return Prediction(path, error, self.class_names, row, self.calibration, distance)
 
+    def predicted_class(self, row: np.ndarray) -> int:
+        """Return the index of the predicted class of one row of `values`."""
+        return (self.calibration or _UNCALIBRATED).predicted_class(row)
+
+    def explained(self, row: np.ndarray, index: int) -> dict[str, Any]:
+        """Return what is explained, as attributes of an `Explanation`: a class of one row of `values`."""
+        return {"class_name": self.class_names[index], "probability": float(row[index])}
+
     def columns(self, probabilities: bool) -> list[str]:
         """Return the columns of a table of predictions."""
         return column_names(self.class_names, self.calibration, probabilities=probabilities)

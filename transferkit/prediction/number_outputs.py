@@ -48,6 +48,14 @@ class NumberOutputs:
         value = None if row is None else float(row[0])
         return NumberPrediction(path, error, value, self.calibration, distance)
 
+    def predicted_class(self, row: np.ndarray) -> int:
+        """Return the index of the number among the outputs."""
+        return 0
+
+    def explained(self, row: np.ndarray, index: int) -> dict[str, Any]:
+        """Return what is explained, as attributes of an `Explanation`."""
+        return {"value": float(row[0])}
+
     def columns(self, probabilities: bool) -> list[str]:
         """Return the columns of a table of predictions."""
         return number_columns(self.calibration)
