@@ -12,7 +12,10 @@ import yaml
 
 import transferkit as tk
 from tests.prediction.test_numbers import SIZE, make_data, make_trainer
+from tests.test_huggingface import Hub, hub
 from tests.test_metadata import signed
+
+__all__ = ["hub"]
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +92,11 @@ def test_metadata_of_another_target_are_refused(saved: Path, trainer: tk.Trainer
 
 def test_size_is_that_of_the_training(saved: Path) -> None:
     assert tk.load(saved).image_spec.image_size == (SIZE, SIZE)
+
+
+def test_uploaded_files_are_a_model_of_numbers(saved: Path, hub: Hub, tmp_path: Path, data: tk.Data) -> None:
+    tk.push_to_hub(saved, "user/cats-dogs", token="secret")
+    assert set(hub.files) == {"README.md", "evaluation.png", "model.keras", "transferkit.json"}
+    for name, content in hub.files.items():
+        (tmp_path / name).write_bytes(content)
+    check_equal(tk.load(tmp_path), tk.load(saved), data.splits["test"].images)

@@ -141,6 +141,12 @@ REFUSED: dict[str, Callable[[tk.Trainer, tk.Data], Any]] = {
     "compare_backbones": lambda trainer, data: tk.compare_backbones(data, make_backbone()),
     "inspect": lambda trainer, data: tk.inspect(data, make_backbone()),
     "interchange": lambda trainer, data: write_fiftyone(data, "folder"),
+    "interchange of predictions": lambda trainer, data: write_fiftyone(
+        trainer.predict(data.splits["test"].images), "folder"
+    ),
+    "sklearn": lambda trainer, data: tk.sklearn.ImageClassifier().fit(
+        data.splits["test"].images, data.splits["test"].labels
+    ),
     "lbfgs": lambda trainer, data: trainer.fit(data, solver="lbfgs"),
     "num_classes": lambda trainer, data: data.num_classes,
 }

@@ -73,6 +73,7 @@ def _of_inspection(inspection: Inspection) -> Iterator[LabeledFile]:
 
 def _of_predictions(predictions: Iterable[Any]) -> Iterator[LabeledFile]:
     for one in predictions:
+        require_classes(one, "Interchange with other programs")
         if not isinstance(one, Prediction):
             raise TypeError(
                 f"`source` must have predictions. Received: {type(one).__name__}. Give predictor.predict()."

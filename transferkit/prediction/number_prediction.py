@@ -36,6 +36,8 @@ class NumberPrediction:
     value: float | None
     calibration: Calibration | None = None
     distance: float | None = None
+    # No field: what is predicted, as of a predictor.
+    target = "number"
 
     @property
     def low(self) -> float | None:
