@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import transferkit as tk
-from tests.prediction.test_numbers import SIZE, make_data, make_trainer
+from tests.prediction.test_numbers import SIZE, make_data, make_images, make_trainer
 from tests.test_huggingface import Hub, hub
 from tests.test_metadata import signed
 
@@ -57,6 +58,7 @@ def test_metadata_have_the_target_and_the_unit(data: tk.Data, saved: Path) -> No
     labels = data.splits["train"].labels.astype(np.float64)
     assert values["training"]["images"] is None
     assert values["training"]["labels"] == {
+        "name": None,
         "images": len(labels),
         "mean": pytest.approx(labels.mean()),
         "standard_deviation": pytest.approx(labels.std()),
@@ -74,6 +76,20 @@ def test_model_card_states_errors_and_interval(saved: Path, data: tk.Data, train
     half_width = trainer.predictor().calibration.half_width
     assert f"The intervals, {half_width:.4g} to either side of the value, were calibrated on 90 images" in text
     assert (saved / "evaluation.png").is_file() and "classes" not in text
+
+
+def test_model_card_names_the_label(tmp_path: Path) -> None:
+    labels = np.linspace(40, 200, 20).round(1)
+    for index, image in enumerate(make_images(labels, 0)):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    rows = [f"{index}.png,{label}" for index, label in enumerate(labels)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,Age_in_days", *rows]))
+    options = {"label_column": "Age_in_days", "target": "number", "image_size": SIZE}
+    trainer = make_trainer()
+    trainer.fit(tk.DatasetBuilder(tmp_path / "t.csv", **options).build(), epochs=1, verbose=0)
+    text = (trainer.save(tmp_path / "saved") / "README.md").read_text()
+    assert "predicts one number, Age\\_in\\_days, for an image of 32x32 pixels" in text
+    assert "The predictions have no intervals." in text and "with labels from 40 to 200" in text
 
 
 def test_report_must_be_one_of_numbers(trainer: tk.Trainer, tmp_path: Path) -> None:

@@ -105,5 +105,5 @@ def test_sources_and_options_of_classes_are_refused(frame: pd.DataFrame, synthet
         build(frame, balance="oversample")
     with pytest.raises(DataError, match="must differ. Received: 1 for all 20 images"):
         build(frame.assign(target=1))
-    with pytest.raises(DataError, match="`class_weight` requires class labels. Received: data with numbers"):
+    with pytest.raises(DataError, match="`class_weight` requires class labels. Received: numbers as labels"):
         assert build(frame).class_weight

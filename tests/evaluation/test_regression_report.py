@@ -82,7 +82,11 @@ def test_mistakes_are_ordered_by_error(report: tk.RegressionReport) -> None:
 def test_outputs(report: tk.RegressionReport, tmp_path: Path) -> None:
     report.to_json(tmp_path / "report.json")
     assert json.loads((tmp_path / "report.json").read_text()) == pytest.approx(report.to_dict())
-    assert "mean absolute error         1.5\n" in repr(report)
+    low, high = report.confidence_interval(samples=1000)
+    row = next(line for line in repr(report).splitlines() if line.startswith("mean absolute error"))
+    assert row.split()[3:] == ["1.5", f"[{low:.4g},", f"{high:.4g}]"]
+    report.to_html(tmp_path / "report.html")
+    assert f"[{low:.4g}, {high:.4g}]" in (tmp_path / "report.html").read_text()
     assert report.to_dataframe().to_dict("list")["residual"] == [1, 0, -1, 4]
     report.plot(tmp_path / "report.png")
     assert (tmp_path / "report.png").stat().st_size > 1000

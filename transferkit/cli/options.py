@@ -50,6 +50,7 @@ DATA = (
     Option("target", "class or number: what the labels of a table are"),
     Option("class_names", "order of the classes", nargs="+"),
     Option("label_separator", "separator between several labels in a table"),
+    Option("label_column", "column of the labels in a table, such as age"),
     Option("weight_column", "column of sample weights in a table"),
     Option("subset", "fraction or number of the images of each class", number_or_text),
     Option("balance", "oversample repeats the training images of small classes"),

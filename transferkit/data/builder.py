@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import numbers
 import os
 import re
@@ -17,7 +16,7 @@ from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.cache_limit import hold_files
 from transferkit._utils.checks import check_choice, check_fraction, check_image_size, check_int
 from transferkit.data import arrays
-from transferkit.data.analysis import analyze_files
+from transferkit.data.analysis import analyze_files, check_skipped
 from transferkit.data.assignment import (
     assign_splits,
     drop_unreadable,
@@ -35,15 +34,16 @@ from transferkit.data.numbers import TARGETS, check_number_options, check_number
 from transferkit.data.report import DataReport
 from transferkit.data.sources import index_source
 from transferkit.data.splitting import k_fold
+from transferkit.data.table_options import TableOptions, check_column
 from transferkit.data.tf_datasets import dataset_splits
-from transferkit.data.weights import check_positive, check_weight_column
-from transferkit.errors import DataError, ImageError
+from transferkit.data.weights import check_positive
+from transferkit.errors import DataError
 from transferkit.images.disk_cache import open_disk_cache
 from transferkit.images.memory_cache import MemoryImageCache
 from transferkit.images.spec import ImageSpec
 
-_LOG = logging.getLogger("transferkit")
 _DEFAULT_SIZE = (160, 160)
+_OF_TABLES = ("label_separator", "label_column", "weight_column")
 _NUMBER = re.compile(r"\s*\d*\.?\d+\s*%?\s*")
 
 
@@ -73,6 +73,8 @@ class DatasetBuilder:
         target: "class", or "number" for labels that are numbers, such as an age, in tables, lists or arrays. Fractions
             are then stratified by the intervals between deciles. Defaults to "class".
         label_separator: str. For tables, the separator between several labels of one image. Defaults to None.
+        label_column: str. For tables, the column of the labels, such as "age". Defaults to None, one with a usual name
+            such as "label" or "class".
         weight_column: str. For tables, the column of sample weights, finite numbers >= 0 by which the loss of each
             image is multiplied. Images given separately for validation or test without it have the weight 1. Defaults
             to None (no weights).
@@ -111,6 +113,7 @@ class DatasetBuilder:
         class_names: Sequence[str] | None = None,
         target: str = "class",
         label_separator: str | None = None,
+        label_column: str | None = None,
         weight_column: str | None = None,
         subset: float | int | None = None,
         balance: str | None = None,
@@ -128,7 +131,8 @@ class DatasetBuilder:
         self.class_names: tuple[str, ...] | None = check_class_names(class_names)
         self.target: str = check_choice("target", target, TARGETS)
         self.label_separator = label_separator
-        self.weight_column: str | None = check_weight_column(weight_column)
+        self.label_column: str | None = check_column("label_column", label_column, "age")
+        self.weight_column: str | None = check_column("weight_column", weight_column, "weight")
         self.subset: float | int | None = _check_size("subset", subset, "or None")
         self.balance: str | None = check_choice("balance", balance, (None, "oversample"))
         self.on_error: str = check_choice("on_error", on_error, ("skip", "raise"))
@@ -204,10 +208,16 @@ class DatasetBuilder:
             check_number_options(vars(self), is_dataset=isinstance(self.source, tf.data.Dataset))
         if arrays.is_arrays(self.source):
             kind = "arrays, which are used without resizing"
-            unsupported: tuple[str, ...] = ("resize", "label_separator", "weight_column", "cache_images")
+            unsupported: tuple[str, ...] = (
+                "resize",
+                "label_separator",
+                "label_column",
+                "weight_column",
+                "cache_images",
+            )
         elif isinstance(self.source, tf.data.Dataset):
             kind = "a tf.data.Dataset, whose images are not known in advance"
-            unsupported = ("label_separator", "weight_column", "subset", "balance", "cache_images")
+            unsupported = (*_OF_TABLES, "subset", "balance", "cache_images")
         else:
             return
         values = {name: getattr(self, name) for name in unsupported if name != "resize"}
@@ -227,8 +237,10 @@ class DatasetBuilder:
 
     def _index_and_inspect(self) -> _IndexedSource:
         """List all files, read those that are new, and move duplicates into one split."""
-        options = self.label_separator, self.weight_column, self.class_names, self.target == "number"
-        found, notes = index_source(self.source, "source", *options)
+        options = TableOptions(
+            self.label_separator, self.weight_column, self.label_column, numbers=self.target == "number"
+        )
+        found, notes = index_source(self.source, "source", options, self.class_names)
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
             raise DataError(f"`source` must have training images. Received: the splits {sorted(indexes)} only.")
@@ -239,7 +251,7 @@ class DatasetBuilder:
                     f"source with {len(indexes[name])} {name} images. Omit it, or use another folder as the source."
                 )
         for name, value in self._given_splits().items():
-            parts, more = index_source(value, name, *options)
+            parts, more = index_source(value, name, options, self.class_names)
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
         paths = [path for index in indexes.values() for path in index.paths]
@@ -251,28 +263,10 @@ class DatasetBuilder:
         for name, index in indexes.items():
             indexes[name], unreadable = drop_unreadable(index, file_info)
             skipped += unreadable
-        self._check_skipped(listed, skipped)
+        check_skipped(skipped, listed, self.on_error, self.max_skipped_fraction)
         indexes, reassigned = resolve_leaks(indexes, file_info)
         notes_and_rows = {"skipped": skipped, "ignored": ignored, "reassigned": reassigned, "notes": notes}
         return _IndexedSource(indexes, file_info, notes_and_rows, cache)
-
-    def _check_skipped(self, listed: int, skipped: list[tuple[str, str]]) -> None:
-        if skipped and self.on_error == "raise":
-            raise ImageError(*skipped[0])
-        if not listed or len(skipped) >= listed or len(skipped) > self.max_skipped_fraction * listed:
-            examples = "; ".join(f"{path!r}: {reason}" for path, reason in skipped[:3])
-            raise DataError(
-                f"At most a fraction of {self.max_skipped_fraction:g} of the files may be unreadable "
-                f"(`max_skipped_fraction`), and at least one image must remain. Received: {len(skipped)} of {listed} "
-                f"unreadable ({examples})."
-            )
-        if skipped:
-            _LOG.warning(
-                "Skipped %d of %d files that could not be read; see data.report.skipped. The first is %r: %s",
-                len(skipped),
-                listed,
-                *skipped[0],
-            )
 
     def _subsample(self, indexes: dict[str, ImageIndex]) -> dict[str, ImageIndex]:
         """Return the subset of each split, with test images that are not sampled from others left whole."""
@@ -353,7 +347,8 @@ class DatasetBuilder:
         for split in splits.values():
             # An archive that the cache unpacked must not be evicted while its files are used.
             hold_files(split, split.paths or ())
-        return Data(names, report, splits, self.image_spec, self.batch_size, self.seed, multi_label, self.target)
+        options: dict[str, Any] = {"multi_label": multi_label, "target": self.target, "label_name": self.label_column}
+        return Data(names, report, splits, self.image_spec, self.batch_size, self.seed, **options)
 
 
 @dataclasses.dataclass(frozen=True)

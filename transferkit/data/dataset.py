@@ -41,6 +41,7 @@ class Data:
         seed: int. Seed of the splits and of the order.
         multi_label: bool. Whether an image can have several labels.
         target: "class" or "number". Whether the labels are classes, or numbers, which have no `class_names`.
+        label_name: str. The column of the labels, where it was given, else None.
 
     Example:
 
@@ -58,6 +59,7 @@ class Data:
     seed: int
     multi_label: bool = False
     target: str = "class"
+    label_name: str | None = None
 
     @functools.cached_property
     def train(self) -> tf.data.Dataset:

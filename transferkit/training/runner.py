@@ -97,6 +97,7 @@ class Runner:
         classes: class names and image spec, from the first phase on.
         calibration: `Calibration` of the present weights, or None.
         training_splits: those of all phases.
+        label_name: name of the labels in the last phase, or None.
         validation_split: that of the last phase, or None.
     """
 
@@ -112,6 +113,7 @@ class Runner:
         self.classes: TrainedClasses | None = None
         self.calibration: Calibration | None = None
         self.training_splits: list[Split] = []
+        self.label_name: str | None = None
         self.validation_split: Split | None = None
         self._parts: ModelParts | None = None
 
@@ -142,6 +144,7 @@ class Runner:
         self.calibration = None
         if data.splits["train"] not in self.training_splits:
             self.training_splits.append(data.splits["train"])
+        self.label_name = data.label_name
         self.validation_split = data.splits.get("validation")
         plan = self.plan(data, request.num_views, measure=request.solver == "adam")
         rate, precision = self.compilation.learning_rate, plan.precision.precision

@@ -234,6 +234,8 @@ class TrainedClassifier:
                 self._runner.training_splits[-1], predictor.class_names
             )
         }
+        if self._predicts_numbers and described["labels"] is not None:
+            described["labels"]["name"] = self._runner.label_name
         saved = save_classifier(folder, predictor, TrainingDescription(self.seed, phases, **described, report=report))
         for name in formats:
             export(predictor, saved / NAMES[name], format=name, features=True)

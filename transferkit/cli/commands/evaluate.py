@@ -10,7 +10,9 @@ from transferkit._utils.lazy import LazyModule
 from transferkit.cli import options, output
 
 tk: Any = LazyModule("transferkit")
-_DATA = tuple(row for row in options.DATA if row.name in ("label_separator", "on_error", "max_skipped_fraction"))
+_DATA = tuple(
+    row for row in options.DATA if row.name in ("label_separator", "label_column", "on_error", "max_skipped_fraction")
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
