@@ -73,6 +73,8 @@ INSTANCES: dict[str, Callable[[Any, Any], Any]] = {
     "Faithfulness": lambda data, model: tk.explanation.faithfulness(predictor(), make_explanations(model, 1)),
     "Inspection": lambda data, model: tk.inspect(data, backbone()),
     "ImageSpec": lambda data, model: tk.ImageSpec((SIZE, SIZE)),
+    "NumberPrediction": lambda data, model: tk.NumberPrediction("a.jpg", None, 1.0, Calibration(half_width=1.0)),
+    "NumberPredictions": lambda data, model: tk.Predictions([tk.NumberPrediction("a.jpg", None, 1.0)] * 300),
     "Plan": lambda data, model: tk.Trainer(model).plan(data),
     "Prediction": lambda data, model: tk.Prediction("a.jpg", None, tuple(many_classes()), np.eye(1000)[0]),
     "Predictions": lambda data, model: predictor().predict(np.zeros((300, SIZE, SIZE, 3), np.uint8)),

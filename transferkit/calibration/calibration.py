@@ -87,7 +87,11 @@ class Calibration:
         return np.flatnonzero(probabilities >= self.set_threshold).tolist()
 
     def in_distribution(self, distance: float | None) -> bool | None:
-        """Return whether an image at this distance resembles the training images; None where it is not calibrated."""
+        """Return whether an image resembles the training images; None where that is not calibrated.
+
+        Args:
+            distance: float, that of its features to those of the training images, or None.
+        """
         return None if self.max_distance is None or distance is None else distance <= self.max_distance
 
     def check_fits(self, num_classes: int, activation: str | None) -> None:

@@ -34,7 +34,7 @@ class ClassifierSource:
 
     @property
     def target(self) -> str:
-        """What is predicted, "class" or "number"."""
+        """Whether classes are predicted, "class", or numbers, "number"."""
         return self.outputs.target
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:

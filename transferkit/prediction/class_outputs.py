@@ -78,7 +78,7 @@ class ClassOutputs:
         return (self.calibration or _UNCALIBRATED).predicted_class(row)
 
     def explained(self, row: np.ndarray, index: int) -> dict[str, Any]:
-        """Return what is explained, as attributes of an `Explanation`: a class of one row of `values`."""
+        """Return a class of one row of `values` and its probability, as attributes of an `Explanation`."""
         return {"class_name": self.class_names[index], "probability": float(row[index])}
 
     def columns(self, probabilities: bool) -> list[str]:

@@ -125,7 +125,7 @@ class ImageClassifier(abc.ABC):
 
     @property
     def target(self) -> str:
-        """What is predicted, "class" or "number"."""
+        """Whether classes are predicted, "class", or numbers, "number"."""
         return self.outputs.target
 
     @property

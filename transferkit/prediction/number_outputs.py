@@ -53,7 +53,7 @@ class NumberOutputs:
         return 0
 
     def explained(self, row: np.ndarray, index: int) -> dict[str, Any]:
-        """Return what is explained, as attributes of an `Explanation`."""
+        """Return the number, as attributes of an `Explanation`."""
         return {"value": float(row[0])}
 
     def columns(self, probabilities: bool) -> list[str]:

@@ -36,7 +36,7 @@ class NumberPrediction:
     value: float | None
     calibration: Calibration | None = None
     distance: float | None = None
-    # No field: what is predicted, as of a predictor.
+    # No field: it is the target of each predictor of numbers.
     target = "number"
 
     @property

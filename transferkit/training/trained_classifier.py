@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from transferkit._utils.checks import check_choice
 from transferkit._utils.process import without_retracing_warnings
-from transferkit.calibration import DEFAULT_COVERAGE, Calibration, CalibrationTargets, fit_calibration, fit_interval
+from transferkit.calibration import Calibration, CalibrationTargets, fit_calibration, fit_interval
 from transferkit.calibration.conformal import fewest_images
 from transferkit.calibration.distribution import distance_threshold, neighbor_distances, reference_features
+from transferkit.calibration.fitting import DEFAULT_COVERAGE
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import evaluation_dataset, split_of
@@ -189,7 +190,7 @@ class TrainedClassifier:
         return self._make_predictor("predictor()")
 
     def predict(self, images: Any) -> Prediction | NumberPrediction | Predictions:
-        """Predict classes or numbers; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
+        """Predict classes or numbers of `images` as `Predictor.predict`; for many calls, keep `trainer.predictor()`."""
         return self._make_predictor("predict()").predict(images)
 
     def save(
