@@ -1,0 +1,214 @@
+"""The two kinds of work on a shard, features and predictions: from images to columns, in any process."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from transferkit._utils.files import parse_json
+from transferkit._utils.hashing import fingerprint
+from transferkit.calibration import Calibration
+from transferkit.data.examples import Split
+from transferkit.engines.base import Engine, EngineError
+from transferkit.engines.selection import compile_engine
+from transferkit.errors import ImageError, MissingExtraError
+from transferkit.features.shard import Shard, compute_shard
+from transferkit.images.loading import load_images
+from transferkit.images.spec import ImageSpec
+from transferkit.modeling.fingerprint import model_fingerprint
+from transferkit.modeling.model_file import read_model
+from transferkit.prediction import Predictor
+from transferkit.prediction.rows import column_names, row_values
+from transferkit.sharding.manifest import Manifest
+from transferkit.sharding.shard_table import ERROR, FEATURES
+
+_MODEL, _SETTINGS, _TRAINING_FEATURES = "model.keras", "task.json", "training_features.npy"
+# Images decoded at once.
+_DECODED = 64
+
+
+class Task(abc.ABC):
+    """The computation for each image.
+
+    Attributes:
+        kind: of the job.
+        columns: of the tables.
+    """
+
+    kind: str
+    columns: tuple[str, ...]
+
+    @abc.abstractmethod
+    def fingerprint(self) -> str:
+        """Return digits that differ whenever the columns of an image could."""
+
+    def start(self, count: int, engine: str = "auto") -> str:
+        """Create and verify an engine for `count` images; return its name.
+
+        Where `engine` is not available, as on another kind of machine, it is the fastest of this machine.
+        """
+        try:
+            return self._start(count, engine)
+        except (EngineError, MissingExtraError):
+            if engine == "auto":
+                raise
+            return self._start(count, "auto")
+
+    @abc.abstractmethod
+    def _start(self, count: int, engine: str) -> str: ...
+
+    @abc.abstractmethod
+    def compute(self, rows: Manifest, sources: Sequence[Any]) -> dict[str, Any]:
+        """Return the columns of some images, given as bytes, paths or errors."""
+
+    @abc.abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write all that another process needs."""
+
+
+class FeatureTask(Task):
+    """The pooled features of a backbone.
+
+    Args:
+        model: from images to features (n, size).
+        image_spec: how images are decoded.
+        precision: as in `compile_engine`.
+    """
+
+    kind = "features"
+
+    def __init__(self, model: keras.Model, image_spec: ImageSpec, precision: str) -> None:
+        self._model, self._image_spec, self._precision = model, image_spec, precision
+        self._engine: Engine | None = None
+        self.columns = ("path", "label", FEATURES, ERROR)
+
+    def fingerprint(self) -> str:
+        """Return digits that differ whenever the features of an image could."""
+        return fingerprint(model_fingerprint(self._model), self._image_spec.cache_key(), self._precision)
+
+    def _start(self, count: int, engine: str) -> str:
+        self._engine = compile_engine(self._model, engine=engine, precision=self._precision, count=count)
+        return self._engine.name
+
+    def compute(self, rows: Manifest, sources: Sequence[Any]) -> dict[str, Any]:
+        """Return paths, labels, features and errors."""
+        assert self._engine is not None, "start() creates the engine"
+        images, errors = decode(sources, self._image_spec)
+        split = Split("shard", np.zeros(len(images), np.int32), self._image_spec, images=images)
+        (features,) = compute_shard(Shard(split, range(len(images))), self._engine)
+        labels = rows.labels or (None,) * len(rows)
+        return {"path": rows.paths, "label": labels, FEATURES: features.astype(np.float32), ERROR: errors}
+
+    def save(self, folder: Path) -> None:
+        """Write the model and the settings."""
+        self._model.save(folder / _MODEL)
+        _write(folder, {"kind": self.kind, "image_spec": self._image_spec.to_dict(), "precision": self._precision})
+
+
+class PredictionTask(Task):
+    """The predictions of a classifier.
+
+    Args:
+        predictor: the classifier.
+        probabilities: whether there is a column for each class.
+    """
+
+    kind = "predictions"
+
+    def __init__(self, predictor: Predictor, probabilities: bool) -> None:
+        self._predictor, self._probabilities = predictor, probabilities
+        names = column_names(predictor.class_names, predictor.calibration, probabilities=probabilities)
+        self._names = [name for name in names if name != "path"]
+        self.columns = ("path", "true_label", *self._names)
+
+    def fingerprint(self) -> str:
+        """Return digits that differ whenever the prediction of an image could."""
+        return fingerprint(self._predictor.fingerprint(), self._predictor.batch_size)
+
+    def _start(self, count: int, engine: str) -> str:
+        # The predictor's own choice, unless it is the one for a job that was begun.
+        predictor = self._predictor if engine == "auto" else self._predictor.with_engines([engine])
+        (name,) = predictor.engines_for(count)
+        self._predictor = predictor.with_engines([name])
+        return name
+
+    def compute(self, rows: Manifest, sources: Sequence[Any]) -> dict[str, Any]:
+        """Return paths, labels, the columns of `Predictor.predict_to`, and errors."""
+        images, errors = decode(sources, self._predictor.image_spec)
+        loaded = [
+            image if error is None else ImageError(path, error)
+            for path, image, error in zip(rows.paths, images, errors)
+        ]
+        values = list(map(row_values, self._predictor._predict_decoded(rows.paths, loaded)))
+        columns = {name: [row[name] for row in values] for name in self._names}
+        return {"path": rows.paths, "true_label": rows.labels or (None,) * len(rows), **columns}
+
+    def save(self, folder: Path) -> None:
+        """Write the model, its class names, decoding and calibration."""
+        predictor = self._predictor
+        predictor.model.save(folder / _MODEL)
+        calibration = predictor.calibration
+        if calibration is not None and calibration.training_features is not None:
+            np.save(folder / _TRAINING_FEATURES, calibration.training_features)
+        settings = {
+            "class_names": list(predictor.class_names),
+            "activation": predictor.activation,
+            "batch_size": predictor.batch_size,
+            "image_spec": predictor.image_spec.to_dict(),
+            "calibration": None if calibration is None else calibration.to_dict(),
+            "probabilities": self._probabilities,
+        }
+        _write(folder, {"kind": self.kind, **settings})
+
+
+def load_task(folder: Path) -> Task:
+    """Return the task that `Task.save` wrote."""
+    settings = parse_json((folder / _SETTINGS).read_bytes())
+    model, image_spec = read_model(folder / _MODEL), ImageSpec.from_dict(settings["image_spec"])
+    if settings["kind"] == FeatureTask.kind:
+        return FeatureTask(model, image_spec, settings["precision"])
+    calibration = None if settings["calibration"] is None else Calibration.from_dict(settings["calibration"])
+    if calibration is not None and (folder / _TRAINING_FEATURES).exists():
+        features = np.load(folder / _TRAINING_FEATURES, allow_pickle=False)
+        calibration = dataclasses.replace(calibration, training_features=features)
+    predictor = Predictor(
+        model,
+        settings["class_names"],
+        image_spec,
+        activation=settings["activation"],
+        batch_size=settings["batch_size"],
+        calibration=calibration,
+    )
+    return PredictionTask(predictor, settings["probabilities"])
+
+
+def decode(sources: Sequence[Any], image_spec: ImageSpec) -> tuple[np.ndarray, list[str | None]]:
+    """Return uint8 (n, height, width, 3) and the reason of each image that cannot be read, which is black.
+
+    A shard has the same batches with and without it: the digits of an image may depend on those next to it.
+    """
+    images = np.zeros((len(sources), *image_spec.image_size, 3), np.uint8)
+    errors: list[str | None] = [None] * len(sources)
+    for start in range(0, len(sources), _DECODED):
+        part = range(start, min(start + _DECODED, len(sources)))
+        readable = [row for row in part if not isinstance(sources[row], OSError)]
+        for row in part:
+            if isinstance(sources[row], OSError):
+                errors[row] = f"it cannot be read ({sources[row]})"
+        for row, image in zip(readable, load_images([sources[row] for row in readable], image_spec)):
+            if isinstance(image, ImageError):
+                errors[row] = image.reason
+            else:
+                images[row] = image
+    return images, errors
+
+
+def _write(folder: Path, settings: dict[str, Any]) -> None:
+    (folder / _SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
