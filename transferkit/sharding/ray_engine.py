@@ -86,51 +86,71 @@ class _RayWorker:
             archive.extractall(self._folder.name, filter="data")
         self._worker = Worker.load(Path(self._folder.name))
 
+    def wait_until_ready(self) -> None:
+        """Return when the worker is created."""
+
     def run(self, number: int) -> ShardResult:
         """Compute a shard."""
         return self._worker.run(number)
 
 
 class _Workers:
-    """Actors with one shard each; an actor that dies is replaced."""
+    """Actors with at most one shard each; an actor that dies is replaced.
+
+    An actor gets a shard when it is ready: one for which the cluster has no room must not keep any.
+    """
 
     def __init__(self, ray: Any, actor: Any, work: Any, count: int) -> None:
         self._ray, self._actor, self._work = ray, actor, work
-        self._actors = [actor.remote(work) for _ in range(count)]
+        # From the call that is awaited to its actor and shard, None for one that is starting.
+        self._calls: dict[Any, tuple[Any, int | None]] = {}
+        for _ in range(count):
+            self._start()
 
     def run(self, numbers: Sequence[int]) -> Iterator[ShardResult]:
         """Yield the results of shards."""
-        left, deaths = list(reversed(numbers)), dict.fromkeys(numbers, 0)
-        running: dict[Any, tuple[int, int]] = {}
-        for index in range(len(self._actors)):
-            self._give(index, left, running)
-        while running:
-            (done, *_), _ = self._ray.wait(list(running), num_returns=1)
-            index, number = running.pop(done)
+        left, idle = list(reversed(numbers)), []
+        lost = dict.fromkeys([None, *numbers], 0)
+        complete = 0
+        while complete < len(numbers):
+            (call, *_), _ = self._ray.wait(list(self._calls), num_returns=1)
+            actor, number = self._calls.pop(call)
             try:
-                result = self._ray.get(done)
+                result = self._ray.get(call)
             except self._ray.exceptions.RayActorError as error:
-                deaths[number] += 1
-                if deaths[number] == _MAX_DEATHS:
-                    raise ShardError(
-                        f"A shard must be computable. Received: shard {number}, whose worker was lost {_MAX_DEATHS} "
-                        f"times ({error}). Look at the logs of Ray."
-                    ) from error
-                left.append(number)
-                self._actors[index] = self._actor.remote(self._work)
+                lost[number] += 1
+                if lost[number] == _MAX_DEATHS:
+                    raise _lost(number, error) from error
+                if number is not None:
+                    left.append(number)
+                self._start()
             else:
-                yield result
-            self._give(index, left, running)
+                idle.append(actor)
+                if number is not None:
+                    complete += 1
+                    lost[None] = 0
+                    yield result
+            while left and idle:
+                number = left.pop()
+                worker = idle.pop()
+                self._calls[worker.run.remote(number)] = worker, number
 
     def close(self) -> None:
         """End the actors."""
-        for actor in self._actors:
+        for actor, _ in self._calls.values():
             self._ray.kill(actor)
 
-    def _give(self, index: int, left: list[int], running: dict[Any, tuple[int, int]]) -> None:
-        if left:
-            number = left.pop()
-            running[self._actors[index].run.remote(number)] = index, number
+    def _start(self) -> None:
+        actor = self._actor.remote(self._work)
+        self._calls[actor.wait_until_ready.remote()] = actor, None
+
+
+def _lost(number: int | None, error: Exception) -> ShardError:
+    task = "no shard, at its start" if number is None else f"shard {number}"
+    return ShardError(
+        f"A shard must be computable. Received: {task}, where workers were lost {_MAX_DEATHS} times ({error}). Look at "
+        "the logs of Ray."
+    )
 
 
 def _packed(folder: Path) -> bytes:
