@@ -74,11 +74,9 @@ def _from_folder(folder: str) -> Manifest:
         index = list_images(folder, "source")
         labels = tuple(str(label) or None for label in index.labels)
         return Manifest(index.paths, labels if any(labels) else None)
-    root = folder.rstrip("/") + "/"
-    paths = [url for url in list_files(root) if posixpath.splitext(url)[1].lower() in EXTENSIONS]
-    inside = [url.partition(root)[2] for url in paths]
-    labels = tuple(name.partition("/")[0] if "/" in name else None for name in inside)
-    return Manifest(tuple(paths), labels if any(labels) else None)
+    found = [entry for entry in list_files(folder) if posixpath.splitext(entry[0])[1].lower() in EXTENSIONS]
+    labels = tuple(name.partition("/")[0] if "/" in name else None for name, _ in found)
+    return Manifest(tuple(url for _, url in found), labels if any(labels) else None)
 
 
 def _from_table(path: str) -> Manifest:

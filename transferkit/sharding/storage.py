@@ -41,10 +41,12 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     return _with_retries(lambda: system.cat_file(inside))
 
 
-def list_files(folder: str) -> list[str]:
-    """Return the URLs of all files below a folder at a URL, sorted."""
+def list_files(folder: str) -> list[tuple[str, str]]:
+    """Return (path inside the folder, URL) of all files below a folder at a URL, sorted."""
     system, inside = _filesystem(folder)
-    return sorted(str(system.unstrip_protocol(name)) for name in _with_retries(lambda: system.find(inside)))
+    names = sorted(_with_retries(lambda: system.find(inside)))
+    start = len(inside.rstrip("/")) + 1
+    return [(name[start:], str(system.unstrip_protocol(name))) for name in names]
 
 
 class Folder:
