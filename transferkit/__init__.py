@@ -43,9 +43,12 @@ _PUBLIC = {
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Predictor": "prediction",
+    "RayEngine": "sharding",
     "RegressionHead": "head",
     "RegressionReport": "evaluation",
     "Report": "evaluation",
+    "ShardError": "errors",
+    "Shards": "sharding",
     "StorageError": "errors",
     "Trainer": "training",
     "TrainingError": "errors",
@@ -57,12 +60,14 @@ _PUBLIC = {
     "compare_backbones": "comparison",
     "compare_reports": "evaluation",
     "datasets": "datasets",
+    "extract_features": "sharding",
     "explain": "explanation",
     "explanation": "explanation",
     "export": "exporting",
     "inspect": "inspection",
     "interchange": "interchange",
     "load": "loading",
+    "predict_many": "sharding",
     "push_to_hub": "huggingface",
     "read_image": "images",
     "scan": "data",
@@ -90,6 +95,7 @@ if TYPE_CHECKING:
         ExportError,
         ImageError,
         MissingExtraError,
+        ShardError,
         StorageError,
         TrainingError,
         UploadError,
@@ -104,6 +110,7 @@ if TYPE_CHECKING:
     from transferkit.inspection import Inspection, inspect
     from transferkit.loading import load
     from transferkit.prediction import Ensemble, NumberPrediction, Prediction, Predictions, Predictor
+    from transferkit.sharding import RayEngine, Shards, extract_features, predict_many
     from transferkit.training import HierarchicalCrossentropy, History, Phase, Plan, Trainer
     from transferkit.zero_shot_classifier import zero_shot
 

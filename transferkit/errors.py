@@ -94,6 +94,18 @@ class StorageError(OSError):
     """
 
 
+class ShardError(RuntimeError):
+    """A shard of a large job could not be computed; complete ones are kept, and the same call continues.
+
+    Example:
+
+    >>> try:  # doctest: +SKIP
+    ...     tk.extract_features("photos/", backbone, out="features/", engine=4)
+    ... except tk.ShardError as error:
+    ...     print(error)
+    """
+
+
 class ArtifactError(ValueError):
     """A folder is not a valid saved classifier.
 

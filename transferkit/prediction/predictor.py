@@ -201,6 +201,13 @@ class Predictor(ImageClassifier):
         loaded = iter(load_images([one for one in sources if not isinstance(one, ImageError)], self.image_spec))
         return sources, [one if isinstance(one, ImageError) else next(loaded) for one in sources]
 
+    def _predict_decoded(self, paths: Sequence[str], images: Sequence[np.ndarray | ImageError]) -> Iterator[Any]:
+        """Yield predictions of images that were decoded as `image_spec` describes it."""
+        run, step = self._engines.for_count(len(paths)), self.rows_per_batch
+        for start in range(0, len(paths), step):
+            rows = slice(start, start + step)
+            yield from self._predict_batch(list(paths[rows]), list(images[rows]), run)
+
     def _predict_batch(self, sources: list[Any], loaded: list[np.ndarray | ImageError], run: Run) -> list[Any]:
         images = [image for image in loaded if not isinstance(image, ImageError)]
         rows: Iterator[tuple[np.ndarray, float | None]] = iter(())
