@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,11 @@ import numpy as np
 
 from transferkit._utils.files import parse_json
 from transferkit._utils.hashing import fingerprint
+from transferkit._utils.parallel import ordered_map
 from transferkit.calibration import Calibration
-from transferkit.data.examples import Split
 from transferkit.engines.base import Engine, EngineError
 from transferkit.engines.selection import compile_engine
 from transferkit.errors import ImageError, MissingExtraError
-from transferkit.features.shard import Shard, compute_shard
 from transferkit.images.loading import load_images
 from transferkit.images.spec import ImageSpec
 from transferkit.modeling.fingerprint import model_fingerprint
@@ -29,9 +28,9 @@ from transferkit.prediction.rows import column_names, row_values
 from transferkit.sharding.manifest import Manifest
 from transferkit.sharding.shard_table import ERROR, FEATURES
 
+# Images that a thread takes together.
+_CHUNK = 16
 _MODEL, _SETTINGS, _TRAINING_FEATURES = "model.keras", "task.json", "training_features.npy"
-# Images decoded at once.
-_DECODED = 64
 
 
 class Task(abc.ABC):
@@ -100,11 +99,18 @@ class FeatureTask(Task):
     def compute(self, rows: Manifest, sources: Sequence[Any]) -> dict[str, Any]:
         """Return paths, labels, features and errors."""
         assert self._engine is not None, "start() creates the engine"
-        images, errors = decode(sources, self._image_spec)
-        split = Split("shard", np.zeros(len(images), np.int32), self._image_spec, images=images)
-        (features,) = compute_shard(Shard(split, range(len(images))), self._engine)
+        engine, spec = self._engine, self._image_spec
+
+        def compute(part: Sequence[Any]) -> tuple[np.ndarray, list[str | None]]:
+            images, errors = decode(part, spec)
+            (features,) = engine(images)
+            return features.astype(np.float32), errors
+
+        # Each thread takes its images from files to features.
+        parts = list(ordered_map(compute, _parts(sources, _CHUNK)))
         labels = rows.labels or (None,) * len(rows)
-        return {"path": rows.paths, "label": labels, FEATURES: features.astype(np.float32), ERROR: errors}
+        features = np.concatenate([part for part, _ in parts])
+        return {"path": rows.paths, "label": labels, FEATURES: features, ERROR: [e for _, part in parts for e in part]}
 
     def save(self, folder: Path) -> None:
         """Write the model and the settings."""
@@ -141,11 +147,14 @@ class PredictionTask(Task):
 
     def compute(self, rows: Manifest, sources: Sequence[Any]) -> dict[str, Any]:
         """Return paths, labels, the columns of `Predictor.predict_to`, and errors."""
-        images, errors = decode(sources, self._predictor.image_spec)
-        loaded = [
-            image if error is None else ImageError(path, error)
-            for path, image, error in zip(rows.paths, images, errors)
-        ]
+        predictor = self._predictor
+        parts = ordered_map(lambda part: decode(part, predictor.image_spec), _parts(sources, _CHUNK))
+        loaded: list[np.ndarray | ImageError] = []
+        for images, errors in parts:
+            paths = rows.paths[len(loaded) :]
+            loaded += [
+                image if error is None else ImageError(path, error) for path, image, error in zip(paths, images, errors)
+            ]
         values = list(map(row_values, self._predictor._predict_decoded(rows.paths, loaded)))
         columns = {name: [row[name] for row in values] for name in self._names}
         return {"path": rows.paths, "true_label": rows.labels or (None,) * len(rows), **columns}
@@ -195,19 +204,18 @@ def decode(sources: Sequence[Any], image_spec: ImageSpec) -> tuple[np.ndarray, l
     A shard has the same batches with and without it: the digits of an image may depend on those next to it.
     """
     images = np.zeros((len(sources), *image_spec.image_size, 3), np.uint8)
-    errors: list[str | None] = [None] * len(sources)
-    for start in range(0, len(sources), _DECODED):
-        part = range(start, min(start + _DECODED, len(sources)))
-        readable = [row for row in part if not isinstance(sources[row], OSError)]
-        for row in part:
-            if isinstance(sources[row], OSError):
-                errors[row] = f"it cannot be read ({sources[row]})"
-        for row, image in zip(readable, load_images([sources[row] for row in readable], image_spec)):
-            if isinstance(image, ImageError):
-                errors[row] = image.reason
-            else:
-                images[row] = image
+    errors = [f"it cannot be read ({source})" if isinstance(source, OSError) else None for source in sources]
+    readable = [row for row, error in enumerate(errors) if error is None]
+    for row, image in zip(readable, load_images([sources[row] for row in readable], image_spec)):
+        if isinstance(image, ImageError):
+            errors[row] = image.reason
+        else:
+            images[row] = image
     return images, errors
+
+
+def _parts(sources: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (sources[start : start + size] for start in range(0, len(sources), size))
 
 
 def _write(folder: Path, settings: dict[str, Any]) -> None:
