@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.conftest import Serve
+from tests.serving.conftest import Serve, wait_until
 from tests.serving.fakes import FakePredictor, png
 from transferkit.images import ImageSpec
 from transferkit.images.loading import load_images
@@ -145,7 +145,7 @@ def test_malformed_uploads_are_answered_with_errors(run: Serve) -> None:
     assert slowest < 5
     good = running.client.post("/v1/predict", content=png(255), headers={"content-type": "image/png"})
     assert good.status_code == 200 and good.json()["label"] == "bright"
-    assert running.service.metrics.buffered._value.get() == 0
+    wait_until(lambda: running.service.metrics.buffered._value.get() == 0)
 
 
 @pytest.mark.parametrize("image", list(bombs()), ids=lambda image: str(len(image)))
