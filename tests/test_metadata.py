@@ -72,10 +72,10 @@ def test_read_metadata_of_earlier_format_with_checksum_raises(tmp_path: Path) ->
         read_metadata(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 6, 99, "2", None, True, 2.0])
+@pytest.mark.parametrize("version", [0, 7, 99, "2", None, True, 2.0])
 def test_read_metadata_of_other_format_raises(tmp_path: Path, version: object) -> None:
     write(tmp_path, signed({**json.loads(METADATA.to_json()), "format": version}))
-    with pytest.raises(tk.ArtifactError, match=f"must have format 5 or older. Received: format {version!r}"):
+    with pytest.raises(tk.ArtifactError, match=f"must have format 6 or older. Received: format {version!r}"):
         read_metadata(tmp_path)
 
 

@@ -39,10 +39,13 @@ _PUBLIC = {
     "MissingExtraError": "errors",
     "Phase": "training",
     "Plan": "training",
+    "NumberPrediction": "prediction",
     "Prediction": "prediction",
     "Predictions": "prediction",
     "Predictor": "prediction",
     "RayEngine": "sharding",
+    "RegressionHead": "head",
+    "RegressionReport": "evaluation",
     "Report": "evaluation",
     "ShardError": "errors",
     "Shards": "sharding",
@@ -98,15 +101,15 @@ if TYPE_CHECKING:
         UploadError,
         WeightsError,
     )
-    from transferkit.evaluation import Report, compare_reports
+    from transferkit.evaluation import RegressionReport, Report, compare_reports
     from transferkit.explanation import Explanation, explain
     from transferkit.exporting import ExportReport, export
-    from transferkit.head import ClassifierHead
+    from transferkit.head import ClassifierHead, RegressionHead
     from transferkit.huggingface import push_to_hub
     from transferkit.images import ImageSpec, read_image
     from transferkit.inspection import Inspection, inspect
     from transferkit.loading import load
-    from transferkit.prediction import Ensemble, Prediction, Predictions, Predictor
+    from transferkit.prediction import Ensemble, NumberPrediction, Prediction, Predictions, Predictor
     from transferkit.sharding import RayEngine, Shards, extract_features, predict_many
     from transferkit.training import HierarchicalCrossentropy, History, Phase, Plan, Trainer
     from transferkit.zero_shot_classifier import zero_shot

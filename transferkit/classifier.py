@@ -9,7 +9,7 @@ import keras
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit.augmentation.block import AugmentationBlock
-from transferkit.head import ClassifierHead
+from transferkit.head import ClassifierHead, RegressionHead
 from transferkit.modeling.keras_graph import mark_called
 from transferkit.modeling.sharing import add_classifier
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @suggests_arguments
 def build_classifier(
     backbone: Backbone,
-    head: ClassifierHead,
+    head: ClassifierHead | RegressionHead,
     *,
     augmentation: AugmentationBlock | None = None,
     name: str = "classifier",
@@ -32,7 +32,7 @@ def build_classifier(
 
     Args:
         backbone: a `Backbone` of `BackboneFactory.create`.
-        head: a `ClassifierHead`.
+        head: a `ClassifierHead`, or a `RegressionHead` for numbers as labels.
         augmentation: an `AugmentationBlock`, copied with its seed for this classifier. Defaults to None.
         name: str, the name of the model. Defaults to "classifier".
 
@@ -54,7 +54,7 @@ def build_classifier(
             f"`backbone` must be a Backbone. Received: {type(backbone).__name__}. "
             "Create one with BackboneFactory.create(name_or_model, ...)."
         )
-    if not isinstance(head, ClassifierHead):
+    if not isinstance(head, (ClassifierHead, RegressionHead)):
         raise TypeError(
             f"`head` must be a ClassifierHead. Received: {type(head).__name__}. Create one with ClassifierHead(...)."
         )

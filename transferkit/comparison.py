@@ -23,6 +23,7 @@ from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.factory import BackboneFactory
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
+from transferkit.data.numbers import require_classes
 from transferkit.data.splitting import k_fold
 from transferkit.engines.selection import ENGINES, compile_engine
 from transferkit.engines.timings import seconds_per_image
@@ -251,6 +252,7 @@ def _score(
 
 
 def _training_split(data: Data, folds: int) -> Split:
+    require_classes(data, "`compare_backbones`")
     split = data.splits.get("train")
     if split is None or split.dataset is not None:
         raise DataError("`data` must consist of files or arrays. Received: a tf.data.Dataset. Pass its images instead.")

@@ -19,7 +19,8 @@ from transferkit.metadata import (
     parse_image_spec,
 )
 
-FORMAT_VERSION = 1
+# Of classifiers and of models of numbers, which versions for classifiers alone refuse.
+FORMAT_VERSION, NUMBER_FORMAT_VERSION = 1, 2
 _MAX_REASON = 300
 
 
@@ -29,8 +30,8 @@ class ExportedMetadata:
 
     Attributes:
         name: of the model.
-        class_names: in the order of the probabilities.
-        activation: that the graph of the model applies, "sigmoid", "softmax" or None.
+        class_names: in the order of the probabilities; empty for numbers.
+        activation: that the graph of the model applies, "sigmoid", "softmax" or None; "linear" for numbers.
         multi_label: whether an image can have any number of labels.
         image_spec: how files become images.
         calibration: of the probabilities, or None. The graph has applied its temperature.
@@ -53,11 +54,16 @@ class ExportedMetadata:
         """Return the text that is stored in the file."""
         fields: dict[str, Any] = {**vars(self), "image_spec": self.image_spec.to_dict()}
         fields["calibration"] = None if self.calibration is None else self.calibration.to_dict()
-        return json.dumps({"format": FORMAT_VERSION, **fields}, ensure_ascii=False)
+        version = NUMBER_FORMAT_VERSION if self.activation == "linear" else FORMAT_VERSION
+        return json.dumps({"format": version, **fields}, ensure_ascii=False)
 
     def labels_text(self) -> str:
         """Return the class names, one per line; characters that would start another line are escaped."""
         return "".join(f"{printable(name)}\n" for name in self.class_names)
+
+    def label_files(self, name: str) -> dict[str, str]:
+        """Return the text of class names by the name of its file; nothing for numbers."""
+        return {name: self.labels_text()} if self.class_names else {}
 
 
 def parse_exported_metadata(path: str, text: str | None) -> ExportedMetadata:
@@ -87,8 +93,8 @@ def parse_exported_metadata(path: str, text: str | None) -> ExportedMetadata:
 
 def _metadata(values: Any) -> ExportedMetadata:
     check_type("metadata", values, dict)
-    if values["format"] != FORMAT_VERSION:
-        raise ValueError(f"`format` must be {FORMAT_VERSION}; a newer version of transferkit wrote it")
+    if values["format"] not in (FORMAT_VERSION, NUMBER_FORMAT_VERSION):
+        raise ValueError(f"`format` must be at most {NUMBER_FORMAT_VERSION}; a newer version of transferkit wrote it")
     for name, kind in {"name": str, "multi_label": bool, "precision": str, "versions": dict}.items():
         check_type(name, values[name], kind)
     if values["license"] is not None:

@@ -18,7 +18,8 @@ from transferkit.calibration import Calibration
 from transferkit.errors import ArtifactError
 from transferkit.images.spec import ImageSpec
 
-FORMAT_VERSION = 5
+# Of classifiers and of models of numbers, which versions for classifiers alone refuse.
+FORMAT_VERSION, NUMBER_FORMAT_VERSION = 5, 6
 # The first format with a checksum.
 _FIRST_WITH_CHECKSUM = 3
 METADATA_FILE, MODEL_FILE = "transferkit.json", "model.keras"
@@ -35,8 +36,8 @@ class Metadata:
     """What a saved classifier needs in addition to its model; the file has a checksum too.
 
     Attributes:
-        class_names: in the order of the outputs.
-        activation: "sigmoid", "softmax" or None.
+        class_names: in the order of the outputs; empty for numbers.
+        activation: "sigmoid", "softmax" or None; "linear" for numbers.
         image_spec: how files become images.
         model_sha256: of the model file.
         training: seed, phases, augmentation and versions.
@@ -52,11 +53,16 @@ class Metadata:
     calibration: Calibration | None = None
     features_sha256: str | None = None
 
+    @property
+    def format_version(self) -> int:
+        """The version of the format that has all of the metadata."""
+        return NUMBER_FORMAT_VERSION if self.activation == "linear" else FORMAT_VERSION
+
     def to_json(self) -> str:
         """Return the contents of the metadata file."""
         fields = {**vars(self), "class_names": list(self.class_names), "image_spec": self.image_spec.to_dict()}
         fields["calibration"] = None if self.calibration is None else self.calibration.to_dict()
-        values = json.loads(json.dumps({"format": FORMAT_VERSION, **fields}))
+        values = json.loads(json.dumps({"format": self.format_version, **fields}))
         return json.dumps({**values, _CHECKSUM: _checksum(values)}, indent=2, ensure_ascii=False)
 
 
@@ -68,10 +74,10 @@ def read_metadata(folder: Path) -> Metadata:
     """
     values = _read_values(folder)
     version = values.get("format")
-    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+    if type(version) is not int or not 1 <= version <= NUMBER_FORMAT_VERSION:
         raise ArtifactError(
-            f"{str(folder)!r} must have format {FORMAT_VERSION} or older. Received: format {reprlib.repr(version)}. "
-            "Load it with the version of transferkit that saved it, or a newer one."
+            f"{str(folder)!r} must have format {NUMBER_FORMAT_VERSION} or older. Received: format "
+            f"{reprlib.repr(version)}. Load it with the version of transferkit that saved it, or a newer one."
         )
     checksum = values.pop(_CHECKSUM, None)
     if checksum != (_checksum(values) if version >= _FIRST_WITH_CHECKSUM else None):
@@ -148,8 +154,8 @@ def parse_class_names(values: Any) -> tuple[str, ...]:
 
 def parse_activation(value: Any) -> str | None:
     """Return an activation from JSON; a ValueError for anything else."""
-    if value not in ("sigmoid", "softmax", None):
-        raise ValueError(f"`activation` must be sigmoid, softmax or null, not {reprlib.repr(value)}")
+    if value not in ("sigmoid", "softmax", "linear", None):
+        raise ValueError(f"`activation` must be sigmoid, softmax, linear or null, not {reprlib.repr(value)}")
     return value
 
 

@@ -167,6 +167,23 @@ def evaluation_figure(
     return _finish(figure, path)
 
 
+def regression_figure(
+    labels: np.ndarray, predictions: np.ndarray, *, title: str = "", path: PathLike | None = None
+) -> Figure:
+    """Plot predicted against true numbers, and a histogram of the residuals."""
+    figure = NotebookFigure(figsize=(10, 4.5), layout="constrained")
+    scatter, histogram = figure.subplots(1, 2)
+    scatter.scatter(labels, predictions, s=8, alpha=0.5, color=_BLUE)
+    ends = [min(labels.min(), predictions.min()), max(labels.max(), predictions.max())]
+    scatter.plot(ends, ends, color="gray", linewidth=1)
+    scatter.set(xlabel="true", ylabel="predicted")
+    histogram.hist(predictions - labels, bins=min(50, max(5, len(labels) // 5)), color=_BLUE)
+    histogram.axvline(0, color="gray", linewidth=1)
+    histogram.set(xlabel="predicted minus true", ylabel="images")
+    figure.suptitle(title)
+    return _finish(figure, path)
+
+
 def selective_accuracy_curve(fraction: np.ndarray, accuracy: np.ndarray, path: PathLike | None = None) -> Figure:
     """Plot the accuracy of the most confident predictions over their fraction of all."""
     figure = NotebookFigure(figsize=(7, 4), layout="constrained")

@@ -20,6 +20,7 @@ from transferkit.backbones import hub_model as hub_model  # registers the class 
 from transferkit.calibration import Calibration
 from transferkit.classifier import find_augmentation
 from transferkit.errors import ArtifactError, MissingExtraError
+from transferkit.evaluation.regression_report import RegressionReport
 from transferkit.evaluation.report import Report
 from transferkit.metadata import METADATA_FILE, MODEL_FILE, Metadata, checked_model_file, invalid_artifact
 from transferkit.model_card import CARD_FILE, PLOT_FILE, CardContents, write_model_card
@@ -46,12 +47,14 @@ class TrainingDescription:
         phases: of the training.
         images: number of training images of each class, or None where it is not known.
         report: on images that were not trained on, or None.
+        labels: name, number and distribution of the training labels that are numbers, or None.
     """
 
     seed: int = 0
     phases: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     images: dict[str, int] | None = None
-    report: Report | None = None
+    report: Report | RegressionReport | None = None
+    labels: dict[str, Any] | None = None
 
 
 def save_classifier(
@@ -167,13 +170,14 @@ def _check_model(model: keras.Model, metadata: Metadata) -> None:
         raise ValueError(f"images of {size} for a model of {shapes[0][1:3]}")
 
 
-def _check_report(report: Report | None, predictor: Predictor) -> None:
+def _check_report(report: Any, predictor: Predictor) -> None:
     """Raise a TypeError or ValueError when a report is not one of the classifier."""
-    if report is not None and not isinstance(report, Report):
+    kind = RegressionReport if predictor.target == "number" else Report
+    if report is not None and not isinstance(report, kind):
         raise TypeError(
-            f"`report` must be a Report. Received: {type(report).__name__}. Give trainer.evaluate(data.test)."
+            f"`report` must be a {kind.__name__}. Received: {type(report).__name__}. Give trainer.evaluate(data.test)."
         )
-    if report is not None and report.class_names != predictor.class_names:
+    if isinstance(report, Report) and report.class_names != predictor.class_names:
         raise ValueError(
             f"`report` must have the classes of the classifier. Received: {list(report.class_names[:5])!r}, and the "
             f"classifier has {list(predictor.class_names[:5])!r}. Give trainer.evaluate(data.test)."
@@ -187,6 +191,7 @@ def _training_record(model: keras.Model, description: TrainingDescription) -> di
         "seed": description.seed,
         "phases": description.phases,
         "images": description.images,
+        **({} if description.labels is None else {"labels": description.labels}),
         "augmentation": None if augmentation is None else augmentation.get_config(),
         # The same results need the same number of threads: another one adds in another order.
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),

@@ -23,6 +23,7 @@ from transferkit.training import Trainer
 __all__ = ["ImageClassifier", "ImageFeatures"]
 
 _base: Any = import_extra("sklearn.base", "transferkit.sklearn", "scikit-learn", "sklearn")
+_multiclass: Any = import_extra("sklearn.utils.multiclass", "transferkit.sklearn", "scikit-learn", "sklearn")
 _validation: Any = import_extra("sklearn.utils.validation", "transferkit.sklearn", "scikit-learn", "sklearn")
 
 
@@ -101,12 +102,17 @@ class ImageClassifier(_base.ClassifierMixin, _base.BaseEstimator):  # type: igno
             This estimator.
 
         Raises:
-            DataError: when there are fewer than two classes.
+            DataError: when there are fewer than two classes, or `y` has decimals.
             ImageError: when an image cannot be read.
             ValueError: when an argument is out of range, or `X` and `y` differ in length.
         """
         fine_tune_epochs = check_int("fine_tune_epochs", self.fine_tune_epochs, minimum=0)
         labels = _validation.column_or_1d(y)
+        if _multiclass.type_of_target(labels) == "continuous":
+            raise DataError(
+                "`y` requires class labels. Received: numbers with decimals. Give classes, or train numbers with "
+                "tk.DatasetBuilder(..., target='number') and tk.RegressionHead."
+            )
         _validation.check_consistent_length(X, labels)
         classes, indices = np.unique(labels, return_inverse=True)
         self.classes_: np.ndarray = classes

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import transferkit as tk
 from tests.data.conftest import write_jpeg
+from transferkit.data.table_options import TableOptions
 from transferkit.data.tables import read_table
 from transferkit.errors import DataError
 
@@ -406,3 +407,36 @@ def test_source_of_another_form_is_refused(source: Any, message: str) -> None:
 def test_label_separator_must_be_a_text(images: list[str], tmp_path: Path, separator: Any) -> None:
     with pytest.raises(ValueError, match="`label_separator` must be a text"):
         build(write(tmp_path / "t.csv", "path,label", ["a.jpg,b"]), label_separator=separator)
+
+
+LABEL_COLUMNS = "path;label;Breed name\na.jpg;x;pug\nb.jpg;x;boxer\n"
+
+
+def test_label_column_names_the_labels(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(LABEL_COLUMNS)
+    options = TableOptions(label_column="breed_name")
+    table = read_table(tmp_path / "t.csv", "source", options)
+    assert table.columns["label"] == ["pug", "boxer"]
+    assert table.place(1, "label") == "the column 'breed_name' in row 3 of 't.csv'"
+    frame = pd.DataFrame({"path": ["a.jpg"], "age": [3.5]})
+    assert read_table(frame, "source", TableOptions(label_column="age")).columns["label"] == [3.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("breed_nam", r"`source` must have the column of `label_column`, 'breed_nam'. .* Did you mean 'Breed name'"),
+        ("path", "`label_column` must be a column of labels. Received: 'path', which 't.csv' has for another purpose"),
+    ],
+)
+def test_wrong_label_column_raises(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(LABEL_COLUMNS)
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / "t.csv", "source", TableOptions(label_column=name))
+
+
+def test_label_column_is_for_tables(synthetic: Path) -> None:
+    with pytest.raises(DataError, match="`label_column` is supported for tables only. Received: 'age' for `source`"):
+        tk.DatasetBuilder(synthetic, label_column="age").build()
+    with pytest.raises(ValueError, match="`label_column` must be the name of a column, or None. Received: 3"):
+        tk.DatasetBuilder(synthetic, label_column=3)  # type: ignore[arg-type]

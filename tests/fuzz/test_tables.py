@@ -72,7 +72,7 @@ def check_table(path: Path, data: bytes, *, build: bool) -> bool:
     try:
         if build:
             tk.DatasetBuilder(path, image_size=16, max_skipped_fraction=1, progress=False).build()
-        found, _ = index_source(path, "source", None)
+        found, _ = index_source(path, "source")
     except DataError:
         return False
     examples = {pair for index in found.values() for pair in zip(index.paths, index.labels)}

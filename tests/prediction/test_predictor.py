@@ -260,7 +260,9 @@ def test_predictor_wrong_number_of_names_raises(predictor: Predictor) -> None:
 
 
 def test_predictor_unknown_activation_raises(predictor: Predictor) -> None:
-    with pytest.raises(ValueError, match="`activation` must be one of 'sigmoid', 'softmax', None. Received: 'tanh'"):
+    with pytest.raises(
+        ValueError, match="`activation` must be one of 'sigmoid', 'softmax', 'linear', None. Received: 'tanh'"
+    ):
         tk.Predictor(predictor.model, ["a", "b"], ImageSpec((16, 16)), activation="tanh")
 
 

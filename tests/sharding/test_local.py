@@ -10,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import transferkit as tk
 from tests.training.conftest import small_network
+from transferkit.calibration import Calibration
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 SIDE = 32
@@ -254,3 +256,17 @@ def test_shard_that_ends_its_process_again_and_again_raises(
     with pytest.raises(tk.ShardError, match="Received: shard 0, whose process ended 3 times: .*"):
         tk.extract_features(photos, backbone, out=tmp_path, engine=1)
     assert json.loads((tmp_path / "job.json").read_text())["num_rows"] == 40
+
+
+def test_predicted_numbers_are_those_of_predict_to(photos: Path, tmp_path: Path) -> None:
+    inputs = keras.Input((SIDE, SIDE, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="ones")(mean))
+    calibration = Calibration(half_width=2.5, coverage=0.9)
+    numbers = tk.Predictor(model, (), tk.ImageSpec((SIDE, SIDE)), activation="linear", calibration=calibration)
+    paths = sorted(map(str, photos.glob("*/*.png")))
+    for engine in (None, 1):
+        rows = tk.predict_many(paths, numbers, out=tmp_path / str(engine), engine=engine).table().to_pylist()
+        for row, one in zip(rows, numbers.predict(paths)):
+            assert (row["path"], row["error"]) == (one.path, None)
+            assert [row["value"], row["low"], row["high"]] == pytest.approx([one.value, one.low, one.high], abs=1e-3)

@@ -29,6 +29,8 @@ class Calibration:
         num_images: int, the number of validation images.
         max_distance: float >= 0, or None: the largest distance to the training images of an image that is in
             distribution.
+        half_width: float >= 0, or None: half of the width of the intervals of predicted numbers, which contain the true
+            one with the probability `coverage`.
         training_features: float16 (images, features) of length 1, or None: the features with which those of an image
             are compared.
 
@@ -46,6 +48,7 @@ class Calibration:
     set_threshold: float | None = None
     num_images: int = 0
     max_distance: float | None = None
+    half_width: float | None = None
     training_features: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -56,9 +59,10 @@ class Calibration:
                 raise ValueError(f"`{name}` must be in [0, 1]. Received: {value!r}.")
         if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
             raise ValueError(f"`temperature` must be a finite number > 0. Received: {self.temperature!r}.")
-        distance = self.max_distance
-        if distance is not None and not (_is_number(distance) and 0 <= distance < math.inf):
-            raise ValueError(f"`max_distance` must be a finite number >= 0. Received: {distance!r}.")
+        for name in ("max_distance", "half_width"):
+            value = getattr(self, name)
+            if value is not None and not (_is_number(value) and 0 <= value < math.inf):
+                raise ValueError(f"`{name}` must be a finite number >= 0. Received: {value!r}.")
 
     def scale(self, logits: Any) -> np.ndarray:
         """Return `logits`, float (n, units), divided by the temperature."""
@@ -82,13 +86,29 @@ class Calibration:
             return None
         return np.flatnonzero(probabilities >= self.set_threshold).tolist()
 
+    def in_distribution(self, distance: float | None) -> bool | None:
+        """Return whether an image resembles the training images; None where that is not calibrated.
+
+        Args:
+            distance: float, that of its features to those of the training images, or None.
+        """
+        return None if self.max_distance is None or distance is None else distance <= self.max_distance
+
     def check_fits(self, num_classes: int, activation: str | None) -> None:
         """Raise a ValueError when a classifier with these outputs cannot use the calibration.
 
         Args:
             num_classes: int >= 1. Number of classes.
-            activation: "sigmoid", "softmax" or None, what turns the outputs into probabilities.
+            activation: "sigmoid", "softmax" or None, what turns the outputs into probabilities; or "linear", for
+                numbers.
         """
+        of_classes = self.thresholds, self.min_confidence, self.set_threshold
+        is_of_classes = self.temperature != 1 or any(value is not None for value in of_classes)
+        if is_of_classes if activation == "linear" else self.half_width is not None:
+            raise ValueError(
+                "`calibration` must be one of classes for classes, and one of numbers for numbers. Received: "
+                f"{self!r} with activation {activation!r}. Calibrate this model."
+            )
         if activation is None:
             raise ValueError(
                 "`calibration` requires a model that returns logits. Received: activation None, for a model that "
@@ -105,6 +125,9 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON; the features of the training images are left out."""
         values = {name: value for name, value in vars(self).items() if name != "training_features"}
+        if self.half_width is None:
+            # Versions before numbers as labels read the rest.
+            del values["half_width"]
         return {**values, "thresholds": None if self.thresholds is None else list(self.thresholds)}
 
     def fingerprint(self) -> str:

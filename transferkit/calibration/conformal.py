@@ -25,6 +25,21 @@ def conformal_threshold(probabilities: np.ndarray, coverage: float) -> float | N
     return None if rank > count else float(np.sort(probabilities)[count - rank])
 
 
+def conformal_half_width(residuals: np.ndarray, coverage: float) -> float | None:
+    """Return half of the width of intervals of predicted numbers, or None with too few images for the coverage.
+
+    `residuals` are those of images that were not trained on, float (n,). The interval of a new image from the same
+    source contains the true number with a probability of at least `coverage`, and of at most 1 / (n + 1) more.
+
+    >>> conformal_half_width(np.array([1, -2, 3, -4, 5, -6, 7, -8, 9]), 0.8)
+    8.0
+
+    Reference: Lei et al., "Distribution-Free Predictive Inference for Regression", 2018, arXiv:1604.04173.
+    """
+    threshold = conformal_threshold(-np.abs(residuals), coverage)
+    return None if threshold is None else -threshold
+
+
 def fewest_images(coverage: float) -> int:
     """Return the number of images that a coverage needs.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from transferkit._utils.checks import check_fraction
 from transferkit.calibration.calibration import Calibration
-from transferkit.calibration.conformal import conformal_threshold, fewest_images
+from transferkit.calibration.conformal import conformal_half_width, conformal_threshold, fewest_images
 from transferkit.calibration.temperature import shrunk_temperature, sigmoid, softmax
 from transferkit.calibration.thresholds import (
     confidence_threshold,
@@ -19,6 +19,8 @@ from transferkit.calibration.thresholds import (
 
 # Largest difference of probabilities between Keras and the engines and exported models in float32, by measurement.
 _MAX_DIFFERENCE = 1e-5
+# Of the intervals of numbers.
+DEFAULT_COVERAGE = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +87,37 @@ def fit_calibration(
     return Calibration(temperature, lowered, min_confidence, targets.coverage, set_threshold, len(labels))
 
 
+def fit_interval(predictions: np.ndarray, labels: np.ndarray, targets: CalibrationTargets) -> Calibration:
+    """Return the calibration of predicted numbers (n,) of images that were not trained on.
+
+    Args:
+        predictions: float (n,), the predicted numbers.
+        labels: float (n,), the true ones.
+        targets: `CalibrationTargets`, of which `coverage` is used; 0.9 where it is None.
+
+    Returns:
+        The `Calibration`, with `half_width`.
+
+    Raises:
+        ValueError: for targets of classes, or too few images for the coverage.
+
+    Example:
+
+    >>> fit_interval(np.arange(9.0), np.arange(9.0) + 2, CalibrationTargets()).half_width
+    2.0
+    """
+    for name in ("precision", "recall", "accuracy"):
+        if getattr(targets, name) is not None:
+            raise ValueError(
+                f"`{name}` requires class labels. Received: {getattr(targets, name)} for numbers. Give `coverage`."
+            )
+    coverage = DEFAULT_COVERAGE if targets.coverage is None else targets.coverage
+    half_width = conformal_half_width(np.asarray(predictions, np.float64) - labels, coverage)
+    return Calibration(
+        coverage=coverage, half_width=_possible(half_width, coverage, len(labels)), num_images=len(labels)
+    )
+
+
 def _below(threshold: float) -> float:
     """Return a threshold that the image from which it was taken reaches in each engine and exported model too."""
     return max(threshold - _MAX_DIFFERENCE, 0.0)
@@ -148,9 +181,13 @@ def _set_threshold(probabilities: np.ndarray, labels: np.ndarray, coverage: floa
     if labels.ndim == 2:
         raise ValueError("`coverage` requires one label per image. Received: independent labels. Omit it.")
     threshold = conformal_threshold(probabilities[np.arange(len(labels)), labels], coverage)
+    return _possible(threshold, coverage, len(labels))
+
+
+def _possible(threshold: float | None, coverage: float, images: int) -> float:
     if threshold is None:
         raise ValueError(
-            f"`coverage` must be possible with the validation images. Received: {coverage} with {len(labels)} images; "
+            f"`coverage` must be possible with the validation images. Received: {coverage} with {images} images; "
             f"it needs {fewest_images(coverage)}. Add images, or give a lower value."
         )
     return threshold

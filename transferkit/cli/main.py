@@ -23,7 +23,7 @@ from transferkit.cli.quiet_import import import_quietly
 COMMANDS = {
     "train": "train a classifier on a folder of images",
     "autofit": "find the best classifier for a folder of images within a time limit",
-    "predict": "predict the classes of images",
+    "predict": "predict the classes or the numbers of images",
     "evaluate": "evaluate a classifier on labeled images",
     "explain": "write heat maps of the parts of images on which predictions depend",
     "inspect": "find wrong labels, near duplicates, outliers and poor images",

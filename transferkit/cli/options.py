@@ -47,8 +47,10 @@ DATA = (
     Option("image_size", "size in pixels: one number, or height and width", int, "+"),
     Option("batch_size", "images per batch", int),
     Option("resize", "stretch, crop or pad"),
+    Option("target", "class or number: what the labels of a table are"),
     Option("class_names", "order of the classes", nargs="+"),
     Option("label_separator", "separator between several labels in a table"),
+    Option("label_column", "column of the labels in a table, such as age"),
     Option("weight_column", "column of sample weights in a table"),
     Option("subset", "fraction or number of the images of each class", number_or_text),
     Option("balance", "oversample repeats the training images of small classes"),
@@ -57,7 +59,8 @@ DATA = (
     Option("cache_images", "cache decoded images on disk", bool),
 )
 # For commands that do not train.
-SOURCE = tuple(row for row in DATA if row.name not in ("balance", "label_separator", "weight_column", "cache_images"))
+_OF_TRAINING = ("target", "balance", "label_separator", "weight_column", "cache_images")
+SOURCE = tuple(row for row in DATA if row.name not in _OF_TRAINING)
 
 
 def add_options(parser: argparse.ArgumentParser, title: str, options: Iterable[Option]) -> None:

@@ -32,11 +32,13 @@ HEAD = (
     Option("max_images", "largest number of training images, for knn", int),
 )
 AUGMENTATION = (Option("augmentation", "light, medium or strong"),)
+# The options of a head for numbers as labels.
+NUMBER_HEAD = tuple(option for option in HEAD if option.name in ("pooling", "dropout", "hidden", "l2"))
 TRAINER = (
     Option("learning_rate", "of the frozen phase: a number or auto", number_or_text),
     Option("optimizer", "name of a Keras optimizer"),
     Option("weight_decay", "decoupled weight decay", float),
-    Option("loss", "focal, or the name of a Keras loss"),
+    Option("loss", "focal, or the name of a Keras loss; mse, mae or huber for numbers"),
     Option("metrics", "auc, pr_auc, macro_f1, balanced_accuracy, ...", nargs="+"),
     Option("label_smoothing", "fraction in [0, 1)", float),
     Option("class_weight", "balanced"),
@@ -84,17 +86,18 @@ NAMES: tuple[str, ...] = ("data", *(option.name for options in GROUPS.values() f
 
 def with_defaults(values: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a run, with the defaults of the API, so that a later version repeats it."""
-    trainer = tk.Trainer
+    trainer, (head, head_options) = tk.Trainer, _head(values)
     found: dict[str, Any] = {"backbone": DEFAULT_BACKBONE, "weights": "imagenet"}
     for function, options in (
         (tk.DatasetBuilder, tables.DATA),
-        (tk.ClassifierHead, HEAD),
+        (head, head_options),
         (trainer, TRAINER),
         (trainer.fit, FIT),
         (trainer.fine_tune, FINE_TUNE if "fine_tune_epochs" in values else ()),
     ):
         found |= _defaults(function, options)
     found |= values
+    check_target(found)
     return {name: found[name] for name in NAMES if name in found}
 
 
@@ -115,7 +118,10 @@ def build_trainer(data: Any, values: dict[str, Any], checkpoints: os.PathLike[st
     keras.utils.set_random_seed(seed)
     weights = None if values["weights"] == "none" else values["weights"]
     backbone = tk.BackboneFactory.create(values["backbone"], input_shape=(*data.image_size, 3), weights=weights)
-    head = tk.ClassifierHead(data.num_classes, multi_label=data.multi_label, seed=seed, **given(values, HEAD))
+    kind, options = _head(values)
+    classes = () if data.target == "number" else (data.num_classes,)
+    multi_label = {} if data.target == "number" else {"multi_label": data.multi_label}
+    head = kind(*classes, **multi_label, seed=seed, **given(values, options))
     preset = values.get("augmentation")
     augmentation = None if preset is None else tk.AugmentationBlock.preset(preset, seed=seed)
     model = tk.build_classifier(backbone, head, augmentation=augmentation)
@@ -143,6 +149,22 @@ def train(trainer: Any, data: Any, values: dict[str, Any], verbose: int) -> bool
                 raise
             return False
     return True
+
+
+def check_target(values: dict[str, Any]) -> None:
+    """Raise a ValueError for options of class heads with numbers as labels."""
+    known = _head(values)[1]
+    unused = [option.name for option in HEAD if option.name in values and option not in known]
+    if unused:
+        raise ValueError(
+            f"`{unused[0]}` requires class labels. Received: {values[unused[0]]!r} with target='number'. Omit it."
+        )
+
+
+def _head(values: dict[str, Any]) -> tuple[Any, tuple[Option, ...]]:
+    """Return the class of the head, and its options."""
+    is_number = values.get("target") == "number"
+    return (tk.RegressionHead, NUMBER_HEAD) if is_number else (tk.ClassifierHead, HEAD)
 
 
 def check_fine_tuning(values: dict[str, Any]) -> None:

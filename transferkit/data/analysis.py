@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,9 @@ import numpy as np
 from transferkit._utils.groups import UnionFind
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import EXTENSIONS, ImageIndex
+from transferkit.errors import DataError, ImageError
+
+_LOG = logging.getLogger("transferkit")
 
 # Perceptual hashes that differ in at most this many of 64 bits are near-duplicates.
 _MAX_HAMMING_DISTANCE = 3
@@ -51,6 +55,26 @@ def analyze_files(indexes: Mapping[str, ImageIndex], file_info: Mapping[str, Fil
         ],
         "sizes": _size_statistics(infos),
     }
+
+
+def check_skipped(skipped: Sequence[tuple[str, str]], listed: int, on_error: str, max_fraction: float) -> None:
+    """Raise an error for unreadable files (path, reason) of `listed` ones where it is wanted, else warn of them.
+
+    Raises:
+        DataError: with a larger fraction than `max_fraction`, or no readable file.
+        ImageError: with on_error="raise", for the first file.
+    """
+    if skipped and on_error == "raise":
+        raise ImageError(*skipped[0])
+    if not listed or len(skipped) >= listed or len(skipped) > max_fraction * listed:
+        examples = "; ".join(f"{path!r}: {reason}" for path, reason in skipped[:3])
+        raise DataError(
+            f"At most a fraction of {max_fraction:g} of the files may be unreadable (`max_skipped_fraction`), and at "
+            f"least one image must remain. Received: {len(skipped)} of {listed} unreadable ({examples})."
+        )
+    if skipped:
+        message = "Skipped %d of %d files that could not be read; see data.report.skipped. The first is %r: %s"
+        _LOG.warning(message, len(skipped), listed, *skipped[0])
 
 
 def exact_duplicates(paths: Sequence[str], digests: Sequence[bytes]) -> list[tuple[str, ...]]:
@@ -107,6 +131,8 @@ def _hamming_weight(values: np.ndarray) -> np.ndarray:
 
 
 def _count_labels(index: ImageIndex) -> dict[str, int]:
+    if index.numbers:
+        return {"numbers": len(index)}
     counts: Counter[str] = Counter()
     for label in index.labels:
         counts.update(label if isinstance(label, tuple) else [label])

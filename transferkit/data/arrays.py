@@ -14,6 +14,7 @@ from transferkit._utils.hashing import content_hash
 from transferkit.data.examples import Split
 from transferkit.data.file_info import FileInfo
 from transferkit.data.index import ImageIndex
+from transferkit.data.numbers import parse_numbers
 from transferkit.data.weights import parse_weights
 from transferkit.errors import DataError
 from transferkit.images.pillow_decoder import decode_image
@@ -53,8 +54,8 @@ def is_arrays(source: Any) -> bool:
     return is_pixels(images) and getattr(images, "ndim", 0) > 1
 
 
-def validate_arrays(sources: Mapping[str, Any], size: tuple[int, int]) -> dict[str, Arrays]:
-    """Return the arrays of each split.
+def validate_arrays(sources: Mapping[str, Any], size: tuple[int, int], *, numbers: bool = False) -> dict[str, Arrays]:
+    """Return the arrays of each split; with `numbers`, labels float32 (n,) that are numbers.
 
     Labels (n, classes) are those of single classes where every row of every split has exactly one 1. Training images
     that are also in another split are left out.
@@ -68,7 +69,8 @@ def validate_arrays(sources: Mapping[str, Any], size: tuple[int, int]) -> dict[s
         if not is_arrays(source):
             received = type(source).__name__
             raise DataError(f"`{name}` must be arrays (images, labels), like `source`. Received: {received}.")
-        images, labels = _validate_images(name, source[0], size), _validate_labels(name, source[1])
+        images = _validate_images(name, source[0], size)
+        labels = _validate_numbers(name, source[1]) if numbers else _validate_labels(name, source[1])
         if len(images) != len(labels):
             counts = f"{len(images)} images and {len(labels)} labels"
             raise DataError(f"`{name}` must have as many labels as images. Received: {counts}.")
@@ -155,6 +157,18 @@ def _validate_labels(name: str, labels: Any) -> np.ndarray:
     )
 
 
+def _validate_numbers(name: str, labels: Any) -> np.ndarray:
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise DataError(f"The labels of `{name}` must form an array. Received: rows of different lengths.") from error
+    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if array.ndim != 1:
+        raise DataError(f"The labels of `{name}` must be one number per image. Received: the shape {array.shape}.")
+    texts = parse_numbers(array.tolist(), lambda row: f"the label at position {row} of `{name}`")
+    return np.array(texts, np.float64).astype(np.float32)
+
+
 def _validate_weights(name: str, weights: Any, count: int) -> np.ndarray:
     try:
         array = np.asarray(weights)
@@ -175,7 +189,9 @@ def _to_indices(split: str, labels: np.ndarray) -> np.ndarray:
     return labels.argmax(axis=1).astype(np.int32)
 
 
-def index_arrays(name: str, arrays: Arrays, image_spec: ImageSpec) -> tuple[ImageIndex, dict[str, FileInfo]]:
+def index_arrays(
+    name: str, arrays: Arrays, image_spec: ImageSpec, *, numbers: bool = False
+) -> tuple[ImageIndex, dict[str, FileInfo]]:
     """Index arrays like files, so that they are split, subsampled and oversampled in the same way.
 
     Returns:
@@ -183,7 +199,8 @@ def index_arrays(name: str, arrays: Arrays, image_spec: ImageSpec) -> tuple[Imag
     """
     hashes = Split(name, arrays.labels, image_spec, images=arrays.images).content_hashes()
     paths = tuple(f"{name}@{row}" for row in range(len(hashes)))
-    index = ImageIndex(paths, tuple(map(bytes.hex, hashes)), tuple(str(label) for label in arrays.labels.tolist()))
+    labels = tuple(str(label) for label in arrays.labels.tolist())
+    index = ImageIndex(paths, tuple(map(bytes.hex, hashes)), labels, numbers=numbers)
     return index, {path: FileInfo(digest, None) for path, digest in zip(paths, hashes)}
 
 

@@ -73,7 +73,7 @@ def assign_splits(
         if sampled:
             index = indexes[pool]
             groups, keys = split_groups(index, file_info), index.split_keys()
-            parts = stratified_split(keys, index.labels, sampled, seed=seed, groups=groups)
+            parts = stratified_split(keys, index.strata(), sampled, seed=seed, groups=groups)
             assigned[pool] = index.take(parts.pop("remainder"))
             assigned.update({split: index.take(members) for split, members in parts.items()})
     for split, index in assigned.items():
@@ -115,7 +115,8 @@ def drop_unreadable(index: ImageIndex, file_info: Mapping[str, FileInfo]) -> tup
 
 def _by_class(index: ImageIndex) -> dict[str, list[int]]:
     members: dict[str, list[int]] = defaultdict(list)
-    labels: Sequence[str] = stratum_labels(index.labels)
+    # A subset of numbers is one of all images.
+    labels: Sequence[str] = [""] * len(index) if index.numbers else stratum_labels(index.labels)
     for number, label in enumerate(labels):
         members[label].append(number)
     return members

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import numbers
 import os
 import re
@@ -17,7 +16,7 @@ from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.cache_limit import hold_files
 from transferkit._utils.checks import check_choice, check_fraction, check_image_size, check_int
 from transferkit.data import arrays
-from transferkit.data.analysis import analyze_files
+from transferkit.data.analysis import analyze_files, check_skipped
 from transferkit.data.assignment import (
     assign_splits,
     drop_unreadable,
@@ -31,18 +30,20 @@ from transferkit.data.examples import Split
 from transferkit.data.file_info import FileInfo, inspect_files
 from transferkit.data.index import ImageIndex, concat
 from transferkit.data.labels import check_class_names, count_labels, encode_labels, resolve_class_names
+from transferkit.data.numbers import TARGETS, check_number_options, check_numbers_differ
 from transferkit.data.report import DataReport
 from transferkit.data.sources import index_source
 from transferkit.data.splitting import k_fold
+from transferkit.data.table_options import TableOptions, check_column
 from transferkit.data.tf_datasets import dataset_splits
-from transferkit.data.weights import check_positive, check_weight_column
-from transferkit.errors import DataError, ImageError
+from transferkit.data.weights import check_positive
+from transferkit.errors import DataError
 from transferkit.images.disk_cache import open_disk_cache
 from transferkit.images.memory_cache import MemoryImageCache
 from transferkit.images.spec import ImageSpec
 
-_LOG = logging.getLogger("transferkit")
 _DEFAULT_SIZE = (160, 160)
+_OF_TABLES = ("label_separator", "label_column", "weight_column")
 _NUMBER = re.compile(r"\s*\d*\.?\d+\s*%?\s*")
 
 
@@ -69,7 +70,11 @@ class DatasetBuilder:
         image_spec: `ImageSpec`, in place of `image_size` and `resize`. Defaults to None.
         class_names: list of str. The order of the classes, or the names of the classes of arrays and datasets. Defaults
             to the sorted names.
+        target: "class", or "number" for labels that are numbers, such as an age, in tables, lists or arrays. Fractions
+            are then stratified by the intervals between deciles. Defaults to "class".
         label_separator: str. For tables, the separator between several labels of one image. Defaults to None.
+        label_column: str. For tables, the column of the labels, such as "age". Defaults to None, one with a usual name
+            such as "label" or "class".
         weight_column: str. For tables, the column of sample weights, finite numbers >= 0 by which the loss of each
             image is multiplied. Images given separately for validation or test without it have the weight 1. Defaults
             to None (no weights).
@@ -106,7 +111,9 @@ class DatasetBuilder:
         resize: str = "stretch",
         image_spec: ImageSpec | None = None,
         class_names: Sequence[str] | None = None,
+        target: str = "class",
         label_separator: str | None = None,
+        label_column: str | None = None,
         weight_column: str | None = None,
         subset: float | int | None = None,
         balance: str | None = None,
@@ -122,8 +129,10 @@ class DatasetBuilder:
         self.batch_size: int = check_int("batch_size", batch_size)
         self.seed: int = check_int("seed", seed, minimum=0)
         self.class_names: tuple[str, ...] | None = check_class_names(class_names)
+        self.target: str = check_choice("target", target, TARGETS)
         self.label_separator = label_separator
-        self.weight_column: str | None = check_weight_column(weight_column)
+        self.label_column: str | None = check_column("label_column", label_column, "age")
+        self.weight_column: str | None = check_column("weight_column", weight_column, "weight")
         self.subset: float | int | None = _check_size("subset", subset, "or None")
         self.balance: str | None = check_choice("balance", balance, (None, "oversample"))
         self.on_error: str = check_choice("on_error", on_error, ("skip", "raise"))
@@ -174,7 +183,7 @@ class DatasetBuilder:
         assigned = assign_splits(source.indexes, self._split_sizes(), source.file_info, self.seed)
         pool = concat([assigned[name] for name in ("train", "validation") if name in assigned])
         groups = split_groups(pool, source.file_info)
-        for fold in k_fold(pool.split_keys(), pool.labels, count, seed=self.seed, groups=groups):
+        for fold in k_fold(pool.split_keys(), pool.strata(), count, seed=self.seed, groups=groups):
             excluded = set(fold)
             train = pool.take([index for index in range(len(pool)) if index not in excluded])
             yield self._from_indexes({**assigned, "train": train, "validation": pool.take(fold)}, source)
@@ -194,13 +203,21 @@ class DatasetBuilder:
             )
 
     def _check_source(self) -> None:
-        """Refuse options that arrays and datasets cannot honor."""
+        """Refuse options that arrays, datasets and numbers cannot honor."""
+        if self.target == "number":
+            check_number_options(vars(self), is_dataset=isinstance(self.source, tf.data.Dataset))
         if arrays.is_arrays(self.source):
             kind = "arrays, which are used without resizing"
-            unsupported: tuple[str, ...] = ("resize", "label_separator", "weight_column", "cache_images")
+            unsupported: tuple[str, ...] = (
+                "resize",
+                "label_separator",
+                "label_column",
+                "weight_column",
+                "cache_images",
+            )
         elif isinstance(self.source, tf.data.Dataset):
             kind = "a tf.data.Dataset, whose images are not known in advance"
-            unsupported = ("label_separator", "weight_column", "subset", "balance", "cache_images")
+            unsupported = (*_OF_TABLES, "subset", "balance", "cache_images")
         else:
             return
         values = {name: getattr(self, name) for name in unsupported if name != "resize"}
@@ -220,7 +237,10 @@ class DatasetBuilder:
 
     def _index_and_inspect(self) -> _IndexedSource:
         """List all files, read those that are new, and move duplicates into one split."""
-        found, notes = index_source(self.source, "source", self.label_separator, self.weight_column, self.class_names)
+        options = TableOptions(
+            self.label_separator, self.weight_column, self.label_column, numbers=self.target == "number"
+        )
+        found, notes = index_source(self.source, "source", options, self.class_names)
         indexes = {"train" if name == "all" else name: index for name, index in found.items()}
         if "train" not in indexes:
             raise DataError(f"`source` must have training images. Received: the splits {sorted(indexes)} only.")
@@ -231,7 +251,7 @@ class DatasetBuilder:
                     f"source with {len(indexes[name])} {name} images. Omit it, or use another folder as the source."
                 )
         for name, value in self._given_splits().items():
-            parts, more = index_source(value, name, self.label_separator, self.weight_column, self.class_names)
+            parts, more = index_source(value, name, options, self.class_names)
             notes += more
             indexes[name] = concat(list(parts.values())) if len(parts) > 1 else next(iter(parts.values()))
         paths = [path for index in indexes.values() for path in index.paths]
@@ -243,28 +263,10 @@ class DatasetBuilder:
         for name, index in indexes.items():
             indexes[name], unreadable = drop_unreadable(index, file_info)
             skipped += unreadable
-        self._check_skipped(listed, skipped)
+        check_skipped(skipped, listed, self.on_error, self.max_skipped_fraction)
         indexes, reassigned = resolve_leaks(indexes, file_info)
         notes_and_rows = {"skipped": skipped, "ignored": ignored, "reassigned": reassigned, "notes": notes}
         return _IndexedSource(indexes, file_info, notes_and_rows, cache)
-
-    def _check_skipped(self, listed: int, skipped: list[tuple[str, str]]) -> None:
-        if skipped and self.on_error == "raise":
-            raise ImageError(*skipped[0])
-        if not listed or len(skipped) >= listed or len(skipped) > self.max_skipped_fraction * listed:
-            examples = "; ".join(f"{path!r}: {reason}" for path, reason in skipped[:3])
-            raise DataError(
-                f"At most a fraction of {self.max_skipped_fraction:g} of the files may be unreadable "
-                f"(`max_skipped_fraction`), and at least one image must remain. Received: {len(skipped)} of {listed} "
-                f"unreadable ({examples})."
-            )
-        if skipped:
-            _LOG.warning(
-                "Skipped %d of %d files that could not be read; see data.report.skipped. The first is %r: %s",
-                len(skipped),
-                listed,
-                *skipped[0],
-            )
 
     def _subsample(self, indexes: dict[str, ImageIndex]) -> dict[str, ImageIndex]:
         """Return the subset of each split, with test images that are not sampled from others left whole."""
@@ -305,14 +307,15 @@ class DatasetBuilder:
 
     def _from_arrays(self) -> Data:
         size = self.image_spec.image_size
-        parts = arrays.validate_arrays({"train": self.source, **self._given_splits()}, size)
+        numbers = self.target == "number"
+        parts = arrays.validate_arrays({"train": self.source, **self._given_splits()}, size, numbers=numbers)
         indexes: dict[str, ImageIndex] = {}
         file_info: dict[str, FileInfo] = {}
         for name, part in parts.items():
-            indexes[name], info = arrays.index_arrays(name, part, self.image_spec)
+            indexes[name], info = arrays.index_arrays(name, part, self.image_spec, numbers=numbers)
             file_info |= info
         indexes = self._subsample(assign_splits(indexes, self._split_sizes(), file_info, self.seed))
-        names = arrays.array_class_names(parts, self.class_names)
+        names = () if numbers else arrays.array_class_names(parts, self.class_names)
         counts = {name: count_labels(arrays.take_rows(index, parts).labels, names) for name, index in indexes.items()}
         if self.balance == "oversample":
             indexes["train"] = oversample(indexes["train"], self.seed)
@@ -333,7 +336,9 @@ class DatasetBuilder:
         return self._data(splits, self.class_names, multi_label, DataReport({}))
 
     def _data(self, splits: dict[str, Split], names: tuple[str, ...], multi_label: bool, report: DataReport) -> Data:
-        if len(names) < 2 and not multi_label:
+        if self.target == "number":
+            check_numbers_differ(splits["train"].labels)
+        elif len(names) < 2 and not multi_label:
             raise DataError(
                 f"There must be at least two classes. Received: {list(names)}. Put the images of each class into a "
                 "separate folder."
@@ -342,7 +347,8 @@ class DatasetBuilder:
         for split in splits.values():
             # An archive that the cache unpacked must not be evicted while its files are used.
             hold_files(split, split.paths or ())
-        return Data(names, report, splits, self.image_spec, self.batch_size, self.seed, multi_label)
+        options: dict[str, Any] = {"multi_label": multi_label, "target": self.target, "label_name": self.label_column}
+        return Data(names, report, splits, self.image_spec, self.batch_size, self.seed, **options)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.tables import html_lines
 from transferkit._utils.text import printable, shorten
 from transferkit.data.examples import Split
+from transferkit.data.numbers import require_classes
 from transferkit.data.pipeline import SplitDataset, epoch_order, evaluation_dataset, training_dataset
 from transferkit.data.report import DataReport
 from transferkit.data.similar import SimilarImage, find_similar
@@ -39,6 +40,8 @@ class Data:
         batch_size: int. Images per batch.
         seed: int. Seed of the splits and of the order.
         multi_label: bool. Whether an image can have several labels.
+        target: "class" or "number". Whether the labels are classes, or numbers, which have no `class_names`.
+        label_name: str. The column of the labels, where it was given, else None.
 
     Example:
 
@@ -55,6 +58,8 @@ class Data:
     batch_size: int
     seed: int
     multi_label: bool = False
+    target: str = "class"
+    label_name: str | None = None
 
     @functools.cached_property
     def train(self) -> tf.data.Dataset:
@@ -83,7 +88,8 @@ class Data:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes."""
+        """Number of classes; an error for numbers as labels."""
+        require_classes(self, "`num_classes`")
         return len(self.class_names)
 
     @property
@@ -105,6 +111,7 @@ class Data:
 
         Reference: King and Zeng, "Logistic Regression in Rare Events Data", 2001.
         """
+        require_classes(self, "`class_weight`")
         split = self.splits["train"]
         if split.dataset is not None:
             raise ValueError("`class_weight` needs labels to count. Received: a split of a tf.data.Dataset.")
@@ -202,10 +209,14 @@ class Data:
         return images, split.labels[indices], indices
 
     def _prediction_text(self, prediction: Any) -> str:
+        if self.target == "number":
+            return self._label_text(getattr(prediction, "value", prediction))
         prediction = getattr(prediction, "label", prediction)
         return prediction if isinstance(prediction, str) else self._label_text(prediction)
 
     def _label_text(self, label: Any) -> str:
+        if self.target == "number":
+            return f"{float(label):.4g}"
         if self.multi_label:
             return ", ".join(self.class_names[index] for index in np.flatnonzero(np.asarray(label) > 0.5)) or "none"
         return self.class_names[int(np.ravel(label)[0])]
@@ -218,5 +229,9 @@ class Data:
 
     def _summary(self) -> str:
         size = "x".join(map(str, self.image_size))
+        if self.target == "number":
+            labels = self.splits["train"].labels
+            described = f"numbers from {labels.min():g} to {labels.max():g}"
+            return f"Data: {described}, images {size}, batches of {self.batch_size}"
         names = ", ".join(map(printable, self.class_names[:5])) + (", ..." if self.num_classes > 5 else "")
         return f"Data: {self.num_classes} classes ({names}), images {size}, batches of {self.batch_size}"

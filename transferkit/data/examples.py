@@ -21,7 +21,8 @@ class Split:
 
     Attributes:
         name: "train", "validation" or "test".
-        labels: int32 (n,), or float32 (n, classes) where an image can have several labels; empty for a dataset.
+        labels: int32 (n,), or float32 (n, classes) where an image can have several labels, or float32 (n,) of
+            numbers; empty for a dataset.
         weights: float32 (n,), finite and >= 0, by which the loss of each example is multiplied; None without any, and
             for a dataset, whose elements have them.
         image_spec: how files become images.
@@ -50,6 +51,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def target(self) -> str:
+        """Whether the labels are classes, "class", or numbers, "number"."""
+        is_number = self.dataset is None and self.labels.ndim == 1 and self.labels.dtype.kind == "f"
+        return "number" if is_number else "class"
 
     @property
     def has_weights(self) -> bool:

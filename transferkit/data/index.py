@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from transferkit.data.numbers import number_strata
+
 # Files with these extensions are expected to be images; their contents decide how they are decoded.
 EXTENSIONS = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "jpeg"),
@@ -27,12 +29,13 @@ class ImageIndex:
         sample_ids: one per example, from which splits follow: in a folder the path relative to it, in a table the last
             two parts of the path, with "/" between them. They are the same in a copy of the data elsewhere, and do
             not change when an example is added.
-        labels: one per example: a class name, or a tuple of label names.
+        labels: one per example: a class name, a tuple of label names, or the text of a number.
         splits: the split that the source assigns to each example, or None.
         groups: examples with the same group stay in one split, or None.
         weights: finite and >= 0, one per example, or None where the source has none.
         skipped: (path, reason) of files that should be images but are not.
         ignored: (path, reason) of files without any sign of being images.
+        numbers: whether the labels are numbers.
         from_table: whether paths and labels come from a table or lists, whose integers are ordered as numbers.
     """
 
@@ -45,16 +48,23 @@ class ImageIndex:
     ignored: tuple[tuple[str, str], ...] = ()
     from_table: bool = False
     weights: tuple[float, ...] | None = None
+    numbers: bool = False
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def class_names(self) -> set[str]:
-        """Return the names of all classes."""
+        """Return the names of all classes; none where the labels are numbers."""
         names: set[str] = set()
+        if self.numbers:
+            return names
         for label in self.labels:
             names.update(label if isinstance(label, tuple) else (label,))
         return names
+
+    def strata(self) -> Sequence[str | tuple[str, ...]]:
+        """Return the labels by which splits are stratified: of numbers, intervals with equally many images."""
+        return number_strata([str(label) for label in self.labels]) if self.numbers else self.labels
 
     def split_keys(self) -> tuple[str, ...]:
         """Return for each example what its rank in the splits is computed from: its group, or its sample id."""

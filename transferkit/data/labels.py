@@ -53,7 +53,9 @@ def resolve_class_names(indexes: Mapping[str, ImageIndex], given: Sequence[str] 
 
 
 def encode_labels(index: ImageIndex, class_names: Sequence[str], multi_label: bool) -> np.ndarray:
-    """Return the labels as int32 (n,), or as float32 (n, classes) of zeros and ones."""
+    """Return the labels as int32 (n,), float32 (n, classes) of zeros and ones, or float32 (n,) of numbers."""
+    if index.numbers:
+        return np.array(index.labels, np.float64).astype(np.float32)
     positions = {name: position for position, name in enumerate(class_names)}
     if not multi_label:
         return np.array([positions[str(label)] for label in index.labels], np.int32)
@@ -64,6 +66,8 @@ def encode_labels(index: ImageIndex, class_names: Sequence[str], multi_label: bo
 
 
 def count_labels(labels: np.ndarray, class_names: Sequence[str]) -> dict[str, int]:
-    """Return class name -> number of images, of encoded labels."""
+    """Return class name -> number of images, of encoded labels; of numbers, which have no classes, their count."""
+    if not class_names:
+        return {"numbers": len(labels)}
     counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
     return {name: int(count) for name, count in zip(class_names, counts)}

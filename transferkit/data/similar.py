@@ -21,7 +21,7 @@ class SimilarImage:
         path: str, or None for an array.
         split: str, name of the split.
         index: int, position in the split.
-        label: str, class name; several are joined by ", ".
+        label: str, class name; several are joined by ", "; or the text of a number.
         similarity: float in [-1, 1], cosine similarity of the features.
     """
 
@@ -55,5 +55,7 @@ def find_similar(features: np.ndarray, splits: Iterable[Split], backbone: Any, c
 
 def _label_text(split: Split, index: int) -> str:
     label = split.labels[index]
+    if split.target == "number":
+        return f"{label:g}"
     indices = np.flatnonzero(label > 0.5) if np.ndim(label) else [int(label)]
     return ", ".join(split.class_names[position] for position in indices) or "none"

@@ -10,13 +10,14 @@ import unicodedata
 from collections.abc import Sequence, Sized
 from typing import Any
 
-from transferkit._utils.checks import did_you_mean
 from transferkit.data.assignment import partition_by_split
 from transferkit.data.cells import from_one_hot, is_missing, similar_names, split_name, to_group, to_label
 from transferkit.data.folders import index_folder, other_entries, split_dirs
 from transferkit.data.index import EXTENSIONS, ImageIndex
+from transferkit.data.numbers import parse_numbers
 from transferkit.data.record_sources import index_record_splits, index_records
 from transferkit.data.records import are_splits, is_random_access, listed_files
+from transferkit.data.table_options import TableOptions, missing_column
 from transferkit.data.tables import Table, is_table, read_table, repeated_rows, table_of_lists
 from transferkit.data.tfrecord import index_tfrecord
 from transferkit.data.weights import parse_weights
@@ -26,45 +27,50 @@ from transferkit.datasets.unpacked import unpacked
 from transferkit.errors import DataError
 
 Found = tuple[dict[str, ImageIndex], list[str]]
+_DEFAULT = TableOptions()
 
 
 def index_source(
     source: Any,
     name: str,
-    label_separator: str | None,
-    weight_column: str | None = None,
+    options: TableOptions = _DEFAULT,
     class_names: Sequence[str] | None = None,
 ) -> Found:
     """Return the index of a source under "all", or one per split that it defines; and notes on its interpretation.
 
     `name` is the argument for error messages; a source without images and labels raises a DataError. `class_names` are
-    the names of class indices.
+    the names of class indices. Labels that are numbers must be those of tables and lists.
     """
-    found, notes = _index(source, name, label_separator, weight_column, class_names)
+    if options.numbers and not (is_table(source) or _are_lists(source)):
+        raise DataError(
+            f"`{name}` must be a table, lists (paths, numbers) or arrays (images, numbers) for target='number'. "
+            f"Received: {type(source).__name__}. Write paths and numbers to a CSV file."
+        )
+    found, notes = _index(source, name, options, class_names)
     return found, notes + similar_names({label for index in found.values() for label in index.class_names()})
 
 
 def _index(
     source: Any,
     name: str,
-    label_separator: str | None,
-    weight_column: str | None,
+    options: TableOptions,
     class_names: Sequence[str] | None,
 ) -> Found:
+    label_separator = options.label_separator
     if label_separator is not None and (not isinstance(label_separator, str) or not label_separator):
         raise ValueError(
             f"`label_separator` must be a text, such as '|', or None. Received: {label_separator!r}. Change it."
         )
     if is_table(source):
-        return _from_table(_read_table(source, name, weight_column), label_separator, weight_column)
-    _refuse_table_options(source, name, label_separator, weight_column)
+        return _from_table(_read_table(source, name, options), options)
+    _refuse_table_options(source, name, options)
     if isinstance(source, (str, os.PathLike)):
         return _index_path(os.fspath(source), name)
-    if isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(map(_is_list, source)):
-        return _from_table(table_of_lists(source, name), None, None)
+    if _are_lists(source):
+        return _from_table(table_of_lists(source, name), options)
     if is_random_access(source):
         if (files := listed_files(source)) is not None:
-            return _from_table(table_of_lists(files, name), None, None)
+            return _from_table(table_of_lists(files, name), options)
         return {"all": index_records(source, name, class_names)}, []
     if are_splits(source):
         return index_record_splits(source, name, class_names)
@@ -76,15 +82,17 @@ def _index(
     )
 
 
-def _refuse_table_options(source: Any, name: str, label_separator: str | None, weight_column: str | None) -> None:
-    # Images given separately for validation and test need no weights.
-    needed = {"label_separator": label_separator, "weight_column": weight_column if name == "source" else None}
-    for option, value in needed.items():
+def _refuse_table_options(source: Any, name: str, options: TableOptions) -> None:
+    for option, value in options.for_tables_only(name).items():
         if value is not None:
             raise DataError(
                 f"`{option}` is supported for tables only. Received: {value!r} for `{name}`. Give a CSV file or a "
                 "DataFrame, or remove it."
             )
+
+
+def _are_lists(source: Any) -> bool:
+    return isinstance(source, (tuple, list)) and len(source) in (2, 3) and all(map(_is_list, source))
 
 
 def _is_list(value: Any) -> bool:
@@ -118,25 +126,21 @@ def _by_split(index: ImageIndex) -> dict[str, ImageIndex]:
     return {"all": index} if index.splits is None else partition_by_split(index)
 
 
-def _read_table(source: Any, name: str, weight_column: str | None) -> Table:
-    table = read_table(source, name, weight_column)
+def _read_table(source: Any, name: str, options: TableOptions) -> Table:
+    table, weight_column = read_table(source, name, options), options.weight_column
     if weight_column is None or "weight" in table.columns:
         return table
     if name == "source":
-        hint = did_you_mean(weight_column, table.header) or "Name one of them."
-        raise DataError(
-            f"`source` must have the column of `weight_column`, {weight_column!r}. Received: {table.name} with the "
-            f"columns {list(table.header)[:20]}. {hint}"
-        )
+        raise missing_column("weight_column", weight_column, table.name, table.header)
     note = f"{table.name} has no column {weight_column!r}, so its images have the weight 1"
     return dataclasses.replace(table, notes=(*table.notes, note))
 
 
-def _from_table(table: Table, label_separator: str | None, weight_column: str | None) -> Found:
+def _from_table(table: Table, options: TableOptions) -> Found:
     """Return the index of a table, whose relative paths are relative to its folder."""
     paths, notes = _resolve_paths(table)
     if "weight" in table.columns:
-        place = functools.partial(table.place, column=weight_column or "weight")
+        place = functools.partial(table.place, column=options.weight_column or "weight")
         weights = list(parse_weights(table.columns["weight"], place))
         table = dataclasses.replace(table, columns={**table.columns, "weight": weights})
     # The same file can be written in several ways.
@@ -150,13 +154,18 @@ def _from_table(table: Table, label_separator: str | None, weight_column: str | 
     index = ImageIndex(
         tuple(paths[row] for row in rows),
         tuple(_sample_id(paths[row], os.fspath(columns["path"][number])) for number, row in enumerate(rows)),
-        tuple(_labels(table, label_separator)),
+        _numbers(table) if options.numbers else tuple(_labels(table, options.label_separator)),
         None if splits is None else tuple(_to_split(table, row) for row in range(len(rows))),
         None if groups is None else tuple(map(to_group, groups)),
         from_table=True,
         weights=tuple(columns["weight"]) if "weight" in columns else None,
+        numbers=options.numbers,
     )
     return _by_split(index.sorted()), [*table.notes, *notes]
+
+
+def _numbers(table: Table) -> tuple[str, ...]:
+    return parse_numbers(table.columns["label"], functools.partial(table.place, column="label"))
 
 
 def _labels(table: Table, separator: str | None) -> list[str | tuple[str, ...]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from transferkit._utils.text import printable
 from transferkit.data.cells import is_missing
+from transferkit.data.table_options import TableOptions, missing_column
 from transferkit.datasets.address import public_url
 from transferkit.errors import DataError, ImageError, MissingExtraError
 from transferkit.images.files import open_regular, read_bytes
@@ -36,6 +37,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _TEXT_SUFFIXES = (".csv", ".tsv", ".txt")
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
+_DEFAULT = TableOptions()
 _LINE_END = re.compile("\r\n|\r|\n")
 _ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # First bytes of other files that are called .csv.
@@ -59,6 +61,7 @@ class Table:
         lines: number of each row, as a spreadsheet or an editor shows it.
         notes: for the report.
         header: the names of all columns of a file or DataFrame.
+        label_name: the name of the column of labels, for errors.
     """
 
     name: str
@@ -67,9 +70,11 @@ class Table:
     lines: Sequence[int]
     notes: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
+    label_name: str = "label"
 
     def place(self, row: int, column: str) -> str:
         """Return where a cell is, for errors."""
+        column = self.label_name if column == "label" else column
         return f"the column {column!r} in row {self.lines[row]} of {self.name}"
 
 
@@ -80,20 +85,21 @@ def is_table(source: Any) -> bool:
     return hasattr(source, "columns") and hasattr(source, "__getitem__")
 
 
-def read_table(source: Any, name: str, weight_column: str | None = None) -> Table:
+def read_table(source: Any, name: str, options: TableOptions = _DEFAULT) -> Table:
     """Return the columns of a CSV, TSV or Parquet file or of a DataFrame.
 
     Args:
         source: path or DataFrame.
         name: the argument, for errors.
-        weight_column: the name of the column "weight" of the result, which is absent where no column has that name.
+        options: whose `label_column` is the name of the column "label" of the result, and whose `weight_column` that of
+            "weight", which is absent where no column has that name. Defaults to the usual names.
 
     Raises:
         DataError: when it cannot be read, or a needed column or cell is missing.
         MissingExtraError: for a Parquet file without the packages that read it.
     """
     if not isinstance(source, (str, os.PathLike)):
-        return _from_frame(source, f"`{name}`", os.getcwd(), weight_column)
+        return _from_frame(source, f"`{name}`", os.getcwd(), options)
     path = os.fspath(source)
     if path.startswith(("http://", "https://")):
         raise DataError(
@@ -107,8 +113,8 @@ def read_table(source: Any, name: str, weight_column: str | None = None) -> Tabl
         )
     root = os.path.dirname(os.path.abspath(path))
     if path.casefold().endswith(_PARQUET_SUFFIXES):
-        return _from_frame(_read_parquet(path, name), repr(os.path.basename(path)), root, weight_column)
-    return _read_text(path, name, root, weight_column)
+        return _from_frame(_read_parquet(path, name), repr(os.path.basename(path)), root, options)
+    return _read_text(path, name, root, options)
 
 
 def table_of_lists(lists: Sequence[Sequence[Any]], name: str) -> Table:
@@ -144,20 +150,20 @@ def _read_parquet(path: str, name: str) -> Any:
         raise DataError(f"`{name}` must be a readable Parquet file. Received: {received}. Write it again.") from error
 
 
-def _from_frame(frame: Any, name: str, root: str, weight_column: str | None) -> Table:
+def _from_frame(frame: Any, name: str, root: str, options: TableOptions) -> Table:
     if hasattr(frame, "to_pandas"):
         frame = frame.to_pandas()
     columns = [str(column) for column in frame.columns]
     try:
-        positions = _choose_columns(columns, name, weight_column)
+        positions = _choose_columns(columns, name, options)
         chosen = {key: list(frame[frame.columns[at]]) for key, at in positions.items()}
     except UnicodeDecodeError as error:
         raise DataError(f"The texts of {name} must be in UTF-8. Received: {error}. Write the table again.") from error
     lines = range(1, len(chosen["path"]) + 1)
-    return _checked(Table(name, root, chosen, lines, _notes(columns, positions), tuple(columns)))
+    return _checked(Table(name, root, chosen, lines, _notes(columns, positions), tuple(columns), _label_name(options)))
 
 
-def _read_text(path: str, name: str, root: str, weight_column: str | None) -> Table:
+def _read_text(path: str, name: str, root: str, options: TableOptions) -> Table:
     text = _decode(path, name)
     shown = repr(os.path.basename(path))
     start = 0
@@ -165,7 +171,7 @@ def _read_text(path: str, name: str, root: str, weight_column: str | None) -> Ta
     if text[:4].casefold() == "sep=":
         start, text = 1, (_LINE_END.split(text, 1) + [""])[1]
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=_find_delimiter(text), strict=True, skipinitialspace=True
+        io.StringIO(text, newline=""), delimiter=_find_delimiter(text, options), strict=True, skipinitialspace=True
     )
     rows: list[tuple[int, list[str]]] = []
     line = 0
@@ -180,11 +186,16 @@ def _read_text(path: str, name: str, root: str, weight_column: str | None) -> Ta
             f"error ({error}). Check its quotation marks."
         ) from error
     header = [cell.strip() for cell in rows[0][1]] if rows else []
-    chosen = _choose_columns(header, shown, weight_column)
+    chosen = _choose_columns(header, shown, options)
     body = rows[1:]
     _check_widths(body, len(header), shown)
     columns = {key: [row[at] if at < len(row) else "" for _, row in body] for key, at in chosen.items()}
-    return _checked(Table(shown, root, columns, [number for number, _ in body], _notes(header, chosen), tuple(header)))
+    lines, notes = [number for number, _ in body], _notes(header, chosen)
+    return _checked(Table(shown, root, columns, lines, notes, tuple(header), _label_name(options)))
+
+
+def _label_name(options: TableOptions) -> str:
+    return options.label_column or "label"
 
 
 def _decode(path: str, name: str) -> str:
@@ -208,13 +219,14 @@ def _decode(path: str, name: str) -> str:
         ) from error
 
 
-def _find_delimiter(text: str) -> str:
+def _find_delimiter(text: str, options: TableOptions) -> str:
     """Return the delimiter that gives the header the columns that are needed."""
     header = next((line for line in _LINE_END.split(text) if line.strip()), "")
+    accepted = _accepted(options)
 
     def known(delimiter: str) -> int:
         cells = {_normalized(cell.strip(' "')) for cell in header.split(delimiter)}
-        return sum(any(name in cells for name in _COLUMNS[column]) for column in ("path", "label"))
+        return sum(any(name in cells for name in accepted[column]) for column in ("path", "label"))
 
     return max(_DELIMITERS, key=known)
 
@@ -223,13 +235,14 @@ def _normalized(name: str) -> str:
     return name.strip().casefold().replace(" ", "_").replace("-", "_")
 
 
-def _choose_columns(header: Sequence[str], table: str, weight_column: str | None) -> dict[str, int]:
+def _choose_columns(header: Sequence[str], table: str, options: TableOptions) -> dict[str, int]:
     """Return column -> its position in the header."""
     names = [_normalized(name) for name in header]
     chosen = {}
-    weights = {} if weight_column is None else {"weight": (_normalized(weight_column),)}
-    for column, accepted in {**_COLUMNS, **weights}.items():
+    for column, accepted in _accepted(options).items():
         name = next((name for name in accepted if name in names), None)
+        if name is None and column == "label" and options.label_column is not None:
+            raise missing_column("label_column", options.label_column, table, header)
         if name is None and column not in _OPTIONAL:
             raise DataError(
                 f"`source` must have a column {column!r} with rows. Received: {table} with the columns "
@@ -242,12 +255,19 @@ def _choose_columns(header: Sequence[str], table: str, weight_column: str | None
             )
         if name is not None:
             chosen[column] = names.index(name)
-    if "weight" in chosen and list(chosen.values()).count(chosen["weight"]) > 1:
-        raise DataError(
-            f"`weight_column` must be a column of numbers. Received: {weight_column!r}, which {table} has for another "
-            "purpose. Name the column of the weights."
-        )
+    for option, column, kind in (("weight_column", "weight", "numbers"), ("label_column", "label", "labels")):
+        if column in chosen and list(chosen.values()).count(chosen[column]) > 1:
+            raise DataError(
+                f"`{option}` must be a column of {kind}. Received: {getattr(options, option)!r}, which {table} has "
+                f"for another purpose. Name the column of the {column}s."
+            )
     return chosen
+
+
+def _accepted(options: TableOptions) -> dict[str, tuple[str, ...]]:
+    """Return the accepted names of each column."""
+    given = {"label": options.label_column, "weight": options.weight_column}
+    return {**_COLUMNS, **{column: (_normalized(name),) for column, name in given.items() if name is not None}}
 
 
 def _notes(header: Sequence[str], chosen: Mapping[str, int]) -> tuple[str, ...]:

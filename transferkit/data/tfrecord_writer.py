@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from transferkit._utils.files import atomic_write
 from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 from transferkit.data.tfrecord import serialize, write_serialized
 from transferkit.images.files import read_bytes
 
@@ -21,6 +22,7 @@ def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
         path: str or path ending in ".tfrecord". The new file.
 
     Raises:
+        DataError: for data with numbers as labels.
         ValueError: when the data set has no files, or the path another extension.
         StorageError: when the file cannot be written. An existing file is kept.
 
@@ -29,6 +31,7 @@ def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
     >>> write_tfrecord(data, "images.tfrecord")  # doctest: +SKIP
     >>> DatasetBuilder("images.tfrecord").build()  # doctest: +SKIP
     """
+    require_classes(data, "`write_tfrecord`")
     if not os.fspath(path).endswith(".tfrecord"):
         raise ValueError(f"`path` must end in '.tfrecord'. Received: {os.fspath(path)!r}.")
     with atomic_write(path, suffix=".tfrecord") as temporary:

@@ -13,15 +13,6 @@ from transferkit.errors import DataError
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def check_weight_column(name: Any) -> str | None:
-    """Return the name of a column, or None; raise a ValueError for anything else."""
-    if name is not None and (not isinstance(name, str) or not name.strip()):
-        raise ValueError(
-            f"`weight_column` must be the name of a column, or None. Received: {name!r}. Give, for example, 'weight'."
-        )
-    return name
-
-
 def parse_weights(values: Iterable[Any], place: Callable[[int], str]) -> tuple[float, ...]:
     """Return weights as floats; `place` names the row of an invalid one.
 

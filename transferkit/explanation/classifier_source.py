@@ -8,49 +8,52 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.checks import check_choice
+from transferkit.data.numbers import require_classes
 from transferkit.explanation.explained_model import PREDICTED, ExplainedModel, explained_model
 from transferkit.images.spec import ImageSpec
-from transferkit.prediction import Prediction, to_probabilities
+from transferkit.prediction.outputs import Outputs, outputs_of
 
 _ATTRIBUTES = ("model", "class_names", "image_spec", "activation")
 
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierSource:
-    """A trained classifier.
+    """A trained classifier, or a model of numbers.
 
     Attributes:
         model: the model with its traced functions.
         class_names: in the order of the outputs.
         image_spec: how files become images.
-        activation: "sigmoid", "softmax" or None.
-        calibration: `Calibration`, or None.
+        outputs: what the outputs of the model mean.
     """
 
     model: ExplainedModel
     class_names: tuple[str, ...]
     image_spec: ImageSpec
-    activation: str | None
-    calibration: Any
+    outputs: Outputs
+
+    @property
+    def target(self) -> str:
+        """Whether classes are predicted, "class", or numbers, "number"."""
+        return self.outputs.target
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Return probabilities (n, classes) for images float32 (n, height, width, 3)."""
         return self.to_probabilities(self.model.outputs(images))
 
     def to_probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities (n, classes) of the model's outputs (n, units)."""
-        scaled = outputs if self.calibration is None else self.calibration.scale(outputs)
-        return to_probabilities(scaled, self.activation, len(self.class_names))
+        """Return calibrated probabilities (n, classes), or numbers (n, 1), of the model's outputs (n, units)."""
+        return self.outputs.values(outputs)
 
     def predicted_class(self, probabilities: np.ndarray) -> int:
-        """Return the index of the class that a `Predictor` predicts."""
-        label = Prediction(None, None, self.class_names, probabilities, self.calibration).label
-        return self.class_names.index(str(label))
+        """Return the index of the class that a `Predictor` predicts; 0 for a number."""
+        return self.outputs.predicted_class(probabilities)
 
     def class_index(self, class_name: str | None) -> int:
         """Return the index of a class name, or `PREDICTED` for None."""
         if class_name is None:
             return PREDICTED
+        require_classes(self, "`class_name`")
         return self.class_names.index(check_choice("class_name", class_name, self.class_names))
 
 
@@ -70,4 +73,6 @@ def classifier_source(predictor: Any) -> ClassifierSource:
         )
     names = tuple(source.class_names)
     model = explained_model(source.model, source.activation, len(names))
-    return ClassifierSource(model, names, source.image_spec, source.activation, getattr(source, "calibration", None))
+    calibration = getattr(source, "calibration", None)
+    outputs = outputs_of(names, source.activation, calibration, source.model.output_shape[-1])
+    return ClassifierSource(model, names, source.image_spec, outputs)

@@ -38,7 +38,7 @@ def explain(
     neighbors: int = 5,
     batch_size: int = 16,
 ) -> Explanation | Explanations:
-    """Explain which parts of images speak for a class, and which training images are similar.
+    """Explain which parts of images speak for a class, or raise a number, and which training images are similar.
 
     Args:
         predictor: a `Predictor`, as from `tk.load`, or a `Trainer` after its first phase of training.
@@ -46,7 +46,8 @@ def explain(
         method: "grad_cam", "grad_cam++", "hires_cam", "layer_cam", "integrated_gradients", "occlusion", or one of
             `tk.explanation.ClassActivation`, `IntegratedGradients` and `Occlusion` with options. Defaults to
             "grad_cam".
-        class_name: str. The class to explain. Defaults to None, the predicted class of each image.
+        class_name: str. The class to explain. Defaults to None, the predicted class of each image. Not for numbers as
+            labels.
         data: `Data`, of whose training split the most similar images are found. Defaults to None, without them.
         neighbors: int >= 1. Number of similar training images, with `data`. Defaults to 5.
         batch_size: int >= 1. Images in memory at a time. Defaults to 16.
@@ -56,7 +57,7 @@ def explain(
         with an `error`.
 
     Raises:
-        DataError: for a folder without images, or a trainer that is not trained.
+        DataError: for a folder without images, a trainer that is not trained, or a `class_name` for numbers.
         ImageError: for a path where there is nothing, or an array that has not the values of an RGB image.
         TypeError: for a classifier or images of another type.
         ValueError: when an argument is out of its range, or the model has no feature map for the method.
@@ -141,8 +142,8 @@ def _explain_images(
         if others.any():
             values[others], heatmaps[others], _ = method.attribute(classifier.model, batch[others], classes[others])
     for row, image in enumerate(images):
-        name, probability = classifier.class_names[classes[row]], float(probabilities[row, classes[row]])
-        yield Explanation(None, None, image, heatmaps[row], values[row], name, probability, method.name)
+        explained = classifier.outputs.explained(probabilities[row], int(classes[row]))
+        yield Explanation(None, None, image, heatmaps[row], values[row], method=method.name, **explained)
 
 
 def _with_neighbors(classifier: ClassifierSource, explanations: Explanations, split: Any, count: int) -> Explanations:

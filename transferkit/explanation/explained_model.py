@@ -36,13 +36,13 @@ class MapGradients(NamedTuple):
 class ExplainedModel:
     """Computes a model in inference mode, in float32, without changes to its variables.
 
-    The score of a class is its logit; of the first of two classes with one logit, the negated logit; of a model that
-    returns probabilities, the logarithm of the probability.
+    The score of a class is its logit, that of a number the number; of the first of two classes with one logit, the
+    negated logit; of a model that returns probabilities, the logarithm of the probability.
 
     Args:
         model: functional keras.Model from images to logits or probabilities.
-        activation: "sigmoid", "softmax" or None, as of a `Predictor`.
-        num_classes: int.
+        activation: "sigmoid", "softmax", None or "linear", as of a `Predictor`.
+        num_classes: int, 0 for numbers.
     """
 
     def __init__(self, model: keras.Model, activation: str | None, num_classes: int) -> None:
@@ -118,6 +118,7 @@ class ExplainedModel:
     def _predicted(self, outputs: tf.Tensor) -> tf.Tensor:
         if self._has_one_logit(outputs):
             return tf.cast(outputs[:, 0] > 0, tf.int32)
+        # Of a number, it is the only output.
         return tf.argmax(outputs, axis=-1, output_type=tf.int32)
 
     def _has_one_logit(self, outputs: tf.Tensor) -> bool:

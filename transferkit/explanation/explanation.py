@@ -28,10 +28,11 @@ class Explanation:
         image: uint8 (height, width, 3), the image as the model receives it.
         heatmap: float32 (height, width) in [0, 1]: 1 where most speaks for the class, 0 where nothing does.
         values: float32 (rows, columns), the signed values before scaling: positive ones speak for the class.
-        class_name: str. The explained class.
-        probability: float in [0, 1], of that class.
+        class_name: str. The explained class; None for numbers as labels.
+        probability: float in [0, 1], of that class; None for numbers as labels.
         method: str. Name of the method.
         neighbors: tuple of `Neighbor`, the most similar training images, best first; empty where none were requested.
+        value: float. The explained number, which positive parts raise; None for classes.
 
     Example:
 
@@ -49,6 +50,7 @@ class Explanation:
     probability: float | None = None
     method: str | None = None
     neighbors: tuple[Neighbor, ...] = ()
+    value: float | None = None
 
     @property
     def peak(self) -> tuple[float, float] | None:
@@ -96,8 +98,10 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The explained class with its probability, or the error."""
-        return "cannot be read" if self.error else f"{printable(self.class_name)} {self.probability:.2f}"
+        """The explained class with its probability, the explained number, or the error."""
+        if self.error:
+            return "cannot be read"
+        return f"{self.value:.4g}" if self.value is not None else f"{printable(self.class_name)} {self.probability:.2f}"
 
     def _require(self) -> tuple[np.ndarray, np.ndarray]:
         if self.image is None or self.heatmap is None:
@@ -110,8 +114,11 @@ class Explanation:
     def __repr__(self) -> str:
         if self.error:
             return f"Explanation(error={self.error!r}, path={self.path!r})"
-        text = f"class_name={self.class_name!r}, probability={self.probability:.4f}, method={self.method!r}"
-        return f"Explanation({text}, path={self.path!r})"
+        if self.value is not None:
+            explained = f"value={self.value:.5g}"
+        else:
+            explained = f"class_name={self.class_name!r}, probability={self.probability:.4f}"
+        return f"Explanation({explained}, method={self.method!r}, path={self.path!r})"
 
 
 class Explanations(list[Explanation]):

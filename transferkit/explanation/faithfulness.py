@@ -10,6 +10,7 @@ import numpy as np
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_int
+from transferkit.data.numbers import require_classes
 from transferkit.explanation.classifier_source import ClassifierSource, classifier_source
 from transferkit.explanation.explanation import Explanation
 
@@ -67,6 +68,7 @@ def faithfulness(predictor: Any, explanations: Sequence[Explanation], *, steps: 
         A `Faithfulness`: `.insertion_area`, `.deletion_area` and the curves.
 
     Raises:
+        DataError: for a model of numbers.
         ValueError: when `steps` is out of its range, or there is no explanation.
 
     Example:
@@ -79,6 +81,7 @@ def faithfulness(predictor: Any, explanations: Sequence[Explanation], *, steps: 
     """
     check_int("steps", steps)
     classifier = classifier_source(predictor)
+    require_classes(classifier, "`faithfulness`")
     valid = [one for one in explanations if one.error is None]
     if not valid:
         raise ValueError("`explanations` must have at least one without an error. Received: none.")

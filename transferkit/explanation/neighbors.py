@@ -29,7 +29,7 @@ class Neighbor:
     Attributes:
         index: int. Its position in the training split.
         path: str. The file, or None for arrays.
-        label: str. Its class name, or several joined by ", ".
+        label: str. Its class name, or several joined by ", "; or the text of its number.
         similarity: float in [-1, 1]. Cosine of the angle of the features.
         source: the file, or an array (height, width, 3).
 
@@ -105,6 +105,8 @@ def _neighbors_of(path: str | None, split: Split, rows: np.ndarray, values: np.n
 
 def _label_text(split: Split, row: int) -> str:
     label = np.ravel(split.labels[row])
+    if split.target == "number":
+        return f"{label[0]:g}"
     indices = np.flatnonzero(label > 0.5) if len(label) > 1 else label.astype(int)
     names = split.class_names
     return ", ".join(names[index] if index < len(names) else str(index) for index in indices) or "none"

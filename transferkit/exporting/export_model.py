@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.files import atomic_folder, atomic_write
+from transferkit.data.numbers import require_classes
 from transferkit.errors import MissingExtraError, StorageError
 from transferkit.exported_metadata import ExportedMetadata
 from transferkit.exporting.arguments import checked_predictor, checked_request
@@ -51,7 +52,8 @@ def export(
 
     The exported model takes RGB images in [0, 255] of the classifier's size, in any batch size, under the name "image",
     and returns "probabilities" (batch, classes) in the order of the class names: preprocessing, temperature and
-    activation are part of it. Class names, image spec, thresholds and versions are in the metadata of the file.
+    activation are part of it. Class names, image spec, thresholds and versions are in the metadata of the file. A model
+    of numbers returns "values" (batch, 1).
 
     Args:
         predictor: `Predictor` of a Keras model, as from `tk.load`, or a `Trainer` after its first phase.
@@ -72,16 +74,17 @@ def export(
         encoded_images: bool. Whether a SavedModel has a second signature, "encoded", from the contents of JPEG and
             PNG files, which decodes and resizes them. Defaults to False.
         license: str. License of the model, an SPDX identifier such as "Apache-2.0". Defaults to None.
-        tolerance: float >= 0. Largest difference of probabilities from the Keras model. Defaults to None: 1e-4 for
-            "float32", 0.1 for "float16", and no limit for 8 bits.
+        tolerance: float >= 0. Largest difference of probabilities from the Keras model; of numbers in standard
+            deviations of the training labels. Defaults to None: 1e-4 for "float32", 0.1 for "float16", and 1 for 8
+            bits, which is no limit for probabilities.
         min_label_agreement: float in [0, 1]. Smallest fraction of labels equal to those of the Keras model. Defaults to
-            None: 1 for "float32", 0.98 for "float16", 0.95 for 8 bits.
+            None: 1 for "float32", 0.98 for "float16", 0.95 for 8 bits. Not for numbers.
 
     Returns:
         An `ExportReport`: `.max_difference`, `.label_agreement`, `.size_bytes`, `.latency_ms`, `.accuracy`.
 
     Raises:
-        DataError: when there is no image that can be read.
+        DataError: when there is no image that can be read, or an option of classes is given for numbers.
         ExportError: when the conversion fails, or the exported model is further from the Keras model than allowed;
             nothing new is left at `path`.
         MissingExtraError: when a package of the format is not installed.
@@ -106,6 +109,8 @@ def export(
         min_label_agreement=min_label_agreement,
     )
     source = checked_predictor(predictor)
+    if min_label_agreement is not None:
+        require_classes(source, "`min_label_agreement`")
     ranges = None if calibration is None else calibration_images(calibration, source.image_spec)
     examples = verification_images(images, ranges, source.image_spec)
     options = ConversionOptions(_metadata(source, precision, license), precision, ranges, encoded_images)
@@ -114,7 +119,7 @@ def export(
         report = dataclasses.replace(verified_report(source, request, written, examples), path=str(path))
     if (report.default_settings_difference or 0.0) > _NOTABLE_DIFFERENCE:
         _LOG.warning(
-            "Without the settings in config.json, OpenVINO computes in bfloat16 on this processor, with probabilities "
+            "Without the settings in config.json, OpenVINO computes in bfloat16 on this processor, with outputs "
             "off by %.2g. Compile the model with them.",
             report.default_settings_difference,
         )

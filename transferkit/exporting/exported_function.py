@@ -1,4 +1,4 @@
-"""The TensorFlow function that is exported: from images to probabilities, with constant weights."""
+"""The TensorFlow function that is exported: from images to probabilities or numbers, with constant weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transferkit.calibration import Calibration
 from transferkit.engines import select_outputs
 from transferkit.engines.portable_operations import portable_operations
 from transferkit.prediction import Predictor
-from transferkit.runtimes.base import FEATURES, IMAGE, PROBABILITIES
+from transferkit.runtimes.base import FEATURES, IMAGE
 
 _UNCALIBRATED = Calibration()
 
@@ -60,7 +60,7 @@ def exported_function(
         half_weights: whether weights are stored as float16; the function computes in float32.
     """
     model = select_outputs(predictor.model, "both" if features else "predictions")
-    names = (PROBABILITIES, FEATURES) if features else (PROBABILITIES,)
+    names = (predictor.outputs.name, *((FEATURES,) if features else ()))
     variables = model.trainable_variables, model.non_trainable_variables
     values = [[_stored(np.asarray(variable), half_weights) for variable in group] for group in variables]
 
@@ -71,19 +71,19 @@ def exported_function(
         trainable, others = ([_restored(value, like) for value, like in zip(*pair)] for pair in zip(values, variables))
         outputs, _ = model.stateless_call(trainable, others, tf.cast(image, tf.float32), training=False)
         first, *others_ = (tf.cast(output, tf.float32) for output in keras.tree.flatten(outputs))
-        return [tf.identity(output, name) for output, name in zip([_probabilities(first, predictor), *others_], names)]
+        return [tf.identity(output, name) for output, name in zip([_values(first, predictor), *others_], names)]
 
     with portable_operations(model):
         traced = forward.get_concrete_function()
     return ExportedFunction(convert_variables_to_constants_v2(traced), names)
 
 
-def _probabilities(outputs: tf.Tensor, predictor: Predictor) -> tf.Tensor:
-    """Return the probabilities (batch, classes) of a model's outputs (batch, units)."""
+def _values(outputs: tf.Tensor, predictor: Predictor) -> tf.Tensor:
+    """Return the probabilities (batch, classes), or the numbers (batch, 1), of a model's outputs (batch, units)."""
     logits = outputs / np.float32((predictor.calibration or _UNCALIBRATED).temperature)
     if predictor.activation == "softmax":
         return tf.nn.softmax(logits)
-    if predictor.activation is None:
+    if predictor.activation in ("linear", None):
         return outputs
     probabilities = tf.sigmoid(logits)
     if outputs.shape[-1] == 1 and len(predictor.class_names) == 2:

@@ -14,7 +14,7 @@ from typing import Any
 
 from transferkit._utils.extras import import_extra
 from transferkit.exported_metadata import ExportedMetadata
-from transferkit.runtimes.base import IMAGE, PROBABILITIES
+from transferkit.runtimes.base import IMAGE, PROBABILITIES, VALUES
 from transferkit.runtimes.litert import LABELS_FILE, METADATA_FILE
 
 _BUFFER_NAME, _IDENTIFIER = "TFLITE_METADATA", b"M001"
@@ -23,7 +23,8 @@ _RGB, _IMAGE_PROPERTIES, _NORMALIZATION, _AXIS_LABELS = 1, 2, 1, 2
 _DESCRIPTIONS = {
     IMAGE: "RGB image with values in [0, 255].",
     PROBABILITIES: "Probability of each label in labels.txt.",
-    "features": "Features from which the probabilities are computed.",
+    VALUES: "Predicted number, in the unit of the training labels.",
+    "features": "Features from which the other output is computed.",
 }
 # The same file for the same model.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -40,10 +41,10 @@ def add_metadata(path: Path, content: bytes, metadata: ExportedMetadata) -> None
     entry = schema.MetadataT()
     entry.name, entry.buffer = _BUFFER_NAME, len(model.buffers) - 1
     model.metadata = [*(model.metadata or ()), entry]
-    model.description = _DESCRIPTIONS[PROBABILITIES]
+    model.description = _DESCRIPTIONS[PROBABILITIES if metadata.class_names else VALUES]
     path.write_bytes(bytes(tools.convert_object_to_bytearray(model)))
     with zipfile.ZipFile(path, "a") as archive:
-        texts = {LABELS_FILE: metadata.labels_text(), METADATA_FILE: metadata.to_json()}
+        texts = {**metadata.label_files(LABELS_FILE), METADATA_FILE: metadata.to_json()}
         for name, text in texts.items():
             archive.writestr(zipfile.ZipInfo(name, _DATE), text.encode("utf-8"))
 

@@ -40,11 +40,11 @@ def convert_to_onnx(function: ExportedFunction, path: Path, options: ConversionO
     metadata = options.metadata
     properties = {
         METADATA_KEY: metadata.to_json(),
-        "labels": metadata.labels_text(),
+        **metadata.label_files("labels"),
         "license": metadata.license or "",
     }
     onnx.helper.set_model_props(model, properties)
-    model.graph.name, model.doc_string = metadata.name, "RGB images in [0, 255] to probabilities."
+    model.graph.name, model.doc_string = metadata.name, f"RGB images in [0, 255] to {function.outputs[0]}."
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 

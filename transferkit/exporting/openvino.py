@@ -37,14 +37,17 @@ def convert_to_openvino(function: ExportedFunction, path: Path, options: Convers
         model = _quantize(model, options.calibration)
     metadata = options.metadata
     model.set_rt_info(metadata.to_json(), METADATA_SECTION)
-    # The section that OpenVINO's own tools read.
-    model.set_rt_info("Classification", ["model_info", "model_type"])
-    model.set_rt_info(metadata.labels_text().replace(" ", "_").replace("\n", " ").rstrip(), ["model_info", "labels"])
+    if metadata.class_names:
+        # The section that OpenVINO's own tools read.
+        model.set_rt_info("Classification", ["model_info", "model_type"])
+        labels = metadata.labels_text().replace(" ", "_").replace("\n", " ").rstrip()
+        model.set_rt_info(labels, ["model_info", "labels"])
     path.mkdir(exist_ok=True)
     openvino.save_model(model, path / MODEL_FILE, compress_to_fp16=options.precision == "float16")
     # Without this setting, processors with bfloat16 compute in it.
     (path / CONFIG_FILE).write_text(json.dumps({PRECISION_SETTING: "f32"}) + "\n", encoding="utf-8")
-    (path / LABELS_FILE).write_text(metadata.labels_text(), encoding="utf-8")
+    for name, text in metadata.label_files(LABELS_FILE).items():
+        (path / name).write_text(text, encoding="utf-8")
 
 
 def _quantize(model: Any, calibration: np.ndarray | None) -> Any:

@@ -22,13 +22,13 @@ SIGNATURE, ENCODED_SIGNATURE = "serving_default", "encoded"
 
 
 def convert_to_saved_model(function: ExportedFunction, path: Path, options: ConversionOptions) -> None:
-    """Write a function to a SavedModel, whose assets are labels.txt and transferkit.json."""
+    """Write a function to a SavedModel, whose assets are transferkit.json and, for classes, labels.txt."""
     predict = function.signature()
     signatures = {SIGNATURE: predict}
     if options.encoded_images:
         signatures[ENCODED_SIGNATURE] = encoded_images_signature(predict, options.metadata.image_spec)
     with tempfile.TemporaryDirectory() as folder:
-        files = {METADATA_FILE: options.metadata.to_json(), LABELS_FILE: options.metadata.labels_text()}
+        files = {METADATA_FILE: options.metadata.to_json(), **options.metadata.label_files(LABELS_FILE)}
         module = tf.Module()
         module.assets = []
         for name, text in files.items():

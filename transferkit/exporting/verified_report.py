@@ -33,7 +33,7 @@ def verified_report(
     except Exception as error:
         # A runtime may refuse a model for any reason, and with any exception.
         raise export_failed(name, f"a model that does not run: {describe_error(error)}") from error
-    _check_limits(request, result)
+    _check_limits(request, result, predictor.outputs.name)
     default = default_settings_model(name, path)
     few = examples.images[: BATCH_SIZES[-1]]
     return ExportReport(
@@ -60,14 +60,14 @@ def describe_error(error: Exception) -> str:
     return printable(f"{type(error).__name__}: {' '.join(str(error).split())}")[:_MAX_REASON]
 
 
-def _check_limits(request: ExportRequest, result: Verification) -> None:
+def _check_limits(request: ExportRequest, result: Verification, output: str) -> None:
     if result.max_difference > request.tolerance:
         raise export_failed(
             request.format.name,
-            f"probabilities off by {result.max_difference:.3g}, more than {request.tolerance:g}",
+            f"{output} off by {result.max_difference:.3g}, more than {request.tolerance:g}",
             "Choose another precision or format, or raise `tolerance`.",
         )
-    if result.label_agreement < request.min_label_agreement:
+    if result.label_agreement is not None and result.label_agreement < request.min_label_agreement:
         raise export_failed(
             request.format.name,
             f"{result.label_agreement:.1%} equal labels, fewer than {request.min_label_agreement:.1%}",

@@ -17,6 +17,7 @@ from transferkit._utils.text import printable, shorten
 from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.factory import BackboneFactory
 from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 from transferkit.errors import DataError
 from transferkit.inspection.class_overlap import find_class_overlap
 from transferkit.inspection.cleaning import drop_images, relabel_images
@@ -217,6 +218,7 @@ def inspect(
 
 
 def _check_data(data: Data) -> None:
+    require_classes(data, "`inspect`")
     if data.multi_label:
         raise DataError("`data` must have one label per image. Received: independent labels. Inspect them one by one.")
     if any(split.dataset is not None for split in data.splits.values()):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 from transferkit.errors import DataError
 from transferkit.inspection.inspection import Inspection
 from transferkit.prediction.prediction import Prediction
@@ -38,6 +39,7 @@ def labeled_files(source: Any) -> list[LabeledFile]:
         TypeError: for anything else.
     """
     if isinstance(source, Data):
+        require_classes(source, "Interchange with other programs")
         files = list(_of_data(source))
     elif isinstance(source, Inspection):
         files = list(_of_inspection(source))
@@ -71,6 +73,7 @@ def _of_inspection(inspection: Inspection) -> Iterator[LabeledFile]:
 
 def _of_predictions(predictions: Iterable[Any]) -> Iterator[LabeledFile]:
     for one in predictions:
+        require_classes(one, "Interchange with other programs")
         if not isinstance(one, Prediction):
             raise TypeError(
                 f"`source` must have predictions. Received: {type(one).__name__}. Give predictor.predict()."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.hashing import fingerprint
+from transferkit.data.numbers import require_classes
+from transferkit.prediction.class_outputs import ClassOutputs
 from transferkit.prediction.image_classifier import ImageClassifier
 from transferkit.prediction.prediction import Prediction
 from transferkit.prediction.predictor import Predictor
@@ -31,6 +34,7 @@ class Ensemble(ImageClassifier):
         class_names: tuple of str, in the order of the outputs.
 
     Raises:
+        DataError: for members that predict numbers.
         TypeError: when a member is not a `Predictor`.
         ValueError: for fewer than two members, or members with other classes.
 
@@ -52,6 +56,7 @@ class Ensemble(ImageClassifier):
                     f"`members` must be predictors. Received: {type(member).__name__}. Give tk.load(folder) or "
                     "trainer.predictor()."
                 )
+            require_classes(member, "An ensemble")
         if len(self.members) < 2:
             raise ValueError(f"`members` must be at least two predictors. Received: {len(self.members)}.")
         first = self.members[0]
@@ -64,16 +69,8 @@ class Ensemble(ImageClassifier):
                 )
         self.class_names: tuple[str, ...] = first.class_names
         self.batch_size: int = first.batch_size
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether an image can have any number of labels."""
-        return self.members[0].multi_label
-
-    @property
-    def thresholds(self) -> None:
-        """None: thresholds of single members do not apply to the means."""
-        return None
+        # Thresholds of single members do not apply to the means.
+        self.outputs: ClassOutputs = dataclasses.replace(first.outputs, calibration=None)
 
     @property
     def rows_per_batch(self) -> int:

@@ -13,7 +13,8 @@ from transferkit._utils.hashing import sha256_of
 from transferkit.calibration import Calibration
 from transferkit.exported_metadata import ExportedMetadata
 from transferkit.prediction.predictor import Predictor
-from transferkit.runtimes.base import FEATURES, PROBABILITIES, Outputs, Runtime, concatenate
+from transferkit.prediction.probabilities import check_not_nan
+from transferkit.runtimes.base import FEATURES, Outputs, Runtime, concatenate
 
 # Images per call of a runtime, few enough for the caches of a processor.
 _BATCH = 8
@@ -42,7 +43,8 @@ class ExportedModel:
     def output_shape(self) -> tuple[None, int]:
         """The shape of the outputs of the model before the activation, as of a keras.Model."""
         count, activation = len(self.metadata.class_names), self.metadata.activation
-        return None, 1 if activation == "sigmoid" and count == 2 and not self.metadata.multi_label else count
+        has_one_logit = activation == "sigmoid" and count == 2 and not self.metadata.multi_label
+        return None, 1 if has_one_logit or activation == "linear" else count
 
     @property
     def has_features(self) -> bool:
@@ -117,13 +119,12 @@ class ExportedPredictor(Predictor):
 
     def _engine_caches(self) -> tuple[Any, Any]:
         compares = self.calibration is not None and self.calibration.training_features is not None
-        names = (PROBABILITIES, FEATURES) if compares else (PROBABILITIES,)
+        names = (self.outputs.name, FEATURES) if compares else (self.outputs.name,)
         return _RuntimeEngine(self.model, names), _RuntimeEngine(self.model, (FEATURES,))
 
-    def _probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        if np.isnan(outputs).any():
-            raise ValueError("The outputs of a model must not be NaN. Received: NaN. Export the model again.")
-        return outputs
+    def _values(self, outputs: np.ndarray) -> np.ndarray:
+        # The graph has applied temperature and activation.
+        return check_not_nan(outputs)
 
 
 class _RuntimeEngine:

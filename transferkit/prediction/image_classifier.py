@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from transferkit.data.inputs import expand, single_image
-from transferkit.evaluation.report import Report
 from transferkit.prediction.engine_cache import ASSUMED_COUNT
 from transferkit.prediction.labeled import evaluate_classifier
+from transferkit.prediction.number_prediction import NumberPrediction
+from transferkit.prediction.outputs import Outputs
 from transferkit.prediction.prediction import Prediction
 from transferkit.prediction.prediction_file import PredictionFile, write_predictions
 from transferkit.prediction.predictions import Predictions
@@ -22,9 +23,10 @@ class ImageClassifier(abc.ABC):
 
     class_names: tuple[str, ...]
     batch_size: int
+    outputs: Outputs
 
-    def predict(self, images: Any) -> Prediction | Predictions:
-        """Predict the class of one image or of several.
+    def predict(self, images: Any) -> Prediction | NumberPrediction | Predictions:
+        """Predict the class, or the number, of one image or of several.
 
         Args:
             images: one image: a path, the bytes of a file, a file object in binary mode, a Pillow image, or an array
@@ -33,8 +35,8 @@ class ImageClassifier(abc.ABC):
                 `data.test` (in the order of `data.files`), a tf.data.Dataset, or an iterator, which is read to its end.
 
         Returns:
-            A `Prediction`, or `Predictions`, a list of them in the same order. A file that cannot be read has a
-            prediction with an `error`.
+            A `Prediction`, for numbers as labels a `NumberPrediction`; or `Predictions`, a list of them in the same
+            order. A file that cannot be read has a prediction with an `error`.
 
         Raises:
             DataError: for a folder without images.
@@ -50,14 +52,17 @@ class ImageClassifier(abc.ABC):
         single = single_image(images)
         return Predictions(self.iter_predict(images)) if single is None else self._predict_single(single)
 
-    def iter_predict(self, images: Any) -> Iterator[Prediction]:
-        """Yield a `Prediction` for each of `images` in order, with a few batches in memory at a time.
+    def iter_predict(self, images: Any) -> Iterator[Any]:
+        """Yield the prediction for each of `images` in order, with a few batches in memory at a time.
 
         Of an iterator, such as the frames of a camera, one batch is read ahead: the first prediction follows after two
         batches. Set `batch_size` to 1 where each image is to be predicted soon.
 
         Args:
             images: as in `predict`.
+
+        Returns:
+            An iterator of `Prediction`, or of `NumberPrediction` for numbers as labels.
 
         Raises:
             ImageError: as `predict` does.
@@ -77,8 +82,8 @@ class ImageClassifier(abc.ABC):
             images: as in `predict`. To continue after an interruption, an iterator must yield the same images again.
             path: str or path. A ".csv", ".jsonl" (JSON Lines) or ".parquet" file (extra `tables`), which is replaced
                 when the new one is complete.
-            probabilities: bool. Whether there is a column "p(<class>)" with the probability of each class. Defaults to
-                True.
+            probabilities: bool. Whether there is a column "p(<class>)" with the probability of each class, for classes.
+                Defaults to True.
 
         Returns:
             A `PredictionFile`: `.path`, `.images`, `.errors`.
@@ -97,7 +102,7 @@ class ImageClassifier(abc.ABC):
         single = single_image(images)
         return write_predictions(self, expand(images) if single is None else [single], path, probabilities)
 
-    def evaluate(self, dataset: Any) -> Report:
+    def evaluate(self, dataset: Any) -> Any:
         """Evaluate on labeled images.
 
         Args:
@@ -105,7 +110,8 @@ class ImageClassifier(abc.ABC):
                 `data.test`; or a tf.data.Dataset of batches (images, labels). Files are read as in prediction.
 
         Returns:
-            A `Report`. Its loss is the mean cross-entropy of the probabilities.
+            A `Report`, whose loss is the mean cross-entropy of the probabilities; for numbers as labels a
+            `RegressionReport` without a loss.
 
         Raises:
             DataError: when the classes are not those of the classifier, or there is no labeled image.
@@ -118,14 +124,19 @@ class ImageClassifier(abc.ABC):
         return evaluate_classifier(self, dataset)
 
     @property
-    @abc.abstractmethod
-    def multi_label(self) -> bool:
-        """Whether an image can have any number of labels."""
+    def target(self) -> str:
+        """Whether classes are predicted, "class", or numbers, "number"."""
+        return self.outputs.target
 
     @property
-    @abc.abstractmethod
+    def multi_label(self) -> bool:
+        """Whether an image can have any number of labels."""
+        return self.outputs.multi_label
+
+    @property
     def thresholds(self) -> tuple[float, ...] | None:
         """The calibrated thresholds of labels, or None."""
+        return self.outputs.thresholds
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
@@ -145,16 +156,16 @@ class ImageClassifier(abc.ABC):
         """The number of images that are run together."""
 
     @abc.abstractmethod
-    def _predict_single(self, source: Any) -> Prediction: ...
+    def _predict_single(self, source: Any) -> Any: ...
 
     @abc.abstractmethod
-    def _iter_sources(self, sources: Iterable[Any], count: int, streamed: bool) -> Iterator[Prediction]:
+    def _iter_sources(self, sources: Iterable[Any], count: int, streamed: bool) -> Iterator[Any]:
         """Yield the predictions of about `count` sources; where they are `streamed`, one batch is read ahead."""
 
-    def _iter_list(self, sources: list[Any]) -> Iterator[Prediction]:
+    def _iter_list(self, sources: list[Any]) -> Iterator[Any]:
         return self._iter_sources(sources, len(sources), streamed=False) if sources else iter(())
 
-    def _iter_stream(self, sources: Iterator[Any]) -> Iterator[Prediction]:
+    def _iter_stream(self, sources: Iterator[Any]) -> Iterator[Any]:
         """Yield the predictions of an iterator, of which one batch is read ahead."""
         first = list(itertools.islice(sources, self.batch_size))
         count = len(first) if len(first) < self.batch_size else ASSUMED_COUNT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -13,38 +12,21 @@ from transferkit._utils.text import printable
 from transferkit.data.element_errors import element_errors
 from transferkit.data.examples import Split
 from transferkit.errors import DataError, ImageError
-from transferkit.evaluation.report import Report
-from transferkit.prediction.prediction import Prediction
 
 _LOG = logging.getLogger("transferkit")
-# The smallest probability in the logarithm of the loss, as in Keras.
-_EPSILON = 1e-7
 
 
-def evaluate_classifier(classifier: Any, dataset: Any) -> Report:
+def evaluate_classifier(classifier: Any, dataset: Any) -> Any:
     """Return the report of an `ImageClassifier` on `Data`, a split or a tf.data.Dataset of (images, labels)."""
     split = _split_of(dataset)
-    if split is not None and split.class_names and tuple(split.class_names) != classifier.class_names:
-        raise DataError(
-            "`dataset` must have the classes of the classifier, in their order. Received: "
-            f"{_names(split.class_names)}, and the classifier has {_names(classifier.class_names)}. Build the data "
-            "with class_names=."
-        )
+    if split is not None:
+        classifier.outputs.check_split(split)
     pairs = _labeled_batches(classifier, dataset) if split is None or split.dataset is not None else None
     predictions, labels = _from_split(classifier, split) if pairs is None else _from_batches(classifier, pairs)
     if not predictions:
         raise DataError("`dataset` must have a labeled image that can be read. Received: none. See data.report.")
-    probabilities = np.array([one.probability_array for one in predictions], np.float64)
-    labels = _report_labels(classifier, np.asarray(labels))
     paths = [one.path for one in predictions]
-    return Report(
-        labels,
-        probabilities,
-        class_names=classifier.class_names,
-        loss=_cross_entropy(labels, probabilities),
-        paths=None if None in paths else paths,  # type: ignore[arg-type]
-        thresholds=classifier.thresholds,
-    )
+    return classifier.outputs.report(np.asarray(labels), predictions, None if None in paths else paths)
 
 
 def _split_of(dataset: Any) -> Split | None:
@@ -69,7 +51,7 @@ def _split_of(dataset: Any) -> Split | None:
     return None
 
 
-def _from_split(classifier: Any, split: Split | None) -> tuple[list[Prediction], np.ndarray]:
+def _from_split(classifier: Any, split: Split | None) -> tuple[list[Any], np.ndarray]:
     assert split is not None
     predictions = list(classifier.iter_predict(split))
     errors = [one for one in predictions if one.error is not None]
@@ -98,9 +80,7 @@ def _labeled_batches(classifier: Any, dataset: Any) -> Iterator[tuple[np.ndarray
         yield element[0], np.asarray(element[1])
 
 
-def _from_batches(
-    classifier: Any, batches: Iterator[tuple[np.ndarray, np.ndarray]]
-) -> tuple[list[Prediction], np.ndarray]:
+def _from_batches(classifier: Any, batches: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[list[Any], np.ndarray]:
     labels: list[np.ndarray] = []
 
     def images() -> Iterator[np.ndarray]:
@@ -111,24 +91,3 @@ def _from_batches(
 
     predictions = list(classifier.iter_predict(images()))
     return predictions, np.stack(labels) if labels else np.zeros(0)
-
-
-def _report_labels(classifier: Any, labels: np.ndarray) -> np.ndarray:
-    """Return labels (n,), or 0/1 (n, classes) for independent labels."""
-    if classifier.multi_label:
-        return labels.astype(int)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        return labels.argmax(axis=1)
-    return labels.reshape(-1).astype(int)
-
-
-def _cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    bounded = np.clip(probabilities, _EPSILON, 1 - _EPSILON)
-    if labels.ndim == 1:
-        return float(-np.log(bounded[np.arange(len(labels)), labels]).mean())
-    return float(-np.where(labels == 1, np.log(bounded), np.log(1 - bounded)).mean())
-
-
-def _names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(repr(name) for name in itertools.islice(names, 5))
-    return f"[{shown}{', ...' if len(names) > 5 else ''}]"

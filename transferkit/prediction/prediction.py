@@ -10,6 +10,7 @@ import numpy as np
 from transferkit._utils.checks import check_int
 from transferkit._utils.tables import html_lines, html_table
 from transferkit.calibration import Calibration
+from transferkit.prediction.rows import column_names, short_float
 
 _UNCALIBRATED = Calibration()
 
@@ -66,9 +67,7 @@ class Prediction:
 
         None without a calibration of it, or with an error.
         """
-        if self.calibration is None or self.calibration.max_distance is None or self.distance is None:
-            return None
-        return self.distance <= self.calibration.max_distance
+        return None if self.calibration is None else self.calibration.in_distribution(self.distance)
 
     @property
     def label_set(self) -> tuple[str, ...] | None:
@@ -104,6 +103,23 @@ class Prediction:
         names += ["is_certain", "label_set", "in_distribution"] if self.calibration is not None else []
         values = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def _columns(self) -> list[str]:
+        return column_names(self.class_names, self.calibration)
+
+    def _row(self) -> dict[str, Any]:
+        """Return the value of each column of a table; None where there is none."""
+        values, scores = self.to_dict(), self.probability_array
+        values["probability"] = None if scores is None else short_float(self.probability)
+        numbers = {} if scores is None else dict(zip(self.class_names, map(short_float, scores)))
+        del values["probabilities"]
+        return {**values, **{f"p({name})": numbers.get(name) for name in self.class_names}}
+
+    def _cells(self) -> dict[str, str]:
+        """Return the cells of a printed table, by column."""
+        if self.label is None:
+            return {"label": f"error: {self.error}", "probability": ""}
+        return {"label": self.label, "probability": f"{self.probability:.4f}"}
 
     def _predicted_class(self) -> int | None:
         if self.probability_array is None:

@@ -14,8 +14,6 @@ from transferkit._utils.hashing import fingerprint
 from transferkit._utils.progress import Progress
 from transferkit.prediction.engine_cache import ASSUMED_COUNT
 from transferkit.prediction.partial_table import PartialTable
-from transferkit.prediction.prediction import Prediction
-from transferkit.prediction.rows import column_names, row_values
 from transferkit.prediction.table_formats import table_format
 
 # Changes whenever the rows of the same predictions would.
@@ -47,8 +45,7 @@ def write_predictions(
     """Write the predictions of an `ImageClassifier` to `path`, continuing an interrupted call."""
     target = Path(path)
     file_format = table_format(target)
-    calibration = getattr(classifier, "calibration", None)
-    columns = column_names(classifier.class_names, calibration, probabilities=probabilities)
+    columns = classifier.outputs.columns(probabilities)
     total = len(sources) if isinstance(sources, list) else None
     identity = fingerprint(_VERSION, classifier.fingerprint(), *columns, classifier.rows_per_batch, total is None)
     with lock(f"{target}.lock"):
@@ -63,7 +60,7 @@ def write_predictions(
         predictions = classifier._iter_sources(remaining, total or ASSUMED_COUNT, streamed=total is None)
         with table, Progress("Predicting", None if total is None else total - progress) as bar:
             for rows in _in_batches(predictions, classifier.rows_per_batch):
-                table.write([row_values(one) for one in rows])
+                table.write([one._row() for one in rows])
                 bar.advance(len(rows))
         table.complete()
     return PredictionFile(os.fspath(path), table.rows, table.errors)
@@ -93,5 +90,5 @@ def _path_of(source: Any) -> str:
     return path if isinstance(path, str) else ""
 
 
-def _in_batches(predictions: Iterator[Prediction], size: int) -> Iterator[list[Prediction]]:
+def _in_batches(predictions: Iterator[Any], size: int) -> Iterator[list[Any]]:
     return iter(lambda: list(itertools.islice(predictions, size)), [])

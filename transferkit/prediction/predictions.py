@@ -9,14 +9,11 @@ from transferkit._utils.dataframes import to_data_frame
 from transferkit._utils.files import atomic_write
 from transferkit._utils.tables import html_table, text_table
 from transferkit._utils.text import printable, shorten
-from transferkit.prediction.prediction import Prediction
-from transferkit.prediction.rows import column_names, csv_row, row_values
-
-_HEADER = ["image", "label", "probability"]
+from transferkit.prediction.rows import csv_row
 
 
-class Predictions(list[Prediction]):
-    """A list of `Prediction`; prints as a table and displays as HTML in a notebook.
+class Predictions(list[Any]):
+    """A list of `Prediction`, or of `NumberPrediction`; prints as a table and displays as HTML in a notebook.
 
     Example:
 
@@ -27,12 +24,13 @@ class Predictions(list[Prediction]):
         """Return a pandas DataFrame with one row per image.
 
         Its columns are "path", "label", "probability", "p(<class>)" for each class, and "error"; after calibration also
-        "is_certain", "label_set" and "in_distribution".
+        "is_certain", "label_set" and "in_distribution". Those of numbers are "path", "value", "low", "high" and
+        "error".
 
         Raises:
             MissingExtraError: if pandas is not installed: `pip install "transferkit[tables]"`.
         """
-        rows = [row_values(prediction) for prediction in self]
+        rows = [prediction._row() for prediction in self]
         names = self._columns()
         return to_data_frame({name: [row.get(name) for row in rows] for name in names}, "Predictions.to_dataframe")
 
@@ -46,24 +44,27 @@ class Predictions(list[Prediction]):
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
             file.write(csv_row(names))
             for prediction in self:
-                row = row_values(prediction)
+                row = prediction._row()
                 file.write(csv_row([row.get(name) for name in names]))
 
     def _columns(self) -> list[str]:
         if not self:
             return ["path", "label", "probability", "error"]
-        return column_names(self[0].class_names, self[0].calibration)
+        return list(self[0]._columns())
 
     def _cells(self) -> list[list[str]]:
         rows = []
         for index, one in enumerate(self):
             name = printable(one.path) if one.path is not None else f"image {index}"
-            result = [f"error: {one.error}", ""] if one.label is None else [one.label, f"{one.probability:.4f}"]
-            rows.append([name, *map(printable, result)])
+            rows.append([name, *map(printable, one._cells().values())])
         return rows
 
+    def _header(self) -> list[str]:
+        return ["image", *(self[0]._cells() if self else ())]
+
     def __repr__(self) -> str:
-        return shorten(text_table([_HEADER, *self._cells()], "<<>")) if self else "[]"
+        header = self._header()
+        return shorten(text_table([header, *self._cells()], "<<".ljust(len(header), ">"))) if self else "[]"
 
     def _repr_html_(self) -> str:
-        return html_table(self._cells(), _HEADER)
+        return html_table(self._cells(), self._header())

@@ -1,4 +1,4 @@
-"""Predicts the classes of images with a trained model."""
+"""Predicts the classes or the numbers of images with a trained model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ from transferkit.images.spec import ImageSpec
 from transferkit.prediction.augmented_views import AugmentedViews
 from transferkit.prediction.engine_cache import ENGINES, EngineCache
 from transferkit.prediction.image_classifier import ImageClassifier
-from transferkit.prediction.prediction import Prediction
-from transferkit.prediction.probabilities import ACTIVATIONS, to_probabilities
+from transferkit.prediction.outputs import Outputs, outputs_of
+from transferkit.prediction.probabilities import ACTIVATIONS
 
 # Images per decoding call.
 _CHUNK = 16
-_UNCALIBRATED = Calibration()
 Run = Callable[[np.ndarray], tuple[np.ndarray, ...]]
 
 
@@ -40,11 +39,11 @@ class Predictor(ImageClassifier):
     """A trained model with its class names and its image spec.
 
     Args:
-        model: keras.Model from float32 (batch, height, width, 3), RGB in [0, 255], to logits or probabilities.
-        class_names: sequence of str, in the order of the outputs.
+        model: keras.Model from float32 (batch, height, width, 3), RGB in [0, 255], to logits, probabilities or numbers.
+        class_names: sequence of str, in the order of the outputs; empty for numbers as labels.
         image_spec: `ImageSpec`. How files become images of the model's input size.
         activation: "sigmoid" (one logit for two classes, or independent labels), "softmax", or None when the model
-            returns probabilities.
+            returns probabilities; "linear" when it returns a number, which is predicted.
         batch_size: int >= 1. Images decoded and run together. Defaults to 32.
         engine: "auto" (the fastest), "keras", "frozen_graph" or "openvino" (extra `fast`). Defaults to "auto".
         calibration: `Calibration` from `Trainer.calibrate`. Defaults to None.
@@ -81,36 +80,18 @@ class Predictor(ImageClassifier):
         self.model = model
         self.class_names: tuple[str, ...] = tuple(class_names)
         self.image_spec = image_spec
-        self.activation: str = check_choice("activation", activation, ACTIVATIONS)
+        self.activation: str | None = check_choice("activation", activation, ACTIVATIONS)
         self.batch_size: int = check_int("batch_size", batch_size)
         self.engine: str = check_choice("engine", engine, self.ENGINES)
-        if calibration is not None:
-            calibration.check_fits(len(self.class_names), activation)
         self.calibration = calibration
+        self.outputs: Outputs = outputs_of(self.class_names, self.activation, calibration, model.output_shape[-1])
         self._views = AugmentedViews(augmentation, num_views)
         self._engines, self._features_engine = self._engine_caches()
-        outputs = model.output_shape[-1]
-        expected = 1 if activation == "sigmoid" and len(self.class_names) == 2 and outputs == 1 else len(class_names)
-        if outputs != expected:
-            raise ValueError(
-                f"`class_names` must name each output of the model. Received: {len(self.class_names)} names for "
-                f"{outputs} outputs. Give the names of the training data, in their order."
-            )
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether an image can have any number of labels."""
-        return self.activation == "sigmoid" and self.model.output_shape[-1] > 1
 
     @property
     def num_views(self) -> int:
         """The number of views of each image, whose probabilities are averaged."""
         return self._views.num_views
-
-    @property
-    def thresholds(self) -> tuple[float, ...] | None:
-        """The calibrated thresholds of labels, or None."""
-        return None if self.calibration is None else self.calibration.thresholds
 
     def embed(self, images: Any) -> np.ndarray:
         """Return the features of images: the vector from which the head computes its logits.
@@ -185,13 +166,13 @@ class Predictor(ImageClassifier):
     def _blank(self) -> np.ndarray:
         return np.zeros((1, *self.image_spec.image_size, 3), np.uint8)
 
-    def _predict_single(self, source: Any) -> Prediction:
+    def _predict_single(self, source: Any) -> Any:
         return self._predict_batch([source], load_images([source], self.image_spec), self._engines.for_count(1))[0]
 
-    def _iter_sources(self, sources: Iterable[Any], count: int, streamed: bool) -> Iterator[Prediction]:
+    def _iter_sources(self, sources: Iterable[Any], count: int, streamed: bool) -> Iterator[Any]:
         yield from self._iter_with(self._engines.for_count(count), sources, streamed)
 
-    def _iter_with(self, run: Run, sources: Iterable[Any], streamed: bool) -> Iterator[Prediction]:
+    def _iter_with(self, run: Run, sources: Iterable[Any], streamed: bool) -> Iterator[Any]:
         """Yield predictions by an engine; the next batch is decoded while it runs on this one."""
         ahead = self.rows_per_batch // min(_CHUNK, self.batch_size) if streamed else None
         for batch, loaded in self._batches(sources, ahead):
@@ -220,39 +201,38 @@ class Predictor(ImageClassifier):
         loaded = iter(load_images([one for one in sources if not isinstance(one, ImageError)], self.image_spec))
         return sources, [one if isinstance(one, ImageError) else next(loaded) for one in sources]
 
-    def _predict_decoded(self, paths: Sequence[str], images: Sequence[np.ndarray | ImageError]) -> Iterator[Prediction]:
+    def _predict_decoded(self, paths: Sequence[str], images: Sequence[np.ndarray | ImageError]) -> Iterator[Any]:
         """Yield predictions of images that were decoded as `image_spec` describes it."""
         run, step = self._engines.for_count(len(paths)), self.rows_per_batch
         for start in range(0, len(paths), step):
             rows = slice(start, start + step)
             yield from self._predict_batch(list(paths[rows]), list(images[rows]), run)
 
-    def _predict_batch(self, sources: list[Any], loaded: list[np.ndarray | ImageError], run: Run) -> list[Prediction]:
+    def _predict_batch(self, sources: list[Any], loaded: list[np.ndarray | ImageError], run: Run) -> list[Any]:
         images = [image for image in loaded if not isinstance(image, ImageError)]
         rows: Iterator[tuple[np.ndarray, float | None]] = iter(())
         if images:
-            probabilities, distances = self._run(np.stack(images), run)
-            rows = iter(zip(probabilities, itertools.repeat(None) if distances is None else distances.tolist()))
+            values, distances = self._run(np.stack(images), run)
+            rows = iter(zip(values, itertools.repeat(None) if distances is None else distances.tolist()))
         predictions = []
         for source, image in zip(sources, loaded):
             path = source.path if isinstance(source, ImageError) else source if isinstance(source, str) else None
             error, row = (image.reason, (None, None)) if isinstance(image, ImageError) else (None, next(rows))
-            predictions.append(Prediction(path, error, self.class_names, row[0], self.calibration, row[1]))
+            predictions.append(self.outputs.prediction(path, error, *row))
         return predictions
 
     def _run(self, images: np.ndarray, run: Run) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the probabilities (n, classes) of images, and their distances (n,) to the training images or None."""
+        """Return what `outputs.values` returns for images, and their distances (n,) to the training images or None."""
         views = [run(view) for view in self._views.of(images)]
-        probabilities = [self._probabilities(outputs[0]) for outputs in views]
-        mean = np.asarray(probabilities[0] if len(views) == 1 else np.mean(probabilities, axis=0, dtype=np.float64))
+        values = [self._values(outputs[0]) for outputs in views]
+        mean = np.asarray(values[0] if len(views) == 1 else np.mean(values, axis=0, dtype=np.float64))
         reference = self._reference
         # The first view is the original.
         distances = None if reference is None else neighbor_distances(views[0][1], reference)
         return mean.astype(np.float32, copy=False), distances
 
-    def _probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        scaled = (self.calibration or _UNCALIBRATED).scale(outputs)
-        return to_probabilities(scaled, self.activation, len(self.class_names))
+    def _values(self, outputs: np.ndarray) -> np.ndarray:
+        return self.outputs.values(outputs)
 
     @functools.cached_property
     def _reference(self) -> np.ndarray | None:
@@ -261,4 +241,4 @@ class Predictor(ImageClassifier):
 
     def __repr__(self) -> str:
         size = self.image_spec.image_size
-        return f"Predictor({self.model.name!r}, {len(self.class_names)} classes, image_size={size})"
+        return f"Predictor({self.model.name!r}, {self.outputs.describe()}, image_size={size})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-ACTIVATIONS = ("sigmoid", "softmax", None)
+ACTIVATIONS = ("sigmoid", "softmax", "linear", None)
 
 
 def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> np.ndarray:
@@ -15,10 +15,7 @@ def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> 
     >>> to_probabilities(np.array([[0.0]]), "sigmoid", 2)
     array([[0.5, 0.5]], dtype=float32)
     """
-    values = np.asarray(outputs, "float64")
-    if np.isnan(values).any():
-        # The first class would be predicted for each image.
-        raise ValueError("The outputs of a model must not be NaN. Received: NaN. Train it with a lower learning rate.")
+    values = check_not_nan(np.asarray(outputs, "float64"))
     if activation == "sigmoid":
         values = np.exp(-np.logaddexp(0.0, -values))
         if values.shape[-1] == 1 and num_classes == 2:
@@ -27,3 +24,10 @@ def to_probabilities(outputs: Any, activation: str | None, num_classes: int) -> 
         values = np.exp(values - values.max(axis=-1, keepdims=True))
         values /= values.sum(axis=-1, keepdims=True)
     return values.astype("float32")
+
+
+def check_not_nan(outputs: np.ndarray) -> np.ndarray:
+    """Return outputs; a ValueError for NaN, for which the first class would be predicted."""
+    if np.isnan(outputs).any():
+        raise ValueError("The outputs of a model must not be NaN. Received: NaN. Train it with a lower learning rate.")
+    return outputs

@@ -10,7 +10,6 @@ import numpy as np
 
 from transferkit._utils.tables import csv_line
 from transferkit.calibration import Calibration
-from transferkit.prediction.prediction import Prediction
 
 
 def column_names(
@@ -22,15 +21,10 @@ def column_names(
     return ["path", "label", "probability", *calibrated, "error", *classes]
 
 
-def row_values(prediction: Prediction) -> dict[str, Any]:
-    """Return the value of each column; None where there is none."""
-    values = prediction.to_dict()
-    # The shortest text that is the same float32: half as long as that of a float64.
-    scores = prediction.probability_array
-    values["probability"] = None if scores is None else _short(prediction.probability)
-    numbers = {} if scores is None else dict(zip(prediction.class_names, map(_short, scores)))
-    del values["probabilities"]
-    return {**values, **{f"p({name})": numbers.get(name) for name in prediction.class_names}}
+def number_columns(calibration: Calibration | None) -> list[str]:
+    """Return the columns of a table of predicted numbers."""
+    has_distance = calibration is not None and calibration.max_distance is not None
+    return ["path", "value", "low", "high", *(["in_distribution"] if has_distance else []), "error"]
 
 
 def csv_row(values: Sequence[Any]) -> bytes:
@@ -51,5 +45,6 @@ def _csv_text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, list) else str(value)
 
 
-def _short(value: Any) -> float:
+def short_float(value: Any) -> float:
+    """Return the float with the shortest text that is the same float32: half as long as that of a float64."""
     return float(str(np.float32(value)))

@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 Outputs = tuple[np.ndarray, ...]
-# The name of the input of every exported model, and of its outputs.
-IMAGE, PROBABILITIES, FEATURES = "image", "probabilities", "features"
+# The name of the input of every exported model, and of its outputs: "values" in place of probabilities for numbers.
+IMAGE, PROBABILITIES, VALUES, FEATURES = "image", "probabilities", "values", "features"
 # The key of the metadata in a file.
 METADATA_KEY = "transferkit"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from transferkit.metadata import METADATA_FILE
+from transferkit.runtimes.base import PROBABILITIES, VALUES
 from transferkit.serving.batcher import Batcher, BatchLimits
 from transferkit.serving.metrics import Metrics
 from transferkit.serving.operations import embed_images, explain_images, predict_images
@@ -43,8 +44,13 @@ class ServedModel:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes in the order of the probabilities."""
+        """The classes in the order of the probabilities; none for numbers."""
         return tuple(self.predictor.class_names)
+
+    @property
+    def output(self) -> tuple[str, int]:
+        """The name of the output and its values per image: probabilities, or one number for a model without classes."""
+        return (PROBABILITIES, len(self.class_names)) if self.class_names else (VALUES, 1)
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -32,10 +32,9 @@ class ExplainItem:
 
 @dataclasses.dataclass(frozen=True)
 class HeatMap:
-    """An explanation: the class, its probability, the method, and the image with the heat map as PNG."""
+    """An explanation: the class and its probability or the number, the method, and the heat map as PNG."""
 
-    class_name: str
-    probability: float
+    explained: dict[str, Any]
     method: str
     png: bytes
 
@@ -103,8 +102,10 @@ def _heat_map(explanation: Any) -> Any:
         return unreadable_image(explanation.error)
     encoded = io.BytesIO()
     Image.fromarray(explanation.overlay()).save(encoded, "PNG")
-    probability, method = float(explanation.probability), str(explanation.method)
-    return HeatMap(explanation.class_name, probability, method, encoded.getvalue())
+    explained: dict[str, Any] = {"label": explanation.class_name, "probability": explanation.probability}
+    if explanation.class_name is None:
+        explained = {"value": explanation.value}
+    return HeatMap(explained, str(explanation.method), encoded.getvalue())
 
 
 def _on_valid(

@@ -97,8 +97,7 @@ def _prediction(prediction: Any) -> dict[str, Any]:
 
 def _explanation(heat_map: HeatMap) -> dict[str, Any]:
     return {
-        "label": heat_map.class_name,
-        "probability": heat_map.probability,
+        **heat_map.explained,
         "method": heat_map.method,
         "heat_map_png": base64.b64encode(heat_map.png).decode(),
     }

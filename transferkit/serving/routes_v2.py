@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from transferkit.serving.errors import RequestError
+from transferkit.serving.models import ServedModel
 from transferkit.serving.responses import INFER_BODY, error_responses
 from transferkit.serving.service import Service
 from transferkit.serving.tensors import InferRequest, infer_response, model_metadata, parse_infer_request
@@ -51,11 +52,11 @@ def v2_router(service: Service, version: str) -> APIRouter:
         "/models/{name}/infer",
         responses=_ERRORS,
         openapi_extra=INFER_BODY,
-        summary="The probabilities of a tensor of images, or of encoded images.",
+        summary="The probabilities, or the numbers, of a tensor of images, or of encoded images.",
     )
     async def infer(request: Request, name: str) -> Response:
-        def convert(value: Any, image_size: tuple[int, int]) -> InferRequest:
-            return parse_infer_request(value, image_size, service.options.max_images)
+        def convert(value: Any, model: ServedModel) -> InferRequest:
+            return parse_infer_request(value, model, service.options.max_images)
 
         model, body, results = await service.run_json(request, name, convert)
         for result in results:

@@ -92,10 +92,10 @@ class Service:
         batcher = self.store.get(name).batcher("predict")
         batcher.check_space()
         with batcher.arriving():
-            size = self.store.get(name).image_size
-            converted = await self.reader.read_json(request, lambda value: convert(value, size))
+            before = self.store.get(name)
+            converted = await self.reader.read_json(request, lambda value: convert(value, before))
             model = self.store.get(name)
-            if model.image_size != size:
+            if (model.image_size, model.output[0]) != (before.image_size, before.output[0]):
                 raise RequestError(
                     409, "model_replaced", "The model must stay the same. Received: one of another size. Try again."
                 )

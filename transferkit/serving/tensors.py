@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from transferkit.runtimes.base import VALUES
 from transferkit.serving.errors import RequestError, bad_request
 from transferkit.serving.models import ServedModel
 from transferkit.serving.uploads import decode_base64
 
-INPUT, OUTPUT = "image", "probabilities"
+INPUT = "image"
 _DATATYPES: dict[str, Any] = {"UINT8": np.uint8, "FP32": np.float32}
 _REMEDY = "GET the metadata of the model for the shapes."
 
@@ -34,17 +35,18 @@ class InferRequest:
 def model_metadata(model: ServedModel) -> dict[str, Any]:
     """Return the metadata of a model."""
     height, width = model.image_size
+    name, count = model.output
     shape = [-1, height, width, 3]
     return {
         "name": model.name,
         "versions": [model.version],
         "platform": "transferkit",
         "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": shape}],
-        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(model.class_names)]}],
+        "outputs": [{"name": name, "datatype": "FP32", "shape": [-1, count]}],
     }
 
 
-def parse_infer_request(value: Any, image_size: tuple[int, int], max_images: int) -> InferRequest:
+def parse_infer_request(value: Any, model: ServedModel, max_images: int) -> InferRequest:
     """Return the images of a request, or raise a RequestError."""
     if not isinstance(value, dict) or not isinstance(value.get("inputs"), list) or len(value["inputs"]) != 1:
         raise bad_request(f"An inference request must have one tensor in `inputs`. Received: another body. {_REMEDY}")
@@ -53,7 +55,7 @@ def parse_infer_request(value: Any, image_size: tuple[int, int], max_images: int
         raise bad_request(f"The tensor must have the name {INPUT!r}. Received: another one. {_REMEDY}")
     if request_id is not None and not isinstance(request_id, str):
         raise bad_request("`id` must be a text. Received: another value. Leave it out, or send a text.")
-    _check_outputs(value.get("outputs"))
+    _check_outputs(value.get("outputs"), model.output[0])
     shape, datatype = tensor.get("shape"), tensor.get("datatype")
     if not isinstance(shape, list) or not shape or not all(type(side) is int and side >= 0 for side in shape):
         raise bad_request(f"`shape` must be a list of integers. Received: another value. {_REMEDY}")
@@ -68,6 +70,7 @@ def parse_infer_request(value: Any, image_size: tuple[int, int], max_images: int
     if datatype not in _DATATYPES:
         listed = ", ".join([*_DATATYPES, "BYTES"])
         raise bad_request(f"`datatype` must be one of {listed}. Received: {str(datatype)[:50]!r}. Convert the tensor.")
+    image_size = model.image_size
     if shape[1:] != [*image_size, 3]:
         raise bad_request(f"`shape` must be [n, {image_size[0]}, {image_size[1]}, 3]. Received: {shape[:8]}. {_REMEDY}")
     return InferRequest(list(_array(tensor.get("data"), shape, datatype)), request_id)
@@ -75,22 +78,24 @@ def parse_infer_request(value: Any, image_size: tuple[int, int], max_images: int
 
 def infer_response(model: ServedModel, request_id: str | None, predictions: list[Any]) -> dict[str, Any]:
     """Return the body of the response."""
-    probabilities = np.stack([prediction.probability_array for prediction in predictions])
+    name, _ = model.output
+    attribute = "value" if name == VALUES else "probability_array"
+    values = np.array([np.ravel(getattr(prediction, attribute)) for prediction in predictions], np.float32)
     output = {
-        "name": OUTPUT,
+        "name": name,
         "datatype": "FP32",
-        "shape": list(probabilities.shape),
+        "shape": list(values.shape),
         # The shortest text that is the same float32.
-        "data": [float(str(value)) for value in probabilities.astype(np.float32).ravel()],
+        "data": [float(str(value)) for value in values.ravel()],
     }
     body = {"model_name": model.name, "model_version": model.version, "outputs": [output]}
     return body if request_id is None else {**body, "id": request_id}
 
 
-def _check_outputs(outputs: Any) -> None:
+def _check_outputs(outputs: Any, name: str) -> None:
     names = [one.get("name") if isinstance(one, dict) else None for one in outputs] if isinstance(outputs, list) else []
-    if outputs is not None and names not in ([], [OUTPUT]):
-        raise bad_request(f"`outputs` must be [{OUTPUT!r}]. Received: others. Leave it out.")
+    if outputs is not None and names not in ([], [name]):
+        raise bad_request(f"`outputs` must be [{name!r}]. Received: others. Leave it out.")
 
 
 def _encoded_images(data: Any, shape: list[int]) -> list[bytes]:

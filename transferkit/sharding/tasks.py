@@ -24,7 +24,6 @@ from transferkit.images.spec import ImageSpec
 from transferkit.modeling.fingerprint import model_fingerprint
 from transferkit.modeling.model_file import read_model
 from transferkit.prediction import Predictor
-from transferkit.prediction.rows import column_names, row_values
 from transferkit.sharding.manifest import Manifest
 from transferkit.sharding.shard_table import ERROR, FEATURES
 
@@ -130,8 +129,7 @@ class PredictionTask(Task):
 
     def __init__(self, predictor: Predictor, probabilities: bool) -> None:
         self._predictor, self._probabilities = predictor, probabilities
-        names = column_names(predictor.class_names, predictor.calibration, probabilities=probabilities)
-        self._names = [name for name in names if name != "path"]
+        self._names = [name for name in predictor.outputs.columns(probabilities) if name != "path"]
         self.columns = ("path", "true_label", *self._names)
 
     def fingerprint(self) -> str:
@@ -155,7 +153,7 @@ class PredictionTask(Task):
             loaded += [
                 image if error is None else ImageError(path, error) for path, image, error in zip(paths, images, errors)
             ]
-        values = list(map(row_values, self._predictor._predict_decoded(rows.paths, loaded)))
+        values = [one._row() for one in predictor._predict_decoded(rows.paths, loaded)]
         columns = {name: [row[name] for row in values] for name in self._names}
         return {"path": rows.paths, "true_label": rows.labels or (None,) * len(rows), **columns}
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from transferkit._utils.checks import did_you_mean
 from transferkit.data.dataset import Data
+from transferkit.data.numbers import require_classes
 
 ClassWeight = Mapping[Any, float] | str | None
 
@@ -24,6 +25,7 @@ def resolve_class_weight(class_weight: Any, data: Data) -> dict[int, float] | No
     """
     if class_weight is None:
         return None
+    require_classes(data, "`class_weight`")
     if data.multi_label:
         # Keras would weight an image by one of its labels only.
         raise ValueError(

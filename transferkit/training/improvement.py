@@ -73,6 +73,8 @@ def calibrated_losses(objective: Objective, labels: np.ndarray, logits: np.ndarr
 
     Reference: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599.
     """
+    if objective.kind == "number":
+        return objective.losses_of(labels, logits)
     candidates = [objective.losses_of(labels, logits * np.float32(scale)) for scale in _SCALES]
     return min(candidates, key=lambda losses: float(losses.mean()))
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 from transferkit import plots
 from transferkit.data.dataset import Data
 from transferkit.data.pipeline import epochs_dataset
+from transferkit.head import set_unit
 from transferkit.modeling.state import Snapshot
 from transferkit.training.compilation import jit_compile_mode
 from transferkit.training.feature_data import load_features, training_batches
@@ -63,9 +64,22 @@ def search_learning_rate(runner: Runner, data: Data, *, start: float, end: float
         raise ValueError(
             "find_learning_rate requires one device. Received: a trainer with a strategy. Use a trainer without it."
         )
+    # All variables: weights, statistics of batches, and states of random numbers.
+    before = Snapshot(runner.model.variables)
+    try:
+        schedule = keras.optimizers.schedules.ExponentialDecay(start, max(1, steps - 1), end / start)
+        losses = _train(runner, data, schedule, steps)
+    finally:
+        before.restore()
+    rates = start * (end / start) ** (np.arange(len(losses)) / max(1, steps - 1))
+    return LearningRateSearch(rates, losses, suggest(rates, losses))
+
+
+def _train(runner: Runner, data: Data, schedule: Any, steps: int) -> np.ndarray:
+    """Return the loss of each step; the model is trained."""
     objective = runner.objective(data)
+    set_unit(runner.model, data.splits["train"].labels, data.splits["train"].weights)
     plan = runner.plan(data, "auto", measure=False)
-    schedule = keras.optimizers.schedules.ExponentialDecay(start, max(1, steps - 1), end / start)
     optimizer = runner.settings.optimizer.make(schedule)
     optimizer.build(runner.model.trainable_variables)
     part = plan.partition.trainable if plan.trained_on == "features" else runner.model
@@ -73,14 +87,7 @@ def search_learning_rate(runner: Runner, data: Data, *, start: float, end: float
     if objective.soft_labels:
         trained.mix_batches(plan.partition.augmentation)
     trained.compile(optimizer=optimizer, loss=objective.loss(), jit_compile=jit_compile_mode())
-    # All variables: weights, statistics of batches, and states of random numbers.
-    before = Snapshot(runner.model.variables)
-    try:
-        losses = _losses(trained, _batches(runner, plan, data, steps), steps)
-    finally:
-        before.restore()
-    rates = start * (end / start) ** (np.arange(len(losses)) / max(1, steps - 1))
-    return LearningRateSearch(rates, losses, suggest(rates, losses))
+    return _losses(trained, _batches(runner, plan, data, steps), steps)
 
 
 def _batches(runner: Runner, plan: Plan, data: Data, steps: int) -> tf.data.Dataset:

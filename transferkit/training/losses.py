@@ -12,6 +12,12 @@ from transferkit._utils.checks import did_you_mean
 
 LOSSES = ("cross_entropy", "focal")
 _CROSS_ENTROPY = ("cross_entropy", "crossentropy", "binary_crossentropy", "categorical_crossentropy")
+# Losses that depend on the residual alone.
+NUMBER_LOSSES: dict[str, Any] = {
+    "mse": keras.losses.MeanSquaredError,
+    "mae": keras.losses.MeanAbsoluteError,
+    "huber": keras.losses.Huber,
+}
 _SPARSE = "sparse_categorical_crossentropy"
 _FOCAL = ("focal", "binary_focal_crossentropy", "categorical_focal_crossentropy")
 
@@ -52,18 +58,72 @@ class ColumnLoss(keras.losses.Loss):
         return cls(**{**config, "loss": keras.losses.deserialize(config["loss"])})
 
 
+@keras.saving.register_keras_serializable(package="transferkit")
+class NumberLoss(keras.losses.Loss):
+    """A loss of standardized residuals: that of labels and predictions divided by the scale of the labels.
+
+    Args:
+        loss: keras.losses.Loss.
+        scale: float > 0.
+    """
+
+    def __init__(self, loss: keras.losses.Loss, scale: float, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(name=name or loss.name, reduction=loss.reduction)
+        self.loss, self.scale = loss, scale
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the loss of each image."""
+        residuals = (to_columns(y_true, 1) - keras.ops.cast(y_pred, "float32")) / self.scale
+        return self.loss.call(residuals, keras.ops.zeros_like(residuals))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments, for `from_config`."""
+        return {"loss": keras.losses.serialize(self.loss), "scale": self.scale, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> NumberLoss:
+        """Return a loss from `get_config()`."""
+        return cls(**{**config, "loss": keras.losses.deserialize(config["loss"])})
+
+
+def _number_loss(loss: Any, label_smoothing: float) -> keras.losses.Loss:
+    """Return a loss of residuals, which are given as labels for predictions of 0."""
+    if label_smoothing:
+        raise ValueError(
+            f"`label_smoothing` requires class labels. Received: {label_smoothing} with a RegressionHead. Remove it."
+        )
+    made = NUMBER_LOSSES[loss]() if isinstance(loss, str) and loss in NUMBER_LOSSES else loss
+    if isinstance(made, tuple(NUMBER_LOSSES.values())):
+        return made
+    if loss is None:
+        return keras.losses.MeanSquaredError()
+    raise ValueError(
+        f"`loss` must be one of {', '.join(map(repr, NUMBER_LOSSES))} for a RegressionHead. Received: {_name(loss)!r}. "
+        "Omit it for 'mse'."
+    )
+
+
 def make_loss(
-    kind: str, units: int, loss: Any = None, *, label_smoothing: float = 0.0, soft_labels: bool = False
+    kind: str,
+    units: int,
+    loss: Any = None,
+    *,
+    label_smoothing: float = 0.0,
+    soft_labels: bool = False,
+    scale: float = 1.0,
 ) -> Any:
     """Return a Keras loss for logits and the labels of a data set.
 
     Args:
-        kind: "binary", "multi_class" or "multi_label".
+        kind: "binary", "multi_class", "multi_label" or "number".
         units: number of logits.
         loss: None for cross-entropy, a name, or any loss of Keras on logits. Defaults to None.
         label_smoothing: in [0, 1). Defaults to 0.
         soft_labels: whether labels are fractions, as MixUp makes them. Defaults to False.
+        scale: standard deviation of numbers as labels. Defaults to 1.
     """
+    if kind == "number":
+        return NumberLoss(_number_loss(loss, label_smoothing), scale)
     is_multi_class = kind == "multi_class"
     smoothing: dict[str, Any] = {"label_smoothing": label_smoothing} if label_smoothing else {}
     if loss is None or loss in _CROSS_ENTROPY or (is_multi_class and loss == _SPARSE):
@@ -83,7 +143,7 @@ def make_loss(
 
 def check_loss(loss: Any, label_smoothing: float) -> None:
     """Raise a ValueError for a loss that cannot be used on logits, or smoothing that would be ignored."""
-    known = (*_CROSS_ENTROPY, _SPARSE, *_FOCAL)
+    known = (*_CROSS_ENTROPY, _SPARSE, *_FOCAL, "mse", "mae")
     if loss is None or (isinstance(loss, str) and loss in known):
         return
     if label_smoothing:
@@ -127,6 +187,7 @@ def _named_loss(name: str) -> Any:
         for key, value in vars(keras.losses).items()
         if inspect.isclass(value) and issubclass(value, keras.losses.Loss) and value is not keras.losses.Loss
     }
+    classes |= {name: NUMBER_LOSSES[name] for name in ("mse", "mae")}
     kind: Callable[..., Any] | None = classes.get(_snake(name))
     if kind is None:
         names = sorted({*LOSSES, *classes})

@@ -82,6 +82,8 @@ class ProbabilityMetric(keras.metrics.Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Add a batch of labels and logits."""
         ops = keras.ops
+        if self.kind == "number":
+            return self.metric.update_state(to_columns(y_true, 1), y_pred, sample_weight=sample_weight)
         y_pred = ops.softmax(y_pred) if self.kind == "multi_class" else ops.sigmoid(y_pred)
         if self.labels == "columns":
             y_true = self._hard_columns(y_true)
@@ -139,12 +141,25 @@ def make_metrics(
     Raises:
         ValueError: for an unknown name, or a metric that does not exist for this kind of classification.
     """
+    if kind == "number":
+        return _number_metrics(metrics or ())
     made = [accuracy(kind, units, soft_labels=soft_labels)]
     made += [_make(metric, kind, units) for metric in metrics or () if metric != "accuracy"]
     names = [metric.name for metric in made]
     if len(set(names)) < len(names):
         raise ValueError(f"`metrics` must have different names. Received: {names}. Give one of them name=...")
     return made
+
+
+def _number_metrics(metrics: Sequence[Any]) -> list[keras.metrics.Metric]:
+    """Return the metrics of numbers, in the unit of the labels."""
+    if metrics:
+        raise ValueError(
+            f"`metrics` requires class labels. Received: {list(metrics)!r} with a RegressionHead, whose metrics are "
+            "'mae', 'rmse' and 'r2'. Remove it."
+        )
+    made = [keras.metrics.MeanAbsoluteError(name="mae"), keras.metrics.RootMeanSquaredError(name="rmse")]
+    return [ProbabilityMetric(metric, "number", 1) for metric in (*made, keras.metrics.R2Score(name="r2"))]
 
 
 def _make(metric: Any, kind: str, units: int) -> keras.metrics.Metric:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from transferkit.errors import DataError
+from transferkit.head import unit_layer, unit_scale
 from transferkit.modeling.keras_graph import graph_nodes, is_functional
 from transferkit.training.losses import make_loss
 from transferkit.training.metrics import make_metrics
@@ -23,12 +24,14 @@ class Objective:
     """Loss and metrics of one kind of classification.
 
     Attributes:
-        kind: "binary" (one logit), "multi_class" (one logit per class) or "multi_label" (independent logits).
+        kind: "binary" (one logit), "multi_class" (one logit per class), "multi_label" (independent logits) or "number"
+            (one number in the unit of the labels, not a logit).
         units: number of logits.
         loss_name: name or instance of a loss; None for cross-entropy.
         label_smoothing: in [0, 1).
         metric_names: names and instances of metrics, in addition to accuracy.
         soft_labels: whether training labels are fractions, as MixUp makes them.
+        scale: standard deviation of numbers as labels.
     """
 
     kind: str
@@ -37,19 +40,22 @@ class Objective:
     label_smoothing: float = 0.0
     metric_names: tuple[Any, ...] = ()
     soft_labels: bool = False
+    scale: float = 1.0
 
     @property
     def activation(self) -> str:
-        """The function from logits to probabilities."""
+        """The function from logits to probabilities; "linear" for numbers."""
+        if self.kind == "number":
+            return "linear"
         return "softmax" if self.kind == "multi_class" else "sigmoid"
 
     def loss(self) -> Any:
         """Return the loss for logits."""
-        smoothing, soft = self.label_smoothing, self.soft_labels
-        return make_loss(self.kind, self.units, self.loss_name, label_smoothing=smoothing, soft_labels=soft)
+        options: dict[str, Any] = {"label_smoothing": self.label_smoothing, "soft_labels": self.soft_labels}
+        return make_loss(self.kind, self.units, self.loss_name, **options, scale=self.scale)
 
     def metrics(self) -> list[keras.metrics.Metric]:
-        """Return new metrics for logits, the first of which is named "accuracy"."""
+        """Return new metrics for logits, the first of which is named "accuracy", or those of numbers."""
         return make_metrics(self.kind, self.units, self.metric_names, soft_labels=self.soft_labels)
 
     def loss_of(self, labels: np.ndarray, logits: np.ndarray) -> float:
@@ -76,6 +82,15 @@ class Objective:
 
     def check_fits(self, data: Any) -> None:
         """Raise a DataError when the logits do not match the classes of `data`."""
+        if (self.kind == "number") != (data.target == "number"):
+            head, labels = ("RegressionHead", "classes") if self.kind == "number" else ("ClassifierHead", "numbers")
+            mend = "ClassifierHead(data.num_classes, ...)" if labels == "classes" else "RegressionHead(...)"
+            raise DataError(
+                f"The head must match the data. Received: a {head} for data with {labels} as labels. Build it with "
+                f"{mend}."
+            )
+        if self.kind == "number":
+            return
         expected = len(data.class_names)
         if not data.multi_label and expected == 2:
             expected = 1
@@ -114,6 +129,8 @@ def objective_for(model: keras.Model, *, multi_label: bool = False) -> Objective
             f"activation {activation!r}. Remove the activation: probabilities are computed from logits where needed."
         )
     units = int(shape[-1])
+    if unit_layer(model) is not None:
+        return Objective("number", units, scale=unit_scale(model))
     kind = "multi_label" if multi_label else "binary" if units == 1 else "multi_class"
     return Objective(kind, units)
 

@@ -18,6 +18,7 @@ from transferkit.data.examples import Split
 from transferkit.data.pipeline import epoch_order, evaluation_dataset
 from transferkit.errors import TrainingError
 from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.head import has_unit, label_unit, set_unit
 from transferkit.training.arguments import TrainedClasses, check_data, check_num_views
 from transferkit.training.checkpoint import Checkpoint
 from transferkit.training.compilation import Compilation, UpdateOptions
@@ -96,6 +97,8 @@ class Runner:
         classes: class names and image spec, from the first phase on.
         calibration: `Calibration` of the present weights, or None.
         training_splits: those of all phases.
+        label_name: name of the labels in the last phase, or None.
+        validation_split: that of the last phase, or None.
     """
 
     def __init__(self, model: keras.Model, settings: RunSettings) -> None:
@@ -110,18 +113,30 @@ class Runner:
         self.classes: TrainedClasses | None = None
         self.calibration: Calibration | None = None
         self.training_splits: list[Split] = []
+        self.label_name: str | None = None
+        self.validation_split: Split | None = None
         self._parts: ModelParts | None = None
 
     def objective(self, data: Data) -> Objective:
         """Return the objective for `data`, which must match the classifier."""
         mixes = bool(getattr(self.model_parts().partition.augmentation, "mixes", False))
         checked = check_data(data, self.model, self.classes)
+        if checked.kind == "number":
+            if mixes:
+                raise ValueError(
+                    "`mixup` and `cutmix` require class labels. Received: data with numbers as labels. Remove them "
+                    "from the augmentation."
+                )
+            if not has_unit(self.model):
+                train = data.splits["train"]
+                checked = dataclasses.replace(checked, scale=label_unit(train.labels, train.weights)[1])
         return dataclasses.replace(checked, **self.settings.objective, soft_labels=mixes)
 
     def run(self, request: PhaseRequest, data: Data) -> History:
         """Train one phase, or continue it from its checkpoint."""
         # Before compiling: a wrong argument leaves the optimizer and its state.
         objective = self.objective(data)
+        set_unit(self.model, data.splits["train"].labels, data.splits["train"].weights)
         steps = (steps_per_epoch(data) or 1) * request.epochs
         with scope_of(self.settings.strategy):
             self.compilation.prepare(objective, request.updates, steps=steps, renew=request.renew)
@@ -129,6 +144,8 @@ class Runner:
         self.calibration = None
         if data.splits["train"] not in self.training_splits:
             self.training_splits.append(data.splits["train"])
+        self.label_name = data.label_name
+        self.validation_split = data.splits.get("validation")
         plan = self.plan(data, request.num_views, measure=request.solver == "adam")
         rate, precision = self.compilation.learning_rate, plan.precision.precision
         first_epoch, started = self.history.epochs, time.perf_counter()

@@ -11,6 +11,7 @@ import keras
 from transferkit._utils.checks import check_choice, check_number
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
+from transferkit.data.numbers import require_classes
 from transferkit.features.linear_probe import FEW_PER_CLASS
 from transferkit.head import few_shot_kind
 from transferkit.training.arguments import check_data
@@ -46,6 +47,8 @@ def choose_solver(solver: str, l2: float | str, runner: Runner, data: Any, optio
         ValueError: for an unknown solver, or with an option that it does not support.
     """
     check_choice("solver", solver, SOLVERS)
+    if solver == "lbfgs":
+        require_classes(data, "solver='lbfgs'")
     objective, optimizer = runner.settings.objective, runner.settings.optimizer
     of_trainer = {"loss": objective["loss_name"], "label_smoothing": objective["label_smoothing"], "ema": optimizer.ema}
     options = dataclasses.replace(options, values={**options.values, **of_trainer})
@@ -94,6 +97,8 @@ def _is_few_shot(runner: Runner, data: Any, options: StepOptions) -> bool:
     """
     split = data.splits.get("train") if isinstance(data, Data) else None
     if not isinstance(split, Split) or split.dataset is not None or split.has_weights or data.multi_label:
+        return False
+    if data.target == "number":
         return False
     is_default = options.epochs == "auto" and options.num_views in (1, "auto")
     if not is_default or len(split) > FEW_PER_CLASS * data.num_classes:

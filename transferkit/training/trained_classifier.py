@@ -14,17 +14,21 @@ import tensorflow as tf
 
 from transferkit._utils.checks import check_choice
 from transferkit._utils.process import without_retracing_warnings
-from transferkit.calibration import Calibration, CalibrationTargets, fit_calibration
+from transferkit.calibration import Calibration, CalibrationTargets, fit_calibration, fit_interval
+from transferkit.calibration.conformal import fewest_images
 from transferkit.calibration.distribution import distance_threshold, neighbor_distances, reference_features
+from transferkit.calibration.fitting import DEFAULT_COVERAGE
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
-from transferkit.data.pipeline import split_of
+from transferkit.data.pipeline import evaluation_dataset, split_of
 from transferkit.errors import DataError
+from transferkit.evaluation.regression_report import RegressionReport
 from transferkit.evaluation.report import Report
 from transferkit.exporting import export
 from transferkit.features.extraction import ExtractionOptions, extract_features
+from transferkit.head import label_unit, unit_layer
 from transferkit.modeling.embedding import embedding_model
-from transferkit.prediction import Prediction, Predictions, Predictor, to_probabilities
+from transferkit.prediction import NumberPrediction, Prediction, Predictions, Predictor, to_probabilities
 from transferkit.runtimes.loading import NAMES, RUNTIMES
 from transferkit.saving import TrainingDescription, save_classifier
 from transferkit.training.arguments import TrainedClasses, check_data, class_names_of
@@ -44,7 +48,7 @@ class TrainedClassifier:
     engine: str
     _runner: Runner
 
-    def evaluate(self, dataset: Data | tf.data.Dataset) -> Report:
+    def evaluate(self, dataset: Data | tf.data.Dataset) -> Any:
         """Evaluate the classifier on labeled images.
 
         Args:
@@ -52,7 +56,8 @@ class TrainedClassifier:
                 validation split where there is none.
 
         Returns:
-            A `Report`: `.accuracy`, `.loss`, `.confusion_matrix`, `.plot()`, `.to_dict()`.
+            A `Report`: `.accuracy`, `.loss`, `.confusion_matrix`, `.plot()`, `.to_dict()`; for numbers as labels a
+            `RegressionReport`: `.mean_absolute_error`, `.r2`, `.plot()`, `.to_dict()`.
 
         Raises:
             DataError: when class names or image spec differ from those of the training data.
@@ -74,6 +79,11 @@ class TrainedClassifier:
         with without_retracing_warnings():
             evaluated = runner.evaluate(dataset, split)
         labels, logits = evaluated.labels, evaluated.logits
+        if self._predicts_numbers:
+            objective = dataclasses.replace(objective_for(self.model), **runner.settings.objective)
+            mean = objective.loss_of(labels, logits) + evaluated.penalty
+            files = None if split is None else split.paths
+            return RegressionReport(labels.reshape(-1), logits.reshape(-1), loss=mean, paths=files)
         thresholds = None
         if runner.calibration is not None:
             logits, thresholds = runner.calibration.scale(logits), runner.calibration.thresholds
@@ -99,6 +109,10 @@ class TrainedClassifier:
         for it; this changes no prediction. Further options add thresholds. Evaluation, prediction and saved classifiers
         use the calibration until the classifier is trained further.
 
+        For numbers as labels, the calibration is the width of the interval from `low` to `high` of a prediction, which
+        contains the true number with the probability `coverage`. Without a call, it is that of 0.9 on the validation
+        images of the last phase of training.
+
         Args:
             data: `Data` with a validation split, none of whose images was trained on.
             precision: float in (0, 1]. Precision of the second of two classes, or of each independent label, for which
@@ -107,13 +121,15 @@ class TrainedClassifier:
             recall: float in (0, 1]. Recall likewise, for which the largest threshold is set. Defaults to None.
             accuracy: float in (0, 1]. Accuracy of the predictions whose `is_certain` is True. Defaults to None.
             coverage: float in (0, 1). Probability with which the `label_set` of a prediction contains the true label
-                of an image from the same source. Defaults to None.
+                of an image from the same source; for numbers, with which the interval contains it. Defaults to None:
+                no label sets, and 0.9 for numbers.
             in_distribution: float in (0, 1]. Fraction of the validation images whose `in_distribution` is True, because
                 their features are as close to those of training images. The features of up to 5,000 training images
                 are saved with the classifier. Defaults to None.
 
         Returns:
-            The `Calibration`: `.temperature`, `.thresholds`, `.min_confidence`, `.set_threshold`, `.max_distance`.
+            The `Calibration`: `.temperature`, `.thresholds`, `.min_confidence`, `.set_threshold`, `.max_distance`,
+            `.half_width`.
 
         Raises:
             DataError: when there are no validation images, or they do not match the classifier.
@@ -140,8 +156,11 @@ class TrainedClassifier:
         with without_retracing_warnings():
             evaluated = self._runner.evaluate(data.validation, None if split.dataset is not None else split)
         labels = evaluated.labels
-        labels = labels.astype(int) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1).astype(int)
-        calibration = fit_calibration(evaluated.logits, labels, classes.class_names, targets)
+        if self._predicts_numbers:
+            calibration = fit_interval(evaluated.logits[:, 0], labels, targets)
+        else:
+            labels = labels.astype(int) if labels.ndim == 2 and labels.shape[1] > 1 else labels.reshape(-1).astype(int)
+            calibration = fit_calibration(evaluated.logits, labels, classes.class_names, targets)
         if in_distribution is not None:
             calibration = self._with_training_features(calibration, split, in_distribution)
         self._runner.calibration = calibration
@@ -170,14 +189,18 @@ class TrainedClassifier:
         """
         return self._make_predictor("predictor()")
 
-    def predict(self, images: Any) -> Prediction | Predictions:
-        """Predict the classes of `images`; see `Predictor.predict`. For many calls, keep `trainer.predictor()`."""
+    def predict(self, images: Any) -> Prediction | NumberPrediction | Predictions:
+        """Predict classes or numbers of `images` as `Predictor.predict`; for many calls, keep `trainer.predictor()`."""
         return self._make_predictor("predict()").predict(images)
 
     def save(
-        self, folder: str | os.PathLike[str], *, report: Report | None = None, formats: Sequence[str] = ()
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        report: Report | RegressionReport | None = None,
+        formats: Sequence[str] = (),
     ) -> Path:
-        """Save the classifier as a folder for `transferkit.load`.
+        """Save the classifier, or the model of numbers, as a folder for `transferkit.load`.
 
         The folder, which appears when it is complete, has the model in Keras' format, without augmentation; a JSON file
         with class names, image spec, calibration and the history of training; and a model card, README.md, in the
@@ -185,8 +208,8 @@ class TrainedClassifier:
 
         Args:
             folder: str or path. A new or empty folder, or a classifier saved before, which is replaced.
-            report: `Report` on images that were not trained on, whose metrics, intervals and plot the model card shows.
-                Defaults to None, a card without them.
+            report: `Report`, or `RegressionReport`, on images that were not trained on, whose metrics, intervals and
+                plot the model card shows. Defaults to None, a card without them.
             formats: sequence of "openvino", "onnx" and "litert". Exported models that are added to the folder, with
                 which `tk.load` runs the classifier without TensorFlow. Defaults to (), none.
 
@@ -207,16 +230,36 @@ class TrainedClassifier:
         for name in formats:
             check_choice("formats", name, RUNTIMES)
         predictor, phases = self._make_predictor("save()"), self.history.to_dict()
-        images = _images_per_class(self._runner.training_splits[-1:], predictor.class_names)
-        saved = save_classifier(folder, predictor, TrainingDescription(self.seed, phases, images, report))
+        described = {
+            "labels" if self._predicts_numbers else "images": _describe_labels(
+                self._runner.training_splits[-1], predictor.class_names
+            )
+        }
+        if self._predicts_numbers and described["labels"] is not None:
+            described["labels"]["name"] = self._runner.label_name
+        saved = save_classifier(folder, predictor, TrainingDescription(self.seed, phases, **described, report=report))
         for name in formats:
             export(predictor, saved / NAMES[name], format=name, features=True)
         return saved
 
     def _make_predictor(self, caller: str) -> Predictor:
         classes, activation = self._trained_classes(caller), self._runner.compilation.objective.activation
-        options: dict[str, Any] = {"engine": self.engine, "calibration": self._runner.calibration}
+        options: dict[str, Any] = {"engine": self.engine, "calibration": self._calibration()}
         return Predictor(self.model, classes.class_names, classes.image_spec, activation=activation, **options)
+
+    @property
+    def _predicts_numbers(self) -> bool:
+        return unit_layer(self.model) is not None
+
+    def _calibration(self) -> Calibration | None:
+        """Return the calibration; of numbers, after a phase with enough validation images, there always is one."""
+        runner, split = self._runner, self._runner.validation_split
+        if runner.calibration is None and self._predicts_numbers and split is not None:
+            is_enough = len(split) >= fewest_images(DEFAULT_COVERAGE)
+            if is_enough and not _count_trained_on(split, runner.training_splits):
+                evaluated = runner.evaluate(evaluation_dataset(split, batch_size=32), split)
+                runner.calibration = fit_interval(evaluated.logits[:, 0], evaluated.labels, CalibrationTargets())
+        return runner.calibration
 
     def _trained_classes(self, caller: str) -> TrainedClasses:
         if self._runner.classes is None:
@@ -224,22 +267,31 @@ class TrainedClassifier:
         return self._runner.classes
 
 
-def _images_per_class(splits: Sequence[Split], class_names: Sequence[str]) -> dict[str, int] | None:
-    """Return the number of training images of each class; None for a tf.data.Dataset."""
-    if not splits or splits[0].dataset is not None:
+def _describe_labels(split: Split, class_names: Sequence[str]) -> dict[str, Any] | None:
+    """Return the number of images of each class, or the distribution of numbers; None for a tf.data.Dataset."""
+    labels = split.labels
+    if split.dataset is not None:
         return None
-    labels = splits[0].labels
-    counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
-    return {name: int(count) for name, count in zip(class_names, counts)}
+    if split.target == "class":
+        counts = labels.sum(axis=0) if labels.ndim == 2 else np.bincount(labels, minlength=len(class_names))
+        return {name: int(count) for name, count in zip(class_names, counts)}
+    mean, deviation = label_unit(labels, split.weights)
+    ends = {"minimum": float(labels.min()), "maximum": float(labels.max())}
+    return {"images": len(labels), "mean": mean, "standard_deviation": deviation, **ends}
 
 
 def _check_not_trained_on(split: Split, training_splits: Sequence[Split]) -> None:
     """Raise a DataError when images of `split` were trained on: their probabilities are too high."""
-    known = [one for one in training_splits if one.dataset is None]
-    trained = {key for one in known for key in one.content_hashes()} if split.dataset is None else set()
-    count = sum(key in trained for key in split.content_hashes()) if trained else 0
+    count = _count_trained_on(split, training_splits)
     if count:
         raise DataError(
             f"The validation images must not be training images. Received: {count} of {len(split)} on which the "
             "classifier was trained. Calibrate on the data that it was trained with, or on new images."
         )
+
+
+def _count_trained_on(split: Split, training_splits: Sequence[Split]) -> int:
+    """Return the number of images of `split` that were trained on; 0 for a tf.data.Dataset."""
+    known = [one for one in training_splits if one.dataset is None]
+    trained = {key for one in known for key in one.content_hashes()} if split.dataset is None else set()
+    return sum(key in trained for key in split.content_hashes()) if trained else 0

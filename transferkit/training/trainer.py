@@ -59,8 +59,9 @@ class Trainer(TrainedClassifier):
             `optimizer` instance, else 1e-3 (1e-2 for "sgd").
         optimizer: name or instance of a Keras optimizer, whose settings each phase copies. Defaults to "adam".
         weight_decay: float >= 0. Decoupled weight decay. Defaults to None, that of the optimizer.
-        loss: None for cross-entropy, "focal", or the name or instance of a Keras loss, or a function, of logits.
-            Defaults to None.
+        loss: None for cross-entropy, "focal"; for numbers "mse" (their default), "mae" or "huber" of residuals divided
+            by the standard deviation of the training labels; or the name or instance of a Keras loss, or a function, of
+            logits. Defaults to None.
         metrics: sequence of names ("auc", "pr_auc", "macro_f1", "balanced_accuracy", "top_5_accuracy",
             "precision_at_recall_0.9"), Keras metrics or functions, which get probabilities. Accuracy is always one.
             Defaults to ().
@@ -369,7 +370,7 @@ class Trainer(TrainedClassifier):
         return plan
 
     def _fit_options(self, data: Data, callbacks: Any, class_weight: Any, verbose: int | str) -> FitOptions:
-        check_data(data, self.model, self._runner.classes)
+        self._runner.objective(data)
         used = (*self.callbacks, *check_callbacks(callbacks))
         return FitOptions.of(data, used, self.class_weight if class_weight is None else class_weight, verbose)
 

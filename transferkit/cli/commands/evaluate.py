@@ -10,7 +10,9 @@ from transferkit._utils.lazy import LazyModule
 from transferkit.cli import options, output
 
 tk: Any = LazyModule("transferkit")
-_DATA = tuple(row for row in options.DATA if row.name in ("label_separator", "on_error", "max_skipped_fraction"))
+_DATA = tuple(
+    row for row in options.DATA if row.name in ("label_separator", "label_column", "on_error", "max_skipped_fraction")
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print the report."""
     predictor = tk.load(arguments.run_folder)
-    source = {"image_spec": predictor.image_spec, "class_names": predictor.class_names}
-    data = tk.DatasetBuilder(arguments.data, **source, **options.given(vars(arguments), _DATA)).build()
+    labels = {"target": "number"} if predictor.target == "number" else {"class_names": predictor.class_names}
+    source = {"image_spec": predictor.image_spec, **labels, **options.given(vars(arguments), _DATA)}
+    data = tk.DatasetBuilder(arguments.data, **source).build()
     present = [name for name in ("train", "validation", "test") if name in data.splits]
     split = present[-1] if arguments.split is None else check_choice("split", arguments.split, present)
     report = predictor.evaluate(data.splits[split])

@@ -46,14 +46,17 @@ def run(arguments: argparse.Namespace) -> int:
     count = 0
     for chunk in iter(lambda: list(itertools.islice(sources, _CHUNK)), []):
         for one in _explain(predictor, chunk, options.given(values, _EXPLAIN)):
-            row = {"path": one.path, "error": one.error, "label": one.class_name, "probability": one.probability}
+            explained = {"label": one.class_name, "probability": one.probability}
+            if one.value is not None:
+                explained = {"value": one.value}
+            row = {"path": one.path, "error": one.error, **explained}
             target = None
             if one.error is None:
                 count += 1
                 target = Path(arguments.out) / _unused_name(Path(one.path).stem, used)
                 with atomic_write(target, suffix=".png") as path:
                     pillow.fromarray(one.overlay(**options.given(values, _OVERLAY))).save(path)
-            shown = [f"error: {one.error}"] if one.error else [target, one.class_name, f"{one.probability:.4f}"]
+            shown = [f"error: {one.error}"] if one.error else [target, *map(_text, explained.values())]
             output.result(arguments, {**row, "file": target}, "\t".join(map(printable, [one.path, *shown])))
     return int(not count)
 
@@ -61,6 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _explain(predictor: Any, sources: list[Any], values: dict[str, Any]) -> Any:
     images = [one.path if hasattr(one, "reason") else one for one in sources]
     return tk.explain(predictor, images, **values)
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _unused_name(stem: str, used: set[str]) -> str:

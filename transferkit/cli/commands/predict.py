@@ -1,4 +1,4 @@
-"""`transferkit predict`: the classes of images, printed or written to a table."""
+"""`transferkit predict`: the classes or the numbers of images, printed or written to a table."""
 
 from __future__ import annotations
 
@@ -42,4 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _shown(prediction: Any) -> str:
     if prediction.error is not None:
         return f"{printable(prediction.path)}\terror: {printable(prediction.error)}"
+    if isinstance(prediction, tk.NumberPrediction):
+        shown = [
+            f"{number:.5g}" for number in (prediction.value, prediction.low, prediction.high) if number is not None
+        ]
+        return "\t".join([printable(prediction.path), *shown])
     return f"{printable(prediction.path)}\t{printable(prediction.label)}\t{prediction.probability:.4f}"

@@ -7,16 +7,19 @@ import os
 import shlex
 from typing import Any
 
+from transferkit._utils.lazy import LazyModule
 from transferkit.cli import options as tables
 from transferkit.cli import output, training
 from transferkit.cli.run_folder import CURVES, REPORT, RunFolder
+
+tk: Any = LazyModule("transferkit")
 
 _DEFAULT_OUT = "run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options, named like the arguments of the API."""
-    text = "folder with one subfolder per class, or with train/ and validation/; a CSV file; or an archive"
+    text = "folder with one subfolder per class, or with train/ and validation/; a table; or an archive"
     parser.add_argument("data", nargs="?", metavar="DATA", default=argparse.SUPPRESS, help=text)
     text = f"new or empty folder for the run; the default is {_DEFAULT_OUT}"
     parser.add_argument("--out", metavar="FOLDER", default=argparse.SUPPRESS, help=text)
@@ -83,10 +86,11 @@ def _how_to_resume(folder: RunFolder) -> str:
 def _print_result(arguments: argparse.Namespace, folder: RunFolder, trainer: Any, data: Any, report: Any) -> None:
     split, path = "test" if "test" in data.splits else "validation", str(folder.path)
     low, high = report.confidence_interval()
+    metric, measured = _metric(report)
     value = {"folder": path, "split": split, "epochs": trainer.history.epochs, "report": report.to_dict()}
     shown = shlex.quote(path)
     lines = [
-        f"{path}: accuracy {report.accuracy:.4f} on {len(report.labels):,} {split} images "
+        f"{path}: {metric} {measured:.4f} on {len(report.labels):,} {split} images "
         f"(95 % interval {low:.4f} to {high:.4f})",
         f"{path} has the classifier, {REPORT}, {CURVES}, and config.toml, which repeats the run.",
         "Next:",
@@ -96,6 +100,13 @@ def _print_result(arguments: argparse.Namespace, folder: RunFolder, trainer: Any
         f"  transferkit serve {shown}",
     ]
     output.result(arguments, value, "\n".join(lines))
+
+
+def _metric(report: Any) -> tuple[str, float]:
+    """Return the name and the value of the metric of `report.confidence_interval()`."""
+    if isinstance(report, tk.RegressionReport):
+        return "mean absolute error", report.mean_absolute_error
+    return "accuracy", report.accuracy
 
 
 def _absolute(values: dict[str, Any]) -> dict[str, str]:

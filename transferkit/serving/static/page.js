@@ -50,14 +50,22 @@ function post(path, file) {
   return call(address, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
 }
 
+function titleOf(prediction) {
+  if (!("value" in prediction)) return prediction.label + " " + prediction.probability.toFixed(3);
+  const [value, low, high] = [prediction.value, prediction.low, prediction.high]
+    .map((number) => number === null ? "" : Number(number.toPrecision(5)));
+  return low === "" ? String(value) : value + " (" + low + " to " + high + ")";
+}
+
 function showPrediction(prediction) {
-  element("label").textContent = prediction.label + " " + prediction.probability.toFixed(3);
+  element("label").textContent = titleOf(prediction);
   const notes = [];
   if (prediction.is_certain === false) notes.push("The probability is below the calibrated confidence.");
   if (prediction.in_distribution === false) notes.push("The image does not resemble the training images.");
   if (prediction.label_set) notes.push("Plausible classes: " + prediction.label_set.join(", "));
   element("notes").textContent = notes.join(" ");
-  const best = Object.entries(prediction.probabilities).sort((a, b) => b[1] - a[1]).slice(0, 10);
+  const best = Object.entries(prediction.probabilities || {}).sort((a, b) => b[1] - a[1]).slice(0, 10);
+  element("probabilities").parentElement.hidden = best.length === 0;
   element("probabilities").replaceChildren(...best.map(([name, probability]) => {
     const row = document.createElement("tr");
     row.insertCell().textContent = name;
