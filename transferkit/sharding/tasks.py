@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from transferkit._utils.files import parse_json
 from transferkit._utils.hashing import fingerprint
 from transferkit._utils.parallel import ordered_map
 from transferkit.calibration import Calibration
-from transferkit.engines.base import Engine, EngineError
+from transferkit.engines.base import Engine
 from transferkit.engines.selection import compile_engine
-from transferkit.errors import ImageError, MissingExtraError
+from transferkit.errors import ImageError
 from transferkit.images.loading import load_images
 from transferkit.images.spec import ImageSpec
 from transferkit.modeling.fingerprint import model_fingerprint
@@ -27,6 +28,7 @@ from transferkit.prediction import Predictor
 from transferkit.sharding.manifest import Manifest
 from transferkit.sharding.shard_table import ERROR, FEATURES
 
+_LOG = logging.getLogger("transferkit")
 # Images that a thread takes together.
 _CHUNK = 16
 _MODEL, _SETTINGS, _TRAINING_FEATURES = "model.keras", "task.json", "training_features.npy"
@@ -54,9 +56,12 @@ class Task(abc.ABC):
         """
         try:
             return self._start(count, engine)
-        except (EngineError, MissingExtraError):
+        except Exception as error:  # An installation that is damaged fails in any way
             if engine == "auto":
                 raise
+            _LOG.warning(
+                "The engine %r is not available (%s: %s). Another one is used.", engine, type(error).__name__, error
+            )
             return self._start(count, "auto")
 
     @abc.abstractmethod

@@ -1,0 +1,1 @@
+"""Tests of the simulations and measurements in `benchmarks`."""
