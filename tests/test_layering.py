@@ -42,6 +42,7 @@ PUBLIC_WITH_MANY_PARAMETERS = {
     ("transferkit.explanation.explain_images", "explain"),
     ("transferkit.exporting.export_model", "export"),
     ("transferkit.prediction.predictor", "__init__"),
+    ("transferkit.sharding.result", "to_data"),
     ("transferkit.sharding.run", "extract_features"),
     ("transferkit.sharding.run", "predict_many"),
     ("transferkit.sklearn", "__init__"),

@@ -22,7 +22,7 @@ class CacheInfo:
         folder: str, the cache folder.
         sizes: dict from the name of a cache to its size in bytes: "features" (extracted features), "engines" (compiled
             engines), "images" (decoded images), "unpacked" (archives), "downloads", "trials" (heads of
-            `autofit`) and "file_info" (metadata of image files).
+            `autofit`), "shards" (features of opened folders of shards) and "file_info" (metadata of image files).
         limit: int, the size limit in bytes of all of them but "file_info" together. The least recently used entries
             are deleted when it is exceeded.
     """
@@ -42,7 +42,7 @@ def info() -> CacheInfo:
     Example:
 
     >>> info().sizes.keys()
-    dict_keys(['features', 'engines', 'images', 'unpacked', 'downloads', 'trials', 'file_info'])
+    dict_keys(['features', 'engines', 'images', 'unpacked', 'downloads', 'trials', 'shards', 'file_info'])
     """
     sizes = {name: folder_size(cache_home() / name) for name in LIMITED}
     return CacheInfo(
@@ -58,8 +58,8 @@ def clear(*names: str) -> None:
     Running processes continue with the files that they have open.
 
     Args:
-        *names: "features", "engines", "images", "unpacked", "downloads", "trials" or "file_info". Defaults to all
-            but "downloads".
+        *names: "features", "engines", "images", "unpacked", "downloads", "trials", "shards" or "file_info". Defaults
+            to all but "downloads".
 
     Raises:
         ValueError: if there is no such cache.

@@ -25,6 +25,7 @@ from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.numbers import require_classes
 from transferkit.data.splitting import k_fold
+from transferkit.data.stored_features import require_images
 from transferkit.engines.selection import ENGINES, compile_engine
 from transferkit.engines.timings import seconds_per_image
 from transferkit.errors import DataError
@@ -256,6 +257,7 @@ def _training_split(data: Data, folds: int) -> Split:
     split = data.splits.get("train")
     if split is None or split.dataset is not None:
         raise DataError("`data` must consist of files or arrays. Received: a tf.data.Dataset. Pass its images instead.")
+    require_images(split, "`compare_backbones`")
     if split.labels.ndim == 1 and np.bincount(split.labels, minlength=data.num_classes).min() < folds:
         raise DataError(
             f"Every class must have an image in each of the {folds} folds. Received: "

@@ -20,7 +20,7 @@ from tests.training.two_devices import CASES
 from transferkit.training.distribution import pad_batches
 
 # Most time is for tracing the steps of each case.
-FAST = ("features",)
+FAST = ("features", "stored_features")
 SLOW = [case for case in CASES if case not in FAST]
 
 

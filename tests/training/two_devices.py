@@ -9,11 +9,14 @@ import contextlib
 import functools
 import json
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 import transferkit as tk
 from transferkit.data.dataset import Data
@@ -37,6 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
         "fit": {"schedule": "plateau"},
         "fine_tune": {"keep_best": True},
     },
+    "stored_features": {"data": "shards", "phases": 1},
     "lbfgs": {"fit": {"solver": "lbfgs"}},
 }
 
@@ -63,15 +67,19 @@ def main() -> None:
     print(json.dumps(found))
 
 
-def classifier(augmentation: Any = None) -> keras.Model:
-    """Return a classifier without dropout: each device draws its own random numbers."""
+def backbone_of() -> tk.Backbone:
+    """Return a backbone of three blocks."""
     images = x = keras.Input((SIZE, SIZE, 3))
     for number, channels in enumerate((8, 12, 16)):
         x = keras.layers.Conv2D(channels, 3, strides=2, padding="same", name=f"block{number}_conv")(x)
         x = keras.layers.BatchNormalization(name=f"block{number}_bn")(x)
         x = keras.layers.ReLU(name=f"block{number}_relu")(x)
-    backbone = tk.BackboneFactory.create(keras.Model(images, x), preprocessing="tf")
-    return tk.build_classifier(backbone, tk.ClassifierHead(3, dropout=0.0), augmentation=augmentation)
+    return tk.BackboneFactory.create(keras.Model(images, x), preprocessing="tf")
+
+
+def classifier(augmentation: Any = None) -> keras.Model:
+    """Return a classifier without dropout: each device draws its own random numbers."""
+    return tk.build_classifier(backbone_of(), tk.ClassifierHead(3, dropout=0.0), augmentation=augmentation)
 
 
 def examples() -> tuple[np.ndarray, np.ndarray]:
@@ -82,8 +90,10 @@ def examples() -> tuple[np.ndarray, np.ndarray]:
 
 
 def build(kind: str) -> Data:
-    """Return training data with 7 validation images, as arrays, with sample weights or as tf.data.Dataset."""
+    """Return training data, as arrays, with sample weights, as tf.data.Dataset or as shards of features."""
     images, labels = examples()
+    if kind == "shards":
+        return tk.Shards(Path(folder_of_shards().name, "shards")).to_data(validation=7, batch_size=BATCH)
     validation: Any = (255 - images[:7], labels[:7])
     source: Any = (images, labels, np.linspace(0.5, 2.0, ROWS)) if kind == "weighted" else (images, labels)
     if kind == "dataset":
@@ -91,6 +101,20 @@ def build(kind: str) -> Data:
         validation = tf.data.Dataset.from_tensor_slices((validation[0].astype("float32"), validation[1])).batch(4)
     names = {"class_names": ["a", "b", "c"]} if kind == "dataset" else {}
     return tk.DatasetBuilder(source, validation=validation, image_size=SIZE, batch_size=BATCH, **names).build()
+
+
+@functools.cache
+def folder_of_shards() -> tempfile.TemporaryDirectory[str]:
+    """Return the folder of the features of all images as files."""
+    folder = tempfile.TemporaryDirectory()
+    for number, (image, label) in enumerate(zip(*examples())):
+        path = Path(folder.name, "images", "abc"[label], f"{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    keras.utils.set_random_seed(0)
+    out = Path(folder.name, "shards")
+    tk.extract_features(Path(folder.name, "images"), backbone_of(), out=out, shard_size=10, progress=False)
+    return folder
 
 
 def train(

@@ -21,7 +21,7 @@ except ImportError:  # Windows, where a folder with open files cannot be renamed
 
 LIMIT_VARIABLE = "TRANSFERKIT_CACHE_LIMIT"
 # Folders whose entries count for the limit; each file or folder in them is an entry.
-LIMITED = ("features", "engines", "images", "unpacked", "downloads", "trials")
+LIMITED = ("features", "engines", "images", "unpacked", "downloads", "trials", "shards")
 _DEFAULT_LIMIT = 20 * 10**9
 # An open lock on this file keeps its folder from being evicted.
 LOCK_FILE = ".in-use"

@@ -11,6 +11,7 @@ import numpy as np
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.splitting import k_fold, stratified_split
+from transferkit.data.stored_features import require_images
 from transferkit.errors import DataError
 
 _FOLDS = 5
@@ -105,6 +106,8 @@ def make_development(data: Any, seed: int) -> Development:
     splits = dict(data.splits)
     if "train" not in splits or any(split.dataset is not None for split in splits.values()):
         raise DataError("`data` must consist of files or arrays. Received: a tf.data.Dataset. Pass its images instead.")
+    for split in splits.values():
+        require_images(split, "`autofit`")
     if any(split.has_weights for split in splits.values()):
         raise DataError("`data` must have images of equal weight. Received: sample weights. Remove the column.")
     train = splits["train"]

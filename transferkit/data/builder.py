@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,6 +32,7 @@ from transferkit.data.labels import check_class_names, count_labels, encode_labe
 from transferkit.data.numbers import TARGETS, check_number_options, check_numbers_differ
 from transferkit.data.report import DataReport
 from transferkit.data.sources import index_source
+from transferkit.data.split_sizes import check_size, check_sizes_leave_images
 from transferkit.data.splitting import k_fold
 from transferkit.data.table_options import TableOptions, check_column
 from transferkit.data.tf_datasets import dataset_splits
@@ -44,7 +44,6 @@ from transferkit.images.spec import ImageSpec
 
 _DEFAULT_SIZE = (160, 160)
 _OF_TABLES = ("label_separator", "label_column", "weight_column")
-_NUMBER = re.compile(r"\s*\d*\.?\d+\s*%?\s*")
 
 
 @suggests_arguments
@@ -123,8 +122,8 @@ class DatasetBuilder:
         progress: bool = True,
     ) -> None:
         self.source = source
-        self.validation: Any = _check_size("validation", validation, "or a separate source")
-        self.test: Any = _check_size("test", test, "or a separate source")
+        self.validation: Any = check_size("validation", validation, "or a separate source")
+        self.test: Any = check_size("test", test, "or a separate source")
         self.image_spec: ImageSpec = _image_spec(check_image_size("image_size", image_size), resize, image_spec)
         self.batch_size: int = check_int("batch_size", batch_size)
         self.seed: int = check_int("seed", seed, minimum=0)
@@ -133,7 +132,7 @@ class DatasetBuilder:
         self.label_separator = label_separator
         self.label_column: str | None = check_column("label_column", label_column, "age")
         self.weight_column: str | None = check_column("weight_column", weight_column, "weight")
-        self.subset: float | int | None = _check_size("subset", subset, "or None")
+        self.subset: float | int | None = check_size("subset", subset, "or None")
         self.balance: str | None = check_choice("balance", balance, (None, "oversample"))
         self.on_error: str = check_choice("on_error", on_error, ("skip", "raise"))
         self.max_skipped_fraction: float = check_fraction("max_skipped_fraction", max_skipped_fraction)
@@ -195,12 +194,8 @@ class DatasetBuilder:
         )
 
     def _check_sizes(self) -> None:
-        fractions = [size for size in self._split_sizes().values() if size < 1]
-        if self.validation is not None and not self._given_splits() and sum(fractions) > 1 - 1e-6:
-            raise ValueError(
-                "`validation` and `test` must leave images for training, with fractions whose sum is below 1. "
-                f"Received: validation={self.validation!r} and test={self.test!r}. Give smaller fractions."
-            )
+        if not self._given_splits():
+            check_sizes_leave_images(self.validation, self.test)
 
     def _check_source(self) -> None:
         """Refuse options that arrays, datasets and numbers cannot honor."""
@@ -376,20 +371,3 @@ def _shown(source: Any) -> str:
     if isinstance(source, numbers.Real):
         return repr(source)
     return repr(os.fspath(source)) if isinstance(source, (str, os.PathLike)) else type(source).__name__
-
-
-def _check_size(name: str, value: Any, otherwise: str) -> Any:
-    if isinstance(value, str) and _NUMBER.fullmatch(value) and not os.path.exists(value):
-        number = float(value.rstrip(" %")) / (100 if "%" in value else 1)
-        raise ValueError(
-            f"`{name}` must be a number, not text, {otherwise}. Received: {value!r}. Write {name}={number:g}."
-        )
-    if not isinstance(value, numbers.Real):
-        return value
-    size, is_count = float(value), isinstance(value, numbers.Integral)
-    if isinstance(value, bool) or not (0 < size < 1 or (is_count and size >= 1)):
-        raise ValueError(
-            f"`{name}` must be a fraction in (0, 1), a number of images of at least 1, {otherwise}. "
-            f"Received: {value!r}."
-        )
-    return int(size) if is_count else size

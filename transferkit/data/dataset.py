@@ -20,6 +20,7 @@ from transferkit.data.numbers import require_classes
 from transferkit.data.pipeline import SplitDataset, epoch_order, evaluation_dataset, training_dataset
 from transferkit.data.report import DataReport
 from transferkit.data.similar import SimilarImage, find_similar
+from transferkit.data.stored_features import require_images
 from transferkit.images.loading import load_image
 from transferkit.images.spec import ImageSpec
 
@@ -30,7 +31,8 @@ class Data:
 
     `train`, `validation` and `test` are tf.data.Datasets of batches (images, labels), images float32 (n, height, width,
     3), RGB in [0, 255], or (images, labels, weights) where the data have sample weights. They are created when they are
-    first used: training on cached features needs none of them.
+    first used: training on cached features needs none of them. Data of `Shards.to_data` have stored features (n, size)
+    in the place of images.
 
     Attributes:
         class_names: tuple of str, in the order of the labels.
@@ -197,6 +199,7 @@ class Data:
         return find_similar(features, [self.splits[name] for name in names], backbone, count)
 
     def _select(self, split: Split, offset: int, count: int) -> tuple[Any, Any, list[int]]:
+        require_images(split, "`show`")
         if split.dataset is not None:
             images, labels, *_ = next(iter(split.dataset.unbatch().skip(offset).batch(count)))
             return images.numpy(), labels.numpy(), list(range(offset, offset + len(images)))

@@ -10,6 +10,7 @@ import numpy as np
 
 from transferkit._utils.hashing import content_hash
 from transferkit.data.file_info import hash_files
+from transferkit.data.stored_features import StoredFeatures
 from transferkit.images.disk_cache import DiskImageCache
 from transferkit.images.memory_cache import MemoryImageCache
 from transferkit.images.spec import ImageSpec
@@ -17,7 +18,7 @@ from transferkit.images.spec import ImageSpec
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Split:
-    """The examples of one split, in a fixed order. Exactly one of `paths`, `images` and `dataset` is set.
+    """The examples of one split, in a fixed order. Exactly one of `paths`, `images`, `features` and `dataset` is set.
 
     Attributes:
         name: "train", "validation" or "test".
@@ -29,6 +30,7 @@ class Split:
         class_names: in the order of the labels; empty where they are not known.
         paths: the files.
         images: (n, height, width, 3), already of the image size.
+        features: `StoredFeatures` in the place of images.
         dataset: the user's tf.data.Dataset of batches (images, labels), or (images, labels, weights).
         image_cache: the decoded images of `paths` on disk, or None.
         memory_cache: decoded images in memory, shared by the splits of a data set, or None.
@@ -42,6 +44,7 @@ class Split:
     class_names: tuple[str, ...] = ()
     paths: tuple[str, ...] | None = None
     images: np.ndarray | None = None
+    features: StoredFeatures | None = None
     dataset: Any = None
     image_cache: DiskImageCache | None = None
     memory_cache: MemoryImageCache | None = None
@@ -78,6 +81,7 @@ class Split:
             labels=self.labels[rows],
             paths=None if self.paths is None else tuple(self.paths[row] for row in rows),
             images=None if self.images is None else self.images[rows],
+            features=None if self.features is None else self.features.take(rows),
             weights=None if self.weights is None else self.weights[rows],
             # Its rows are those of this split.
             image_cache=None,
@@ -94,9 +98,12 @@ class Split:
         if self.images is not None:
             kind = f"{self.images.dtype}{self.images.shape[1:]}".encode()
             return [content_hash(kind, image.tobytes()) for image in self.images]
+        if self.features is not None:
+            return self.features.content_hashes()
         raise ValueError("A split must have files or arrays to be hashed. Received: a split of a tf.data.Dataset.")
 
     def __repr__(self) -> str:
-        source = "files" if self.paths is not None else "arrays" if self.images is not None else "a tf.data.Dataset"
+        sources = {"files": self.paths, "arrays": self.images, "stored features": self.features}
+        source = next((name for name, value in sources.items() if value is not None), "a tf.data.Dataset")
         count = "" if self.dataset is not None else f"{len(self):,} images, "
         return f"Split({self.name!r}, {count}{len(self.class_names)} classes, from {source})"

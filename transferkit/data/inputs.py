@@ -14,6 +14,7 @@ from transferkit._utils.files import is_system_name
 from transferkit.data.element_errors import element_errors
 from transferkit.data.examples import Split
 from transferkit.data.folders import list_images
+from transferkit.data.stored_features import require_images
 from transferkit.errors import DataError, ImageError
 from transferkit.images.loading import load_batch
 from transferkit.images.pixels import check_batch, is_pixels, to_rgb_array
@@ -83,6 +84,7 @@ def to_split(images: Any, spec: ImageSpec) -> Split:
     """
     split = images if isinstance(images, Split) else getattr(images, "split", None)
     if isinstance(split, Split) and split.dataset is None:
+        require_images(split, "`images`")
         return split
     single = single_image(images)
     sources = list(expand(images)) if single is None else [single]
@@ -140,6 +142,7 @@ def _contents_of(file: Any) -> bytes:
 
 
 def _sources_of_split(split: Split) -> list[Any] | Iterator[Any]:
+    require_images(split, "`images`")
     if split.dataset is not None:
         return _images_of_dataset(split.dataset)
     return list(split.images if split.images is not None else split.paths or ())

@@ -1,4 +1,4 @@
-"""Batches for training and evaluation from a split."""
+"""Batches for training and evaluation from a split, of images or, where it has them, of stored features."""
 
 from __future__ import annotations
 
@@ -94,8 +94,9 @@ def _split_dataset(batches: Callable[[], Batches], split: Split, batch_size: int
 
 
 def _dataset(batches: Callable[[], Batches], split: Split) -> tf.data.Dataset:
-    dtype = tf.uint8 if split.images is None else tf.as_dtype(split.images.dtype)
-    images = tf.TensorSpec((None, *split.image_spec.image_size, 3), dtype)
+    array = split.images if split.features is None else split.features.array
+    shape = (*split.image_spec.image_size, 3) if array is None else array.shape[1:]
+    images = tf.TensorSpec((None, *shape), tf.uint8 if array is None else tf.as_dtype(array.dtype))
     targets = [tf.TensorSpec((None, *column.shape[1:]), column.dtype) for column in _targets(split)]
     dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, *targets))
     # uint8 leaves Python; the conversion to float32 runs outside of it.
@@ -108,10 +109,11 @@ def _targets(split: Split) -> Batch:
 
 def _batches(split: Split, batch_size: int, order: np.ndarray) -> Batches:
     starts, targets = range(0, len(order), batch_size), _targets(split)
-    if split.images is not None:
+    array = split.images if split.features is None else split.features.array
+    if array is not None:
         for start in starts:
             rows = order[start : start + batch_size]
-            yield split.images[rows], *(column[rows] for column in targets)
+            yield array[rows], *(column[rows] for column in targets)
         return
     assert split.paths is not None
     if split.image_cache is None:

@@ -49,7 +49,7 @@ def stratified_split(
     """
     by_class = _groups_by_class(sample_ids, labels, seed, groups)
     class_sizes = {label: sum(map(len, members)) for label, members in by_class.items()}
-    cutoffs = _cutoffs(class_sizes, sizes, seed)
+    cutoffs = split_cutoffs(class_sizes, sizes, seed)
     divided: dict[str, list[int]] = {split: [] for split in [*sizes, "remainder"]}
     for label, members in by_class.items():
         cuts = [(split, cutoffs[split][label]) for split in sizes]
@@ -141,7 +141,9 @@ def _with_midpoints(groups: Sequence[list[int]]) -> list[tuple[float, list[int]]
     return ranked
 
 
-def _cutoffs(class_sizes: Mapping[str, int], sizes: Mapping[str, float | int], seed: int) -> dict[str, dict[str, int]]:
+def split_cutoffs(
+    class_sizes: Mapping[str, int], sizes: Mapping[str, float | int], seed: int
+) -> dict[str, dict[str, int]]:
     """Return for each split and class the rank at which the split ends."""
     # Cumulative sums are rounded, not single fractions: such a cutoff moves by at most one when a class grows by one.
     fraction, count = 0.0, 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from transferkit._utils.files import atomic_write
 from transferkit.data.dataset import Data
 from transferkit.data.numbers import require_classes
+from transferkit.data.stored_features import require_images
 from transferkit.data.tfrecord import serialize, write_serialized
 from transferkit.images.files import read_bytes
 
@@ -40,6 +41,7 @@ def write_tfrecord(data: Data, path: str | os.PathLike[str]) -> None:
 
 def _records(data: Data) -> Iterator[bytes]:
     for split in data.splits.values():
+        require_images(split, "`write_tfrecord`")
         if split.paths is None:
             raise ValueError(f"`data` must be made of files. Received: a split {split.name!r} of arrays or a dataset.")
         base = os.path.commonpath([os.path.dirname(path) for path in split.paths])

@@ -12,6 +12,7 @@ import numpy as np
 
 from transferkit.calibration.distribution import unit_features
 from transferkit.data.examples import Split
+from transferkit.data.stored_features import require_images
 from transferkit.engines.selection import compile_engine
 from transferkit.errors import DataError
 from transferkit.features.extraction import ExtractionOptions, extract_features
@@ -70,6 +71,7 @@ def find_neighbors(
             "`data` must have training images in files or arrays. Received: a tf.data.Dataset. Build the data from "
             "files, or omit `data`."
         )
+    require_images(split, "The search of neighbors")
     training = extract_features(split, model, ExtractionOptions())[0]
     queries = compile_engine(model, count=len(images))(images)[0]
     # One more, because the image itself may be among them.

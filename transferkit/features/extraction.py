@@ -18,6 +18,7 @@ from transferkit.engines.selection import compile_engine, estimate_seconds
 from transferkit.features.eviction import evict
 from transferkit.features.shard import Shard, compute_shard
 from transferkit.features.store import FeatureArray, FeatureStore, to_storage_dtype
+from transferkit.features.stored import stored_outputs
 from transferkit.features.views import ORIGINAL, Row, SplitViews, View
 from transferkit.modeling.fingerprint import model_fingerprint
 
@@ -69,7 +70,18 @@ class ExtractionJob:
     ) -> None:
         self._model, self._options = model, options or ExtractionOptions()
         self._model_id = model_fingerprint(model)
-        self._views = [SplitViews(split, views, augmentation, self._options.seed) for split, views in requests]
+        self._requests = requests
+        self._views = [
+            SplitViews(split, views, augmentation, self._options.seed)
+            for split, views in requests
+            if split.features is None
+        ]
+        # Checked before anything is computed.
+        self._stored: list[list[Arrays]] = [
+            [stored_outputs(split, model, self._options, len(views))]
+            for split, views in requests
+            if split.features is not None
+        ]
         stores: dict[str, FeatureStore] = {}
         self._stores: list[FeatureStore] = []
         self._missing: list[list[Row]] = []
@@ -113,7 +125,8 @@ class ExtractionJob:
                     self._extract_missing(views, store, missing, engine, progress)
             self._missing, self.num_missing = [[] for _ in self._views], 0
             evict(keep={store.folder for store in self._stores})
-        return [[store.rows(keys) for keys in views.keys] for views, store in zip(self._views, self._stores)]
+        computed, stored = map(_rows_of, self._views, self._stores), iter(self._stored)
+        return [next(computed if split.features is None else stored) for split, _ in self._requests]
 
     def _extract_missing(
         self, views: SplitViews, store: FeatureStore, missing: list[Row], engine: Engine, progress: Progress
@@ -133,6 +146,10 @@ def extract_features(split: Split, model: keras.Model, options: ExtractionOption
 def compute_features(split: Split, model: keras.Model, engine: Engine) -> tuple[np.ndarray, ...]:
     """Return the outputs of a frozen model for every image of a split, without reading or writing the cache."""
     return compute_shard(Shard(split, range(len(split))), engine)
+
+
+def _rows_of(views: SplitViews, store: FeatureStore) -> list[Arrays]:
+    return [store.rows(keys) for keys in views.keys]
 
 
 def _missing_rows(views: SplitViews, store: FeatureStore, claimed: set[bytes]) -> list[Row]:

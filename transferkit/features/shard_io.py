@@ -102,7 +102,7 @@ def write_shard(folder: Path, keys: Sequence[bytes], arrays: Sequence[np.ndarray
     path = folder / f"{uuid.uuid4().hex}.keys"
     body = b"".join(keys)
     try:
-        sums = [_write_array(_array_path(path, number), array) for number, array in enumerate(arrays)]
+        sums = [write_array(_array_path(path, number), array) for number, array in enumerate(arrays)]
         # Files written a moment ago need no verification.
         _remember_verified(path, [ShardArray(_array_path(path, number)).file_version for number in range(len(arrays))])
         with atomic_write(path) as temporary:
@@ -183,7 +183,8 @@ def _read_header(file: BinaryIO | io.FileIO) -> tuple[tuple[int, ...], bool, np.
         raise ValueError(f"its header cannot be read: {error}") from error
 
 
-def _write_array(path: Path, array: np.ndarray) -> int:
+def write_array(path: Path, array: np.ndarray) -> int:
+    """Write an array so that it is complete from the moment it appears; return the CRC-32 of its file."""
     array = np.ascontiguousarray(array)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))

@@ -78,6 +78,10 @@ class FeatureArray:
         """Size of all rows in bytes."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
+    def take(self, rows: np.ndarray) -> FeatureArray:
+        """Return some of the rows, which are not read yet."""
+        return FeatureArray(self._parts, self._starts, self._positions[rows], self._lock)
+
     def __getitem__(self, rows: Any) -> np.ndarray:
         positions = self._positions[rows]
         if positions.ndim == 0:

@@ -18,6 +18,7 @@ from transferkit.backbones.backbone import Backbone
 from transferkit.backbones.factory import BackboneFactory
 from transferkit.data.dataset import Data
 from transferkit.data.numbers import require_classes
+from transferkit.data.stored_features import require_images
 from transferkit.errors import DataError
 from transferkit.inspection.class_overlap import find_class_overlap
 from transferkit.inspection.cleaning import drop_images, relabel_images
@@ -223,6 +224,8 @@ def _check_data(data: Data) -> None:
         raise DataError("`data` must have one label per image. Received: independent labels. Inspect them one by one.")
     if any(split.dataset is not None for split in data.splits.values()):
         raise DataError("`data` must consist of files or arrays. Received: a tf.data.Dataset. Pass its images instead.")
+    for split in data.splits.values():
+        require_images(split, "`inspect`")
     if len(data.class_names) < 2:
         raise DataError(f"`data` must have at least two classes. Received: {len(data.class_names)}.")
 

@@ -13,7 +13,7 @@ from transferkit.sharding.storage import Folder
 
 JOB_FILE = "job.json"
 # Changes whenever the files of the same job would.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Job:
         num_rows: number of images.
         shard_size: number of images per shard.
         columns: names of the columns of its shards.
+        task: what describes the model and the decoding, such as "image_spec".
         engine: that was chosen at the start. Another one would give other digits, so workers use it where they can.
         version: of the format.
     """
@@ -37,6 +38,7 @@ class Job:
     num_rows: int
     shard_size: int
     columns: tuple[str, ...]
+    task: dict[str, Any] = dataclasses.field(default_factory=dict)
     engine: str = dataclasses.field(default="auto", compare=False)
     version: int = _VERSION
 
@@ -45,10 +47,14 @@ class Job:
         """Number of shards."""
         return -(-self.num_rows // self.shard_size)
 
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """What the contents of the shards follow from."""
+        return self.version, self.kind, self.manifest, self.model, self.shard_size, *self.columns
+
     def shard_name(self, number: int) -> str:
         """Return the name of the file of a shard."""
-        identity = fingerprint(self.version, self.kind, self.manifest, self.model, self.shard_size, *self.columns)
-        return f"{identity}-{number:06d}.parquet"
+        return f"{fingerprint(*self.identity)}-{number:06d}.parquet"
 
     def range_of(self, number: int) -> tuple[int, int]:
         """Return the first row of a shard, and the first one after it."""

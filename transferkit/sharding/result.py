@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from transferkit._utils.checks import check_choice
+from transferkit._utils.arguments import suggests_arguments
+from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.extras import import_extra
 from transferkit._utils.files import atomic_write
+from transferkit.data.dataset import Data
+from transferkit.data.labels import check_class_names
+from transferkit.data.numbers import TARGETS
+from transferkit.data.split_sizes import check_size, check_sizes_leave_images
 from transferkit.errors import DataError
 from transferkit.sharding.job import Job, read_job
-from transferkit.sharding.shard_table import FEATURES, features_of, read_engine, read_table
+from transferkit.sharding.labeled_features import DataOptions, build_data
+from transferkit.sharding.shard_table import FEATURES, ShardSummary, features_of, read_summary, read_table
 from transferkit.sharding.storage import Folder
 
 
@@ -51,7 +57,7 @@ class Shards:
             )
 
     def __len__(self) -> int:
-        return self.job.num_rows
+        return sum(summary.rows for summary in self.summaries)
 
     @property
     def files(self) -> list[str]:
@@ -61,12 +67,25 @@ class Shards:
     @property
     def num_errors(self) -> int:
         """Number of images without a result, whose column "error" has the reason."""
-        return sum(errors for _, errors in self._engines)
+        return sum(summary.num_errors for summary in self.summaries)
 
     @property
     def engines(self) -> dict[str, int]:
         """Number of shards that each engine computed."""
-        return dict(collections.Counter(name for name, _ in self._engines))
+        return dict(collections.Counter(summary.engine for summary in self.summaries))
+
+    @functools.cached_property
+    def summaries(self) -> tuple[ShardSummary, ...]:
+        """For each shard the number of its rows and of its errors, and the engine."""
+        return tuple(read_summary(self.open(number)) for number in range(self.job.num_shards))
+
+    def open(self, number: int) -> Any:
+        """Return what a reader of Parquet opens: the path of a local shard, or a file object.
+
+        Raises:
+            OSError: when it cannot be read.
+        """
+        return self._folder.open(self.job.shard_name(number))
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
         """Yield a pyarrow.Table for each shard.
@@ -80,7 +99,7 @@ class Shards:
         for name in columns or ():
             check_choice("columns", name, self.job.columns)
         for number in range(self.job.num_shards):
-            yield read_table(self._folder.read(self.job.shard_name(number)), columns)
+            yield read_table(self.open(number), columns)
 
     def table(self, columns: Sequence[str] | None = None) -> Any:
         """Return one pyarrow.Table.
@@ -128,10 +147,62 @@ class Shards:
             assert writer is not None, "a job has shards"
             writer.close()
 
-    @functools.cached_property
-    def _engines(self) -> list[tuple[str, int]]:
-        names = map(self.job.shard_name, range(self.job.num_shards))
-        return [read_engine(self._folder.read(name)) for name in names]
+    @suggests_arguments
+    def to_data(
+        self,
+        *,
+        validation: float | None = None,
+        test: float | None = None,
+        batch_size: int = 32,
+        seed: int = 0,
+        class_names: Sequence[str] | None = None,
+        target: str = "class",
+        progress: bool = True,
+    ) -> Data:
+        """Return the features as `Data`, on which a `Trainer` trains a head with few rows in memory at a time.
+
+        The classifier must have the backbone that computed the features, frozen. The features are copied once into the
+        cache folder, in files whose rows can be read one by one. Rows with an error or without a label are left out,
+        and listed in `data.report.skipped`. For a folder, the splits are those of `DatasetBuilder` with the same sizes
+        and seed; images with equal features are in the same split.
+
+        Args:
+            validation: float in (0, 1), fraction of the images, or int >= 1, their number. Defaults to None, no
+                validation split.
+            test: as `validation`. Defaults to None.
+            batch_size: int >= 1. Defaults to 32.
+            seed: int >= 0. Seed of the splits and of the order. Defaults to 0.
+            class_names: sequence of str, all labels in their order. Defaults to None, sorted.
+            target: "class", or "number" for labels that are numbers. Defaults to "class".
+            progress: bool, whether to show a progress bar on a terminal or in a notebook. Defaults to True.
+
+        Returns:
+            `Data`, whose splits have stored features in the place of images.
+
+        Raises:
+            DataError: when there are no labels, or a class has no training images.
+            StorageError: when the copies cannot be written.
+            ValueError: if an argument is out of its range, or the shards have predictions.
+
+        Example:
+
+        >>> data = tk.Shards("features/").to_data(validation=0.1, test=0.1)  # doctest: +SKIP
+        >>> trainer = tk.Trainer(tk.build_classifier(backbone, tk.ClassifierHead(data.num_classes)))  # doctest: +SKIP
+        >>> trainer.fit(data)  # doctest: +SKIP
+        """
+        check_choice("columns", FEATURES, self.job.columns)
+        named = {"test": test, "validation": validation}
+        given = {name: check_size(name, size, "or None") for name, size in named.items()}
+        check_sizes_leave_images(validation, test)
+        options = DataOptions(
+            {name: size for name, size in given.items() if size is not None},
+            check_int("batch_size", batch_size),
+            check_int("seed", seed, minimum=0),
+            check_class_names(class_names),
+            check_choice("target", target, TARGETS),
+            progress,
+        )
+        return build_data(self, options)
 
     def __repr__(self) -> str:
         return f"Shards({self.path!r}, {self.job.kind} of {len(self):,} images in {self.job.num_shards:,} shards)"

@@ -131,7 +131,8 @@ def run_job(task: Task, source: Any, out: str | os.PathLike[str], engine: Any, o
     if engine is not None and not isinstance(engine, RayEngine):
         check_int("engine", engine, hint="Give None, a number of processes, or a RayEngine.")
     manifest = read_manifest(source)
-    job = Job(task.kind, manifest.fingerprint(), task.fingerprint(), len(manifest), shard_size, task.columns)
+    described = task.fingerprint(), len(manifest), shard_size, task.columns, task.describe()
+    job = Job(task.kind, manifest.fingerprint(), *described)
     folder = Folder(out)
     stored = job.stored(folder)
     if stored is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,21 +29,37 @@ def write_table(columns: Mapping[str, Any], *, engine: str, num_errors: int) -> 
     metadata = {_ENGINE: engine.encode(), _ERRORS: str(num_errors).encode()}
     buffer = io.BytesIO()
     # Features are random digits, which no compression makes smaller.
+    compression = {name: "none" if name == FEATURES else "zstd" for name in columns}
     _pyarrow("pyarrow.parquet").write_table(
-        table.replace_schema_metadata(metadata), buffer, use_dictionary=False, compression="zstd"
+        table.replace_schema_metadata(metadata), buffer, use_dictionary=False, compression=compression
     )
     return buffer.getvalue()
 
 
-def read_table(contents: bytes, columns: Sequence[str] | None = None) -> Any:
-    """Return the pyarrow.Table of a file."""
-    return _pyarrow("pyarrow.parquet").read_table(io.BytesIO(contents), columns=columns)
+@dataclasses.dataclass(frozen=True)
+class ShardSummary:
+    """What the end of the file of a shard tells.
+
+    Attributes:
+        rows: number of images.
+        engine: that computed them.
+        num_errors: number of rows with an error.
+    """
+
+    rows: int
+    engine: str
+    num_errors: int
 
 
-def read_engine(contents: bytes) -> tuple[str, int]:
-    """Return the name of the engine that computed a shard, and the number of rows with an error."""
-    metadata = _pyarrow("pyarrow.parquet").read_schema(io.BytesIO(contents)).metadata
-    return metadata[_ENGINE].decode(), int(metadata[_ERRORS])
+def read_table(source: Any, columns: Sequence[str] | None = None) -> Any:
+    """Return the pyarrow.Table of a file, given as path or file object."""
+    return _pyarrow("pyarrow.parquet").read_table(source, columns=columns, partitioning=None)
+
+
+def read_summary(source: Any) -> ShardSummary:
+    """Return the summary of a file, given as path or file object."""
+    footer = _pyarrow("pyarrow.parquet").read_metadata(source)
+    return ShardSummary(footer.num_rows, footer.metadata[_ENGINE].decode(), int(footer.metadata[_ERRORS]))
 
 
 def features_of(table: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import time
@@ -83,6 +84,14 @@ class Folder:
             OSError: when it cannot be read.
         """
         return read_file(self.file(name))
+
+    def open(self, name: str) -> str | io.BytesIO:
+        """Return the path of a local file, of which a reader of Parquet reads the columns it needs, else the contents.
+
+        Raises:
+            OSError: when it cannot be read.
+        """
+        return io.BytesIO(self.read(name)) if is_url(self.path) else self.file(name)
 
     def write(self, name: str, contents: bytes) -> None:
         """Write a file so that it is complete from the moment it appears.

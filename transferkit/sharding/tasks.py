@@ -49,6 +49,10 @@ class Task(abc.ABC):
     def fingerprint(self) -> str:
         """Return digits that differ whenever the columns of an image could."""
 
+    @abc.abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return what the readers of the results need to know, as plain values."""
+
     def start(self, count: int, engine: str = "auto") -> str:
         """Create and verify an engine for `count` images; return its name.
 
@@ -96,6 +100,14 @@ class FeatureTask(Task):
         """Return digits that differ whenever the features of an image could."""
         return fingerprint(model_fingerprint(self._model), self._image_spec.cache_key(), self._precision)
 
+    def describe(self) -> dict[str, Any]:
+        """Return the fingerprint of the model, the image spec and the precision."""
+        return {
+            "model": model_fingerprint(self._model),
+            "image_spec": self._image_spec.to_dict(),
+            "precision": self._precision,
+        }
+
     def _start(self, count: int, engine: str) -> str:
         self._engine = compile_engine(self._model, engine=engine, precision=self._precision, count=count)
         return self._engine.name
@@ -140,6 +152,10 @@ class PredictionTask(Task):
     def fingerprint(self) -> str:
         """Return digits that differ whenever the prediction of an image could."""
         return fingerprint(self._predictor.fingerprint(), self._predictor.batch_size)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the image spec."""
+        return {"image_spec": self._predictor.image_spec.to_dict()}
 
     def _start(self, count: int, engine: str) -> str:
         # The predictor's own choice, unless it is the one for a job that was begun.

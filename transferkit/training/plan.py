@@ -13,6 +13,7 @@ import numpy as np
 from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.files import cache_home
 from transferkit._utils.tables import html_lines
+from transferkit.errors import DataError
 from transferkit.features.store import FEATURE_DTYPES
 from transferkit.modeling.partition import ModelPartition
 from transferkit.training.precision_tuning import FLOAT32, PrecisionChoice
@@ -157,12 +158,17 @@ class Plan:
 def make_plan(
     model: keras.Model, data: Any, partition: ModelPartition, settings: CacheSettings, num_views: int
 ) -> Plan:
-    """Decide between cached features and training on images."""
+    """Decide between cached features and training on images.
+
+    Raises:
+        DataError: for stored features where images are to be trained on.
+    """
     num_views = num_views if partition.augmentation is not None else 1
     training, validation = (len(data.splits[name]) if name in data.splits else 0 for name in ("train", "validation"))
     itemsize = np.dtype(settings.dtype).itemsize
     size = sum(itemsize * math.prod(side or 1 for side in shape) for shape in partition.feature_shapes)
     total, limit = size * (training * num_views + validation), settings.limit()
+    is_stored = data.splits["train"].features is not None
     if not settings.enabled:
         trained_on, reason = "images", "cache=False"
     elif getattr(partition.augmentation, "mixes", False):
@@ -171,9 +177,14 @@ def make_plan(
         trained_on, reason = "images", partition.limit or "no part of the model is frozen"
     elif not training:
         trained_on, reason = "images", "the images of a tf.data.Dataset are not known in advance"
-    elif total > limit:
+    elif total > limit and not is_stored:
         trained_on, reason = "images", f"the features take {total / 1e9:.1f} GB, and the limit is {limit / 1e9:.1f} GB"
     else:
         trained_on, reason = "features", "the frozen part returns the same features in every epoch"
+    if trained_on == "images" and is_stored:
+        raise DataError(
+            f"Training on images requires images. Received: stored features ({reason}). Train a head on the frozen "
+            "backbone with them, or build the data from the images with DatasetBuilder."
+        )
     parameters = int(sum(np.prod(variable.shape) for variable in model.trainable_variables))
     return Plan(trained_on, reason, partition, num_views, training + validation, size, total, parameters)

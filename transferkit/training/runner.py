@@ -16,6 +16,7 @@ from transferkit.calibration import Calibration
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import epoch_order, evaluation_dataset
+from transferkit.data.stored_features import require_images
 from transferkit.errors import TrainingError
 from transferkit.features.extraction import ExtractionOptions, extract_features
 from transferkit.head import has_unit, label_unit, set_unit
@@ -183,6 +184,7 @@ class Runner:
         if split is None or split.dataset is not None:
             return evaluate_batches(parts.evaluation_step("images"), dataset)
         if not self.settings.cache.enabled or parts.partition.frozen is None:
+            require_images(split, "The evaluation of a classifier that is trained on images")
             # In the order of the split even where the dataset shuffles, so that the paths of the report are right.
             return evaluate_batches(parts.evaluation_step("images"), evaluation_dataset(split, batch_size=32))
         features = extract_features(split, parts.partition.frozen, self.settings.extraction)
@@ -249,7 +251,7 @@ class Runner:
         if split is not None and split.paths is not None:
             rows = epoch_order(len(split), self.settings.extraction.seed, epoch)[step * size : (step + 1) * size]
             files = f"the files {[split.paths[row] for row in rows[:32]]}"
-        elif split is not None and split.images is not None:
+        elif split is not None and split.dataset is None:
             rows = epoch_order(len(split), self.settings.extraction.seed, epoch)[step * size : (step + 1) * size]
             files = f"the images with the indices {rows[:32].tolist()}"
         return TrainingError(

@@ -1,0 +1,214 @@
+"""Features in shards as data: splits, training of heads, and what requires images."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import transferkit as tk
+from tests.training.conftest import small_network
+from transferkit.data.array_splitting import sample_ranks, split_rows
+from transferkit.data.splitting import stratified_split
+
+pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+SIDE = 32
+SIZES = {"validation": 0.2, "test": 0.2}
+
+
+@pytest.fixture(scope="module")
+def photos(synthetic: Path) -> Path:
+    """Forty images of two classes."""
+    return synthetic / "train"
+
+
+@pytest.fixture(scope="module")
+def backbone() -> tk.Backbone:
+    return tk.BackboneFactory.create(small_network(), preprocessing="tf")
+
+
+@pytest.fixture(scope="module")
+def shards(photos: Path, backbone: tk.Backbone, tmp_path_factory: pytest.TempPathFactory) -> tk.Shards:
+    out = tmp_path_factory.mktemp("shards")
+    return tk.extract_features(photos, backbone, out=out, shard_size=16, progress=False)
+
+
+@pytest.fixture(scope="module")
+def images(photos: Path) -> tk.Data:
+    return tk.DatasetBuilder(photos, image_size=SIDE, seed=3, progress=False, **SIZES).build()
+
+
+def head(backbone: tk.Backbone, classes: int = 2, **options: object) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return tk.build_classifier(backbone, tk.ClassifierHead(classes, **options))
+
+
+def test_splits_are_those_of_the_images(shards: tk.Shards, images: tk.Data, backbone: tk.Backbone) -> None:
+    data = shards.to_data(seed=3, **SIZES)
+    assert data.class_names == images.class_names and data.image_spec == images.image_spec
+    assert data.report.counts == images.report.counts
+    for name, split in images.splits.items():
+        np.testing.assert_array_equal(data.splits[name].labels, split.labels)
+        expected = backbone.features(list(split.paths or ()))
+        np.testing.assert_allclose(np.asarray(data.splits[name].features.array), expected, atol=1e-5)
+
+
+def test_head_is_that_of_the_images(shards: tk.Shards, images: tk.Data, backbone: tk.Backbone) -> None:
+    data = shards.to_data(seed=3, **SIZES)
+    trainers = [tk.Trainer(head(backbone), seed=1) for _ in range(2)]
+    histories = [trainer.fit(one, epochs=3, verbose=0).history for trainer, one in zip(trainers, (data, images))]
+    for name, values in histories[1].items():
+        assert histories[0][name] == pytest.approx(values, abs=1e-4), name
+    reports = [trainer.evaluate(one.test) for trainer, one in zip(trainers, (data, images))]
+    assert reports[0].accuracy == reports[1].accuracy
+    np.testing.assert_allclose(reports[0].probabilities, reports[1].probabilities, atol=1e-4)
+    for trainer, one in zip(trainers, (data, images)):
+        trainer.calibrate(one)
+    paths = list(images.splits["test"].paths or ())
+    first, second = (trainer.predict(paths) for trainer in trainers)
+    assert [one.label for one in first] == [one.label for one in second]
+
+
+def test_batches_have_features_in_the_place_of_images(shards: tk.Shards) -> None:
+    data = shards.to_data(seed=3, batch_size=8, **SIZES)
+    split = data.splits["validation"]
+    features, labels = (np.concatenate(parts) for parts in zip(*data.validation.as_numpy_iterator()))
+    np.testing.assert_array_equal(features, np.asarray(split.features.array))
+    np.testing.assert_array_equal(labels, split.labels)
+    epochs = [np.concatenate([labels for _, labels in data.train.as_numpy_iterator()]) for _ in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(data.splits["train"].labels)
+    assert (epochs[0] != epochs[1]).any()
+
+
+def test_copies_are_made_once(shards: tk.Shards, own_home: Path) -> None:
+    expected = np.asarray(shards.to_data().splits["train"].features.array)
+    files = {path: path.stat().st_mtime_ns for path in (own_home / "shards").rglob("*.npy")}
+    assert len(files) == 2 * len(shards.files)
+    damaged = next(path for path in files if path.name.endswith("features.npy"))
+    damaged.write_bytes(damaged.read_bytes()[:-8])
+    again = shards.to_data()
+    np.testing.assert_array_equal(np.asarray(again.splits["train"].features.array), expected)
+    changed = [path for path, time in files.items() if path.stat().st_mtime_ns != time]
+    assert {path.name[:6] for path in changed} == {damaged.name[:6]}
+    assert tk.cache.info().sizes["shards"] > 0
+
+
+def test_rows_with_errors_or_without_label_are_left_out(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    (folder / next(folder.iterdir()).name / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    lone = next(photos.glob("*/*"))
+    shutil.copy(lone, folder / f"lone{lone.suffix}")
+    shards = tk.extract_features(folder, backbone, out=tmp_path / "out", shard_size=16, progress=False)
+    data = shards.to_data()
+    assert len(data.splits["train"]) == len(shards) - 2
+    reasons = {Path(path).name: reason for path, reason in data.report.skipped}
+    assert reasons[f"lone{lone.suffix}"] == "it has no label" and "bad.png" in reasons
+    assert np.isfinite(np.asarray(data.splits["train"].features.array)).all()
+
+
+def test_duplicates_are_in_one_split(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:
+    paths = sorted(map(str, photos.glob("*/*")))
+    for number, path in enumerate(paths[::3]):
+        shutil.copy(path, Path(path).parent / f"copy-{number}{Path(path).suffix}")
+    try:
+        shards = tk.extract_features(photos, backbone, out=tmp_path, shard_size=16, progress=False)
+        data = shards.to_data(**SIZES)
+    finally:
+        for path in photos.glob("*/copy-*"):
+            path.unlink()
+    hashes = [set(split.content_hashes()) for split in data.splits.values()]
+    assert not (hashes[0] & hashes[1] or hashes[0] & hashes[2] or hashes[1] & hashes[2])
+
+
+def test_numbers_as_labels(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:
+    import pandas
+
+    paths = sorted(map(str, photos.glob("*/*")))
+    table = pandas.DataFrame({"path": paths, "label": np.arange(len(paths)) / 10})
+    table.to_parquet(tmp_path / "table.parquet")
+    shards = tk.extract_features(tmp_path / "table.parquet", backbone, out=tmp_path / "out", progress=False)
+    data = shards.to_data(validation=0.25, target="number")
+    assert data.target == "number" and sum(map(len, data.splits.values())) == len(paths)
+    keras.utils.set_random_seed(0)
+    trainer = tk.Trainer(tk.build_classifier(backbone, tk.RegressionHead()))
+    assert np.isfinite(trainer.fit(data, epochs=2, verbose=0).history["val_loss"]).all()
+    with pytest.raises(tk.DataError, match="A label must be a finite number for target=.number"):
+        tk.extract_features(photos, backbone, out=tmp_path / "texts", progress=False).to_data(target="number")
+
+
+def test_another_backbone_is_refused(shards: tk.Shards, backbone: tk.Backbone) -> None:
+    data = shards.to_data(**SIZES)
+    other = tk.BackboneFactory.create(small_network(), preprocessing="caffe")
+    with pytest.raises(tk.DataError, match="must be the outputs of the frozen part of the classifier. Received: feat"):
+        tk.Trainer(head(other)).fit(data, epochs=1, verbose=0)
+    with pytest.raises(tk.DataError, match="must be the outputs of the frozen part"):
+        tk.Trainer(head(backbone, pooling="max")).fit(data, epochs=1, verbose=0)
+
+
+def test_what_requires_images_is_refused(shards: tk.Shards, backbone: tk.Backbone, tmp_path: Path) -> None:
+    data = shards.to_data(**SIZES)
+    trainer = tk.Trainer(head(backbone))
+    trainer.fit(data, epochs=1, verbose=0)
+    # Fine-tuning unfreezes it.
+    other = tk.BackboneFactory.create(small_network(), preprocessing="tf")
+    requires = "requires images. Received: (the split .* of )?stored features"
+    for use in (
+        lambda: tk.Trainer(head(backbone), cache=False).fit(data, epochs=1, verbose=0),
+        lambda: tk.Trainer(head(other)).fine_tune(data, epochs=1, verbose=0),
+        lambda: data.show(tmp_path / "images.png"),
+        lambda: tk.autofit(data, time_limit=60, backbones=[backbone]),
+        lambda: tk.inspect(data, backbone=backbone),
+        lambda: tk.compare_backbones(data, [backbone]),
+        lambda: tk.data.write_tfrecord(data, tmp_path / "images.tfrecord"),
+        lambda: backbone.features(data.splits["test"]),
+        lambda: trainer.predict(data.splits["test"]),
+        lambda: trainer.predictor().evaluate(data.test),
+    ):
+        with pytest.raises(tk.DataError, match=requires):
+            use()
+    with pytest.raises(ValueError, match="`feature_dtype` must be 'float32' for stored features"):
+        tk.Trainer(head(backbone), feature_dtype="float16").fit(data, epochs=1, verbose=0)
+
+
+def test_arguments_are_checked(shards: tk.Shards, backbone: tk.Backbone, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`validation` must be a fraction in"):
+        shards.to_data(validation=1.5)
+    with pytest.raises(ValueError, match="`validation` and `test` must leave images"):
+        shards.to_data(validation=0.5, test=0.5)
+    with pytest.raises(tk.DataError, match="`class_names` must name all classes"):
+        shards.to_data(class_names=["x", "y"])
+    paths = sorted(map(str, photos.glob("*/*")))
+    unlabeled = tk.extract_features(paths, backbone, out=tmp_path / "unlabeled", progress=False)
+    with pytest.raises(tk.DataError, match="must have images with labels. Received: .*, with none"):
+        unlabeled.to_data()
+    first = sorted(photos.iterdir())[0]
+    (tmp_path / "one").mkdir()
+    shutil.copytree(first, tmp_path / "one" / first.name)
+    one = tk.extract_features(tmp_path / "one", backbone, out=tmp_path / "one class", progress=False)
+    with pytest.raises(tk.DataError, match="at least two classes, each with training images"):
+        one.to_data()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), min_size=1, max_size=60),
+    st.sampled_from([{"validation": 0.3}, {"test": 0.2, "validation": 0.3}, {"test": 0.01}, {"validation": 0.9}]),
+    st.integers(0, 5),
+)
+def test_splits_of_arrays_are_those_of_lists(rows: list[tuple[str, int]], sizes: dict[str, float], seed: int) -> None:
+    ids = [f"{label}/{number:03d}.jpg" for number, (label, _) in enumerate(rows)]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    ids, rows = [ids[row] for row in order], [rows[row] for row in order]
+    labels = [label for label, _ in rows]
+    names = sorted(set(labels))
+    expected = stratified_split(ids, labels, sizes, seed=seed, groups=[f"{digest:032x}" for _, digest in rows])
+    digests = np.array([[0, digest] for _, digest in rows], np.uint64)
+    strata = np.array([names.index(label) for label in labels]), names
+    found = split_rows(sample_ranks(ids, seed), strata, digests, sizes, seed=seed)
+    assert {name: part.tolist() for name, part in found.items()} == expected

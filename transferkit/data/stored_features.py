@@ -1,0 +1,56 @@
+"""Features of images that were computed before, in the place of the images of a split."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from transferkit._utils.hashing import content_hash
+from transferkit.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StoredFeatures:
+    """Features of the images of a split, in its order.
+
+    Attributes:
+        array: float32 (n, size), read from disk when it is indexed; has `shape`, `take(rows)` and `array[rows]`.
+        digests: uint64 (n, 2), equal for equal features.
+        model_id: fingerprint of the model that computed them.
+        precision: in which it did.
+    """
+
+    array: Any
+    digests: np.ndarray
+    model_id: str
+    precision: str
+
+    def take(self, rows: np.ndarray) -> StoredFeatures:
+        """Return some of the rows."""
+        return dataclasses.replace(self, array=self.array.take(rows), digests=self.digests[rows])
+
+    def content_hashes(self) -> list[bytes]:
+        """Return bytes for each row, equal for equal features."""
+        return [digest.tobytes() for digest in self.digests]
+
+
+def row_digests(features: np.ndarray) -> np.ndarray:
+    """Return uint64 (n, 2), equal for equal rows of float32 (n, size).
+
+    >>> digests = row_digests(np.array([[1, 2], [3, 4], [1, 2]], np.float32))
+    >>> bool((digests[0] == digests[2]).all()), bool((digests[0] == digests[1]).any())
+    (True, False)
+    """
+    rows = (content_hash(row.tobytes())[:16] for row in np.ascontiguousarray(features, np.float32))
+    return np.frombuffer(b"".join(rows), np.uint64).reshape(-1, 2)
+
+
+def require_images(split: Any, what: str) -> None:
+    """Raise a DataError for a split of stored features; `what` names what requires images."""
+    if getattr(split, "features", None) is not None:
+        raise DataError(
+            f"{what} requires images. Received: the split {split.name!r} of stored features. Build the data from the "
+            "images with DatasetBuilder."
+        )
