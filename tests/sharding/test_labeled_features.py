@@ -212,3 +212,22 @@ def test_splits_of_arrays_are_those_of_lists(rows: list[tuple[str, int]], sizes:
     strata = np.array([names.index(label) for label in labels]), names
     found = split_rows(sample_ranks(ids, seed), strata, digests, sizes, seed=seed)
     assert {name: part.tolist() for name, part in found.items()} == expected
+
+
+def test_shards_at_a_url(photos: Path, shards: tk.Shards, backbone: tk.Backbone, own_home: Path) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    out = f"memory://{own_home.name}/features"
+    remote = tk.extract_features(photos, backbone, out=out, shard_size=16, progress=False)
+    assert len(remote) == len(shards) and remote.engines == shards.engines
+    here, there = (one.to_data(seed=3, **SIZES).splits["test"] for one in (shards, remote))
+    np.testing.assert_array_equal(here.labels, there.labels)
+    np.testing.assert_array_equal(np.asarray(here.features.array), np.asarray(there.features.array))
+
+
+def test_description_larger_than_the_last_bytes(
+    photos: Path, shards: tk.Shards, backbone: tk.Backbone, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    monkeypatch.setattr("transferkit.sharding.storage._END_BYTES", 16)
+    out = f"memory://{own_home.name}/features"
+    assert len(tk.extract_features(photos, backbone, out=out, shard_size=16, progress=False)) == len(shards)

@@ -21,10 +21,7 @@ from transferkit.data.report import DataReport
 from transferkit.data.stored_features import StoredFeatures
 from transferkit.errors import DataError
 from transferkit.images.spec import ImageSpec
-from transferkit.sharding.row_files import RowFiles
-from transferkit.sharding.shard_table import ERROR, read_table
-
-_COLUMNS = ("path", "label", ERROR)
+from transferkit.sharding.row_files import COLUMNS, RowFiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +60,9 @@ def build_data(shards: Any, options: DataOptions) -> Data:
     task, files = shards.job.task, RowFiles(fingerprint(*shards.job.identity))
     with Progress("Opening features", len(shards), enabled=options.progress) as bar:
         for number, summary in enumerate(shards.summaries):
-            files.add(number, shards.open(number))
+            files.add(number, shards.open)
             bar.advance(summary.rows)
-    rows = _read_rows(shards, options)
+    rows = _read_rows(shards, files, options)
     array, digests = files.rows(rows.positions)
     spec = ImageSpec.from_dict(task["image_spec"])
     stored = StoredFeatures(array, digests, task["model"], task["precision"])
@@ -78,10 +75,12 @@ def build_data(shards: Any, options: DataOptions) -> Data:
     return Data(rows.names, report, splits, spec, options.batch_size, options.seed, target=options.target)
 
 
-def _read_rows(shards: Any, options: DataOptions) -> _LabeledRows:
-    base, labels = _common_folder(_columns(shards, ["path"])), _Labels(options)
+def _read_rows(shards: Any, files: RowFiles, options: DataOptions) -> _LabeledRows:
+    numbers, labels = range(shards.job.num_shards), _Labels(options)
+    base = _common_folder(files.columns(number, ["path"]) for number in numbers)
     positions, ranks, skipped, start = [], [], [], 0
-    for paths, texts, errors in _columns(shards, _COLUMNS):
+    for number in numbers:
+        paths, texts, errors = files.columns(number, COLUMNS)
         reasons = [error or ("it has no label" if not text else None) for text, error in zip(texts, errors)]
         kept = [row for row, reason in enumerate(reasons) if reason is None]
         skipped += [(str(path), reason) for path, reason in zip(paths, reasons) if reason is not None]
@@ -157,13 +156,6 @@ def _check_splits(splits: Mapping[str, Split], options: DataOptions) -> None:
             f"There must be at least two classes, each with training images. Received: {list(train.class_names)[:10]}, "
             f"without images of {missing[:5]}. Extract the features of all classes."
         )
-
-
-def _columns(shards: Any, names: Sequence[str]) -> Iterator[list[Any]]:
-    """Yield the values of columns of each shard."""
-    for number in range(len(shards.summaries)):
-        table = read_table(shards.open(number), list(names))
-        yield [table.column(name).to_pylist() for name in names]
 
 
 def _common_folder(paths: Iterator[list[Any]]) -> int:

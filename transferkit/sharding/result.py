@@ -14,6 +14,7 @@ from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_choice, check_int
 from transferkit._utils.extras import import_extra
 from transferkit._utils.files import atomic_write
+from transferkit._utils.parallel import ordered_map
 from transferkit.data.dataset import Data
 from transferkit.data.labels import check_class_names
 from transferkit.data.numbers import TARGETS
@@ -21,7 +22,14 @@ from transferkit.data.split_sizes import check_size, check_sizes_leave_images
 from transferkit.errors import DataError
 from transferkit.sharding.job import Job, read_job
 from transferkit.sharding.labeled_features import DataOptions, build_data
-from transferkit.sharding.shard_table import FEATURES, ShardSummary, features_of, read_summary, read_table
+from transferkit.sharding.shard_table import (
+    FEATURES,
+    ShardSummary,
+    features_of,
+    read_summary,
+    read_table,
+    require_summary,
+)
 from transferkit.sharding.storage import Folder
 
 
@@ -77,7 +85,7 @@ class Shards:
     @functools.cached_property
     def summaries(self) -> tuple[ShardSummary, ...]:
         """For each shard the number of its rows and of its errors, and the engine."""
-        return tuple(read_summary(self.open(number)) for number in range(self.job.num_shards))
+        return tuple(ordered_map(self._summary, range(self.job.num_shards)))
 
     def open(self, number: int) -> Any:
         """Return what a reader of Parquet opens: the path of a local shard, or a file object.
@@ -203,6 +211,10 @@ class Shards:
             progress,
         )
         return build_data(self, options)
+
+    def _summary(self, number: int) -> ShardSummary:
+        end = read_summary(self._folder.open_end(self.job.shard_name(number)))
+        return end if end is not None else require_summary(self.open(number))
 
     def __repr__(self) -> str:
         return f"Shards({self.path!r}, {self.job.kind} of {len(self):,} images in {self.job.num_shards:,} shards)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
@@ -27,12 +28,15 @@ def write_table(columns: Mapping[str, Any], *, engine: str, num_errors: int) -> 
     arrays = {name: _column(pyarrow, name, values, columns[ERROR]) for name, values in columns.items()}
     table = pyarrow.table(arrays)
     metadata = {_ENGINE: engine.encode(), _ERRORS: str(num_errors).encode()}
+    return table_bytes(table.replace_schema_metadata(metadata))
+
+
+def table_bytes(table: Any) -> bytes:
+    """Return the contents of a Parquet file of a pyarrow.Table."""
     buffer = io.BytesIO()
     # Features are random digits, which no compression makes smaller.
-    compression = {name: "none" if name == FEATURES else "zstd" for name in columns}
-    _pyarrow("pyarrow.parquet").write_table(
-        table.replace_schema_metadata(metadata), buffer, use_dictionary=False, compression=compression
-    )
+    compression = {name: "none" if name == FEATURES else "zstd" for name in table.column_names}
+    _pyarrow("pyarrow.parquet").write_table(table, buffer, use_dictionary=False, compression=compression)
     return buffer.getvalue()
 
 
@@ -53,10 +57,18 @@ class ShardSummary:
 
 def read_table(source: Any, columns: Sequence[str] | None = None) -> Any:
     """Return the pyarrow.Table of a file, given as path or file object."""
-    return _pyarrow("pyarrow.parquet").read_table(source, columns=columns, partitioning=None)
+    with _pyarrow("pyarrow.parquet").ParquetFile(source) as file:
+        return file.read(columns=None if columns is None else list(columns))
 
 
-def read_summary(source: Any) -> ShardSummary:
+def read_summary(source: Any) -> ShardSummary | None:
+    """Return the summary of a file, given as path or by its last bytes; None where these are too few."""
+    with contextlib.suppress(_pyarrow("pyarrow").ArrowInvalid):
+        return require_summary(source)
+    return None
+
+
+def require_summary(source: Any) -> ShardSummary:
     """Return the summary of a file, given as path or file object."""
     footer = _pyarrow("pyarrow.parquet").read_metadata(source)
     return ShardSummary(footer.num_rows, footer.metadata[_ENGINE].decode(), int(footer.metadata[_ERRORS]))

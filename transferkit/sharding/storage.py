@@ -15,6 +15,8 @@ from transferkit._utils.files import atomic_write
 from transferkit.errors import DataError
 
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+# Most descriptions of tables are smaller.
+_END_BYTES = 64 << 10
 _ATTEMPTS, _FIRST_WAIT = 5, 0.2
 # Repeating the request does not change these.
 _FINAL_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError)
@@ -92,6 +94,21 @@ class Folder:
             OSError: when it cannot be read.
         """
         return io.BytesIO(self.read(name)) if is_url(self.path) else self.file(name)
+
+    def open_end(self, name: str) -> str | io.BytesIO:
+        """Return the path of a local file, else its last bytes, which have the description of a table.
+
+        Raises:
+            OSError: when it cannot be read.
+        """
+        if not is_url(self.path):
+            return self.file(name)
+        system, inside = _filesystem(self.file(name))
+
+        def read() -> bytes:
+            return system.cat_file(inside, start=max(0, system.size(inside) - _END_BYTES))
+
+        return io.BytesIO(_with_retries(read))
 
     def write(self, name: str, contents: bytes) -> None:
         """Write a file so that it is complete from the moment it appears.
