@@ -2,7 +2,7 @@
 
     python benchmarks/out_of_core.py [--rows 1000000] [--folder FOLDER]
 
-Each way runs in a process of its own, whose largest memory is printed. The features are drawn from a normal
+Each way runs in another process, whose largest memory is printed. The features are sampled from a normal
 distribution around a center per class; the folder of shards is made as `extract_features` makes it, without images.
 """
 
@@ -24,6 +24,14 @@ import numpy as np
 
 SIZE, CLASSES, BATCH, EPOCHS, SIDE = 1280, 10, 256, 3, 64
 SPREAD = 7.0
+# What a process does, and the title of its line.
+WAYS = (
+    ("import", "import of TensorFlow"),
+    ("write", "write"),
+    ("shards", "first"),
+    ("shards", "again"),
+    ("memory", "in memory"),
+)
 
 
 def main() -> None:
@@ -40,18 +48,12 @@ def main() -> None:
         print(json.dumps({**found, **memory()}))
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        for way, title in (
-            ("import", "import of TensorFlow"),
-            ("write", "write"),
-            ("shards", "first"),
-            ("shards", "again"),
-            ("memory", "in memory"),
-        ):
+        for way, title in WAYS:
             print(title, run(way, name, arguments), flush=True)
 
 
 def run(way: str, folder: str, arguments: argparse.Namespace) -> str:
-    """Return what a way prints in a process of its own."""
+    """Return what another process prints for a way."""
     command = [sys.executable, __file__, "--way", way, "--folder", folder, "--rows", str(arguments.rows)]
     command += ["--shard-size", str(arguments.shard_size)]
     environment = {**os.environ, "TRANSFERKIT_HOME": str(Path(folder, "home"))}

@@ -208,7 +208,7 @@ def test_splits_of_arrays_are_those_of_lists(rows: list[tuple[str, int]], sizes:
     labels = [label for label, _ in rows]
     names = sorted(set(labels))
     expected = stratified_split(ids, labels, sizes, seed=seed, groups=[f"{digest:032x}" for _, digest in rows])
-    digests = np.array([[0, digest] for _, digest in rows], np.uint64)
+    digests = np.array([digest for _, digest in rows], np.uint64)
     strata = np.array([names.index(label) for label in labels]), names
     found = split_rows(sample_ranks(ids, seed), strata, digests, sizes, seed=seed)
     assert {name: part.tolist() for name, part in found.items()} == expected

@@ -29,7 +29,7 @@ def split_rows(
     Args:
         ranks: of `sample_ranks`, in the order of the sample ids.
         strata: int (n,), the stratum of each example, and the names of the strata.
-        digests: uint64 (n, 2), equal for duplicates.
+        digests: uint64 (n,), equal for duplicates.
         sizes: split to a fraction in (0, 1) or a number of examples.
         seed: as for `stratified_split`.
 
@@ -37,8 +37,7 @@ def split_rows(
         Split to sorted rows; the rest is under "remainder".
     """
     labels, names = strata
-    _, first, groups, counts = np.unique(digests, axis=0, return_index=True, return_inverse=True, return_counts=True)
-    groups = groups.reshape(-1)
+    _, first, groups, counts = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
     of_group = _group_labels(labels, names, groups, first, counts)
     order = np.lexsort((ranks[first, 1], ranks[first, 0]))
     members = {name: order[of_group[order] == label] for label, name in enumerate(names)}

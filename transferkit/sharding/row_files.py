@@ -81,7 +81,7 @@ class RowFiles:
         part = ShardArray(self._path(number, _ROWS))
         if not self._path(number, _COLUMNS).exists():
             raise ValueError("its columns are missing")
-        if digests.shape != (len(part), 2) or digests.dtype != np.uint64:
+        if digests.shape != (len(part),) or digests.dtype != np.uint64:
             raise ValueError("the numbers of rows and digests differ")
         return part, digests
 

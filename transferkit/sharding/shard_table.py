@@ -42,7 +42,7 @@ def table_bytes(table: Any) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class ShardSummary:
-    """What the end of the file of a shard tells.
+    """The contents of a shard in numbers, from the description at the end of its file.
 
     Attributes:
         rows: number of images.
