@@ -13,7 +13,7 @@ from transferkit.sharding.storage import Folder
 
 JOB_FILE = "job.json"
 # Changes whenever the files of the same job would.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,9 @@ class Job:
         kind: "features" or "predictions".
         manifest: fingerprint of the images, their labels and their order.
         model: fingerprint of the model, the decoding and the precision.
-        num_rows: number of images.
-        shard_size: number of images per shard.
+        num_rows: number of images; None where it is known only when all were read.
+        shard_size: number of images per shard; None where shards have different sizes.
+        num_shards: number of shards.
         columns: names of the columns of its shards.
         engine: that was chosen at the start. Another one would give other digits, so workers use it where they can.
         version: of the format.
@@ -34,26 +35,17 @@ class Job:
     kind: str
     manifest: str
     model: str
-    num_rows: int
-    shard_size: int
+    num_rows: int | None
+    shard_size: int | None
+    num_shards: int
     columns: tuple[str, ...]
     engine: str = dataclasses.field(default="auto", compare=False)
     version: int = _VERSION
-
-    @property
-    def num_shards(self) -> int:
-        """Number of shards."""
-        return -(-self.num_rows // self.shard_size)
 
     def shard_name(self, number: int) -> str:
         """Return the name of the file of a shard."""
         identity = fingerprint(self.version, self.kind, self.manifest, self.model, self.shard_size, *self.columns)
         return f"{identity}-{number:06d}.parquet"
-
-    def range_of(self, number: int) -> tuple[int, int]:
-        """Return the first row of a shard, and the first one after it."""
-        start = number * self.shard_size
-        return start, min(start + self.shard_size, self.num_rows)
 
     def missing(self, folder: Folder) -> list[int]:
         """Return the numbers of the shards that are not in a folder."""
@@ -109,7 +101,6 @@ def read_job(folder: Folder) -> Job:
 
 
 def _described(job: Job) -> str:
-    return (
-        f"of {job.num_rows:,} images (fingerprint {job.manifest}) in shards of {job.shard_size:,} with the model "
-        f"{job.model} for {job.kind}"
-    )
+    images = f"{job.num_shards:,} archives" if job.num_rows is None else f"{job.num_rows:,} images"
+    size = "" if job.shard_size is None else f" in shards of {job.shard_size:,}"
+    return f"of {images} (fingerprint {job.manifest}){size} with the model {job.model} for {job.kind}"

@@ -15,7 +15,7 @@ from transferkit._utils.extras import import_extra
 from transferkit._utils.files import atomic_write
 from transferkit.errors import DataError
 from transferkit.sharding.job import Job, read_job
-from transferkit.sharding.shard_table import FEATURES, features_of, read_engine, read_table
+from transferkit.sharding.shard_table import FEATURES, features_of, read_engine, read_num_rows, read_table
 from transferkit.sharding.storage import Folder
 
 
@@ -51,7 +51,7 @@ class Shards:
             )
 
     def __len__(self) -> int:
-        return self.job.num_rows
+        return self._num_rows
 
     @property
     def files(self) -> list[str]:
@@ -127,6 +127,10 @@ class Shards:
                 writer.write_table(table)
             assert writer is not None, "a job has shards"
             writer.close()
+
+    @functools.cached_property
+    def _num_rows(self) -> int:
+        return sum(read_num_rows(self._folder.read(self.job.shard_name(n))) for n in range(self.job.num_shards))
 
     @functools.cached_property
     def _engines(self) -> list[tuple[str, int]]:

@@ -16,16 +16,14 @@ from transferkit.images.spec import ImageSpec
 from transferkit.modeling.precision import check_precision
 from transferkit.prediction import Predictor
 from transferkit.sharding.job import Job
-from transferkit.sharding.manifest import Manifest, read_manifest
+from transferkit.sharding.open_source import open_source
 from transferkit.sharding.processes import run_in_processes
 from transferkit.sharding.ray_engine import RayEngine, run_on_ray
 from transferkit.sharding.result import Shards
+from transferkit.sharding.source import Source
 from transferkit.sharding.storage import Folder
 from transferkit.sharding.tasks import FeatureTask, PredictionTask, Task
 from transferkit.sharding.worker import ShardResult, Worker, save_work
-
-# At a hundred images a second, ten seconds of work: little is lost with a process, and a file is not too small.
-SHARD_SIZE = 1024
 
 
 @suggests_arguments
@@ -37,7 +35,7 @@ def extract_features(
     engine: int | RayEngine | None = None,
     image_spec: ImageSpec | None = None,
     precision: str = "float32",
-    shard_size: int = SHARD_SIZE,
+    shard_size: int | None = None,
     progress: bool = True,
 ) -> Shards:
     """Extract the pooled features of any number of images into a folder of Parquet files.
@@ -89,7 +87,7 @@ def predict_many(
     out: str | os.PathLike[str],
     engine: int | RayEngine | None = None,
     probabilities: bool = True,
-    shard_size: int = SHARD_SIZE,
+    shard_size: int | None = None,
     progress: bool = True,
 ) -> Shards:
     """Predict any number of images into a folder of Parquet files, as `extract_features` does.
@@ -125,38 +123,50 @@ def predict_many(
     return run_job(PredictionTask(predictor, probabilities), source, out, engine, (shard_size, progress))
 
 
-def run_job(task: Task, source: Any, out: str | os.PathLike[str], engine: Any, options: tuple[int, bool]) -> Shards:
+def run_job(
+    task: Task, source: Any, out: str | os.PathLike[str], engine: Any, options: tuple[int | None, bool]
+) -> Shards:
     """Compute the missing shards of a job; return all shards."""
-    shard_size, progress = check_int("shard_size", options[0]), options[1]
+    shard_size, progress = options
     if engine is not None and not isinstance(engine, RayEngine):
         check_int("engine", engine, hint="Give None, a number of processes, or a RayEngine.")
-    manifest = read_manifest(source)
-    job = Job(task.kind, manifest.fingerprint(), task.fingerprint(), len(manifest), shard_size, task.columns)
-    folder = Folder(out)
+    images = open_source(source, shard_size)
+    job, folder = _job(task, images), Folder(out)
     stored = job.stored(folder)
     if stored is None:
-        stored = dataclasses.replace(job, engine=task.start(len(manifest)))
+        stored = dataclasses.replace(job, engine=task.start(images.expected_rows))
         stored.write(folder)
     job = stored
     missing = job.missing(folder)
     if missing:
-        count = sum(stop - start for start, stop in map(job.range_of, missing))
+        sizes = [images.size_of(number) for number in missing]
+        count = None if None in sizes else sum(size or 0 for size in sizes)
         with Progress(f"Computing {job.kind}", count, enabled=progress) as bar:
-            for result in _results(job, manifest, task, folder.path, (engine, missing)):
+            for result in _results(job, images, task, folder.path, (engine, missing)):
                 bar.advance(result.rows)
     return Shards(folder.path)
 
 
-def _results(
-    job: Job, manifest: Manifest, task: Task, out: str, plan: tuple[Any, Sequence[int]]
-) -> Iterator[ShardResult]:
+def _job(task: Task, source: Source) -> Job:
+    return Job(
+        kind=task.kind,
+        manifest=source.fingerprint(),
+        model=task.fingerprint(),
+        num_rows=source.num_rows,
+        shard_size=source.shard_size,
+        num_shards=source.num_shards,
+        columns=task.columns,
+    )
+
+
+def _results(job: Job, source: Source, task: Task, out: str, plan: tuple[Any, Sequence[int]]) -> Iterator[ShardResult]:
     engine, missing = plan
     if engine is None:
-        worker = Worker(job, manifest, task, out)
+        worker = Worker(job, source, task, out)
         yield from map(worker.run, missing)
         return
     with tempfile.TemporaryDirectory(prefix="transferkit-") as name:
-        save_work(Path(name), job, manifest, task, out)
+        save_work(Path(name), job, source, task, out)
         if isinstance(engine, RayEngine):
             yield from run_on_ray(engine, Path(name), missing)
         else:

@@ -10,8 +10,18 @@ import numpy as np
 
 from transferkit._utils.extras import import_extra
 
-FEATURES, ERROR = "features", "error"
+PATH, FEATURES, ERROR = "path", "features", "error"
 _ENGINE, _ERRORS = b"transferkit.engine", b"transferkit.errors"
+
+
+def join_columns(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the columns of a shard from those of its parts, of which there is at least one."""
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        if name == FEATURES
+        else [value for part in parts for value in part[name]]
+        for name in parts[0]
+    }
 
 
 def write_table(columns: Mapping[str, Any], *, engine: str, num_errors: int) -> bytes:
@@ -43,6 +53,11 @@ def read_engine(contents: bytes) -> tuple[str, int]:
     """Return the name of the engine that computed a shard, and the number of rows with an error."""
     metadata = _pyarrow("pyarrow.parquet").read_schema(io.BytesIO(contents)).metadata
     return metadata[_ENGINE].decode(), int(metadata[_ERRORS])
+
+
+def read_num_rows(contents: bytes) -> int:
+    """Return the number of images of a shard."""
+    return int(_pyarrow("pyarrow.parquet").read_metadata(io.BytesIO(contents)).num_rows)
 
 
 def features_of(table: Any) -> np.ndarray:
