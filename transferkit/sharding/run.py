@@ -40,21 +40,23 @@ def extract_features(
 ) -> Shards:
     """Extract the pooled features of any number of images into a folder of Parquet files.
 
-    The images are split into shards of a fixed size, each of which becomes one file that appears when it is complete.
-    The same call after an interruption of any kind computes those that are missing. An image that cannot be read has a
-    row with the reason as "error".
+    The images are split into shards of a fixed size, each of which becomes one file that appears when it is complete;
+    an archive of images is one shard. The same call after an interruption of any kind computes those that are missing.
+    An image that cannot be read has a row with the reason as "error".
 
     Args:
         source: a folder; a .csv or .parquet table with the columns "path" and, where known, "label"; or a list of
             paths. Folder, table and paths can be URLs of fsspec (extra `remote`), such as "s3://bucket/photos". Labels
-            of a folder are the names of its subfolders.
+            of a folder are the names of its subfolders. Or archives: the path of a .tar, .tar.gz, .tgz or .tfrecord
+            file, a list of them, a folder that has them and no images, or a pattern such as
+            "s3://bucket/train-{000..099}.tar" or "train-*.tar".
         backbone: a `Backbone`.
         out: folder or URL of the shards. It must be empty or have shards of the same images and model.
         engine: None, this process; int >= 1, as many local processes; or a `RayEngine`. Defaults to None.
         image_spec: `ImageSpec`, how images are decoded. Defaults to None, that of the backbone, or stretched to its
             input size.
         precision: "float32", "float16" (GPUs only) or "bfloat16". Defaults to "float32".
-        shard_size: int >= 1. Number of images per shard. Defaults to 1024.
+        shard_size: int >= 1. Number of images per shard; None for archives. Defaults to None, 1024.
         progress: bool, whether to show a progress bar on a terminal or in a notebook. Defaults to True.
 
     Returns:
@@ -63,7 +65,7 @@ def extract_features(
     Raises:
         DataError: when there are no images, or `out` has shards of other images or of another model.
         MissingExtraError: when a package that a path or the engine requires is not installed.
-        ShardError: when a shard ends its process again and again.
+        ShardError: when a shard ends its process again and again, or an archive is damaged.
         StorageError: when a file cannot be written; complete shards are kept.
         ValueError: if an argument is out of its range.
 
