@@ -95,13 +95,14 @@ def write(arguments: argparse.Namespace) -> dict:
     from transferkit.sharding.tasks import FeatureTask
 
     task = FeatureTask(make_backbone().feature_extractor(), ImageSpec((SIDE, SIDE)), "float32")
-    described = arguments.rows, arguments.shard_size, task.columns, task.describe()
+    rows, size = arguments.rows, arguments.shard_size
+    described = rows, size, -(-rows // size), task.columns, task.describe()
     job, folder = Job(task.kind, "synthetic", task.fingerprint(), *described), Folder(Path(arguments.folder, "shards"))
     job.write(folder)
     generator = np.random.default_rng(0)
     centers = generator.normal(size=(CLASSES, SIZE)).astype(np.float32)
     for number in range(job.num_shards):
-        start, stop = job.range_of(number)
+        start, stop = number * size, min((number + 1) * size, rows)
         labels = generator.integers(0, CLASSES, stop - start)
         features = centers[labels] + SPREAD * 2 * generator.standard_normal((stop - start, SIZE), np.float32)
         paths = [f"/photos/{label}/{row:07d}.jpg" for row, label in zip(range(start, stop), labels)]

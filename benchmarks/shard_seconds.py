@@ -21,6 +21,7 @@ import numpy as np
 
 import transferkit as tk
 from transferkit.images import ImageSpec
+from transferkit.sharding.image_source import ImageSource
 from transferkit.sharding.job import Job
 from transferkit.sharding.manifest import Manifest
 from transferkit.sharding.tasks import FeatureTask
@@ -69,9 +70,9 @@ def feature_task(name: str, image_size: int) -> FeatureTask:
 def worker(task: FeatureTask, files: list[str], size: int, out: str) -> Worker:
     """Return a worker whose shard 0 has `size` images, which repeat where there are fewer."""
     paths = tuple(files[number % len(files)] for number in range(size))
-    manifest = Manifest(paths)
-    job = Job(task.kind, manifest.fingerprint(), task.fingerprint(), size, size, task.columns)
-    return Worker(job, manifest, task, out)
+    source = ImageSource(Manifest(paths), size)
+    job = Job(task.kind, source.fingerprint(), task.fingerprint(), size, size, 1, task.columns)
+    return Worker(job, source, task, out)
 
 
 def fitted_line(seconds: dict[int, float]) -> tuple[float, float]:

@@ -27,7 +27,7 @@ def candidates(script: str, *words: str) -> list[str]:
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash(command: Command) -> None:
     script = "\n".join(command.lines("completion", "bash"))
-    assert candidates(script, "transferkit", "e") == ["evaluate", "explain", "export"]
+    assert candidates(script, "transferkit", "e") == ["extract", "evaluate", "explain", "export"]
     assert candidates(script, "transferkit", "") == [*COMMANDS, "--help", "--version"]
     assert candidates(script, "transferkit", "train", "--image") == ["--image-size"]
     assert candidates(script, "transferkit", "train", "--no-k") == ["--no-keep-best"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import keras
@@ -231,3 +233,30 @@ def test_description_larger_than_the_last_bytes(
     monkeypatch.setattr("transferkit.sharding.storage._END_BYTES", 16)
     out = f"memory://{own_home.name}/features"
     assert len(tk.extract_features(photos, backbone, out=out, shard_size=16, progress=False)) == len(shards)
+
+
+def test_archives_give_the_data_of_a_folder(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:
+    for number, name in enumerate(("cats", "dogs")):
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as archive:
+            for path in sorted((photos / name).iterdir()):
+                archive.add(path, arcname=f"{name}/{path.name}")
+    archives = [str(tmp_path / f"{number}.tar") for number in range(2)]
+    data = tk.extract_features(archives, backbone, out=tmp_path / "out", progress=False).to_data(validation=0.2)
+    expected = tk.extract_features(photos, backbone, out=tmp_path / "folder", progress=False).to_data(validation=0.2)
+    assert data.report.counts == expected.report.counts
+    found, whole = (
+        np.sort(np.asarray(one.splits["train"].features.array).sum(axis=1)).size for one in (data, expected)
+    )
+    assert found == whole
+
+
+def test_job_of_another_format_is_refused(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:
+    tk.extract_features(photos, backbone, out=tmp_path, progress=False)
+    values = json.loads((tmp_path / "job.json").read_text())
+    for damaged, message in (
+        ({**values, "version": 1}, "must have format 2. Received: .* with format 1"),
+        ({**values, "extra": 1}, "which is damaged"),
+    ):
+        (tmp_path / "job.json").write_text(json.dumps(damaged))
+        with pytest.raises(tk.DataError, match=message):
+            tk.Shards(tmp_path)

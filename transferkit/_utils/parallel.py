@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -41,3 +42,16 @@ def ordered_map(
         finally:
             # A consumer that stops early (Ctrl-C) must not wait for all that was submitted.
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the items of an iterator; a thread computes the next one while the one before is in use.
+
+    >>> list(read_ahead(iter([1, 2])))
+    [1, 2]
+    """
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pending = pool.submit(lambda: [*itertools.islice(items, 1)])
+        while item := pending.result():
+            pending = pool.submit(lambda: [*itertools.islice(items, 1)])
+            yield item[0]

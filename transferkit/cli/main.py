@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "train a classifier on a folder of images",
     "autofit": "find the best classifier for a folder of images within a time limit",
     "predict": "predict the classes or the numbers of images",
+    "extract": "extract the features of any number of images",
     "evaluate": "evaluate a classifier on labeled images",
     "explain": "write heat maps of the parts of images on which predictions depend",
     "inspect": "find wrong labels, near duplicates, outliers and poor images",

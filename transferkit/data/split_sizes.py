@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"\s*\d*\.?\d+\s*%?\s*")
 
 
 def check_size(name: str, value: Any, otherwise: str) -> Any:
-    """Return the size of a split, a fraction in (0, 1) or a number of images; other values than numbers are returned unchanged.
+    """Return the size of a split, a fraction in (0, 1) or a number of images. Other values are returned unchanged.
 
     Raises:
         ValueError: for a number out of range, or the text of a number.

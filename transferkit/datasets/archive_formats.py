@@ -236,22 +236,37 @@ class _TarHeaders:
         return self._stream.tell()
 
 
+def tar_headers(stream: BinaryIO) -> Iterator[tarfile.TarInfo]:
+    """Yield the headers of a tar archive in their order; contents are read from `stream` before the next header.
+
+    Args:
+        stream: uncompressed. It is read from its start to its end and never backwards.
+
+    Raises:
+        UnsafeArchive: for headers that would exhaust the memory, and for data after the end.
+        DamagedArchive, tarfile.TarError and others: when the archive is damaged.
+    """
+    headers = _TarHeaders(stream)
+    # The names must not depend on the machine.
+    with tarfile.TarFile(fileobj=headers, tarinfo=_TarHeader, encoding="utf-8") as archive:  # type: ignore[arg-type]
+        while (member := archive.next()) is not None:
+            if len(archive.pax_headers) > _MAX_GLOBAL_HEADERS:
+                raise UnsafeArchive("its headers are too large")
+            # `tarfile` keeps every member.
+            archive.members.clear()  # type: ignore[attr-defined]
+            headers.allowed += _HEADER_BYTES
+            yield member
+    _check_rest(stream)
+
+
 def _tar_members(file: BinaryIO, decompress: Any) -> Iterator[Member]:
     with contextlib.nullcontext(file) if decompress is None else decompress(file) as stream:
-        headers = _TarHeaders(stream)
-        with tarfile.TarFile(fileobj=headers, tarinfo=_TarHeader) as archive:  # type: ignore[arg-type]
-            while (member := archive.next()) is not None:
-                if not (member.isfile() or member.isdir()):
-                    raise UnsafeArchive(f"{member.name[:200]!r} is a link or a device")
-                if member.issparse() or member.size < 0:
-                    raise UnsafeArchive(f"{member.name[:200]!r} is a sparse file")
-                if len(archive.pax_headers) > _MAX_GLOBAL_HEADERS:
-                    raise UnsafeArchive("its headers are too large")
-                # `tarfile` keeps every member.
-                archive.members.clear()  # type: ignore[attr-defined]
-                headers.allowed += _HEADER_BYTES
-                yield Member(member.name, member.isdir(), _tar_chunks(stream, member))
-        _check_rest(stream)
+        for member in tar_headers(stream):
+            if not (member.isfile() or member.isdir()):
+                raise UnsafeArchive(f"{member.name[:200]!r} is a link or a device")
+            if member.issparse() or member.size < 0:
+                raise UnsafeArchive(f"{member.name[:200]!r} is a sparse file")
+            yield Member(member.name, member.isdir(), _tar_chunks(stream, member))
 
 
 def _tar_chunks(stream: BinaryIO, member: tarfile.TarInfo) -> Iterator[bytes]:

@@ -24,8 +24,9 @@ class Job:
         kind: "features" or "predictions".
         manifest: fingerprint of the images, their labels and their order.
         model: fingerprint of the model, the decoding and the precision.
-        num_rows: number of images.
-        shard_size: number of images per shard.
+        num_rows: number of images; None where it is known only when all were read.
+        shard_size: number of images per shard; None where shards have different sizes.
+        num_shards: number of shards.
         columns: names of the columns of its shards.
         task: what describes the model and the decoding, such as "image_spec".
         engine: that was chosen at the start. Another one would give other digits, so workers use it where they can.
@@ -35,17 +36,13 @@ class Job:
     kind: str
     manifest: str
     model: str
-    num_rows: int
-    shard_size: int
+    num_rows: int | None
+    shard_size: int | None
+    num_shards: int
     columns: tuple[str, ...]
     task: dict[str, Any] = dataclasses.field(default_factory=dict)
     engine: str = dataclasses.field(default="auto", compare=False)
     version: int = _VERSION
-
-    @property
-    def num_shards(self) -> int:
-        """Number of shards."""
-        return -(-self.num_rows // self.shard_size)
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -55,11 +52,6 @@ class Job:
     def shard_name(self, number: int) -> str:
         """Return the name of the file of a shard."""
         return f"{fingerprint(*self.identity)}-{number:06d}.parquet"
-
-    def range_of(self, number: int) -> tuple[int, int]:
-        """Return the first row of a shard, and the first one after it."""
-        start = number * self.shard_size
-        return start, min(start + self.shard_size, self.num_rows)
 
     def missing(self, folder: Folder) -> list[int]:
         """Return the numbers of the shards that are not in a folder."""
@@ -96,26 +88,31 @@ def read_job(folder: Folder) -> Job:
     """
     try:
         values: dict[str, Any] = dict(parse_json(folder.read(JOB_FILE)))
-        job = Job(**{**values, "columns": tuple(values["columns"])})
     except FileNotFoundError as error:
         raise DataError(
             f"The folder must have the shards of a job. Received: {folder.path!r} without {JOB_FILE}. Check the path."
         ) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError) as error:
+        raise _damaged(folder, error) from error
+    if values.get("version", _VERSION) != _VERSION:
         raise DataError(
-            f"{JOB_FILE} must describe a job. Received: {folder.file(JOB_FILE)!r}, which is damaged ({error}). Use "
-            "another folder."
-        ) from error
-    if job.version != _VERSION:
-        raise DataError(
-            f"The shards must have format {_VERSION}. Received: {folder.path!r} with format {job.version}. Compute "
-            "them again in another folder."
+            f"The shards must have format {_VERSION}. Received: {folder.path!r} with format {values['version']}. "
+            "Compute them again in another folder."
         )
-    return job
+    try:
+        return Job(**{**values, "columns": tuple(values["columns"])})
+    except (TypeError, KeyError) as error:
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Folder, error: Exception) -> DataError:
+    return DataError(
+        f"{JOB_FILE} must describe a job. Received: {folder.file(JOB_FILE)!r}, which is damaged ({error}). Use another "
+        "folder."
+    )
 
 
 def _described(job: Job) -> str:
-    return (
-        f"of {job.num_rows:,} images (fingerprint {job.manifest}) in shards of {job.shard_size:,} with the model "
-        f"{job.model} for {job.kind}"
-    )
+    images = f"{job.num_shards:,} archives" if job.num_rows is None else f"{job.num_rows:,} images"
+    size = "" if job.shard_size is None else f" in shards of {job.shard_size:,}"
+    return f"of {images} (fingerprint {job.manifest}){size} with the model {job.model} for {job.kind}"

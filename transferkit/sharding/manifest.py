@@ -48,25 +48,21 @@ def read_manifest(source: Any) -> Manifest:
     """Return the images of a folder, a .csv or .parquet table with the columns "path" and "label", or a list of paths.
 
     Images in subfolders of a folder have the name of the first subfolder as label. Relative paths in a table start at
-    its folder.
+    its folder. There may be no images.
 
     Raises:
-        DataError: when there are none, or the table has no paths.
+        DataError: when the source is none of these, or the table has no paths.
         MissingExtraError: when a package that the source requires is not installed.
     """
     if isinstance(source, (str, os.PathLike)):
         text = os.fspath(source)
-        found = _from_table(text) if text.lower().endswith(_TABLES) else _from_folder(text)
-    elif isinstance(source, Sequence) and all(isinstance(path, (str, os.PathLike)) for path in source):
-        found = Manifest(tuple(map(_absolute, source)))
-    else:
-        raise DataError(
-            "`source` must be a folder, a .csv or .parquet table, or a list of paths. Received: "
-            f"{type(source).__name__}. Give, for example, 's3://bucket/photos' or 'photos.csv'."
-        )
-    if not len(found):
-        raise DataError(f"`source` must have images. Received: {source!r}, with none. Check the path.")
-    return found
+        return _from_table(text) if text.lower().endswith(_TABLES) else _from_folder(text)
+    if isinstance(source, Sequence) and all(isinstance(path, (str, os.PathLike)) for path in source):
+        return Manifest(tuple(map(absolute, source)))
+    raise DataError(
+        "`source` must be a folder, a .csv or .parquet table, or a list of paths. Received: "
+        f"{type(source).__name__}. Give, for example, 's3://bucket/photos' or 'photos.csv'."
+    )
 
 
 def _from_folder(folder: str) -> Manifest:
@@ -74,9 +70,9 @@ def _from_folder(folder: str) -> Manifest:
         index = list_images(folder, "source")
         labels = tuple(str(label) or None for label in index.labels)
         return Manifest(index.paths, labels if any(labels) else None)
-    found = [entry for entry in list_files(folder) if posixpath.splitext(entry[0])[1].lower() in EXTENSIONS]
-    labels = tuple(name.partition("/")[0] if "/" in name else None for name, _ in found)
-    return Manifest(tuple(url for _, url in found), labels if any(labels) else None)
+    found = [file for file in list_files(folder) if posixpath.splitext(file.name)[1].lower() in EXTENSIONS]
+    labels = tuple(file.name.partition("/")[0] if "/" in file.name else None for file in found)
+    return Manifest(tuple(file.url for file in found), labels if any(labels) else None)
 
 
 def _from_table(path: str) -> Manifest:
@@ -120,5 +116,6 @@ def _inside(folder: str, name: str) -> str:
     return posixpath.join(folder, name) if is_url(folder) else os.path.join(folder, name)
 
 
-def _absolute(path: str | os.PathLike[str]) -> str:
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path, or the same URL."""
     return os.fspath(path) if is_url(path) else os.path.abspath(os.fspath(path))

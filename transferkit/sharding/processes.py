@@ -29,7 +29,7 @@ def run_in_processes(folder: Path, numbers: Sequence[int], count: int) -> Iterat
         count: number of processes.
 
     Raises:
-        ShardError: when a shard ends its process again and again.
+        ShardError: when a shard ends its process again and again, or cannot be computed in any.
     """
     pool = _Pool(folder, numbers, min(count, len(numbers)))
     try:
@@ -103,7 +103,11 @@ class _Process:
         )
 
     def compute(self, number: int) -> ShardResult | None:
-        """Return the result of a shard, or None when the process ended."""
+        """Return the result of a shard, or None when the process ended.
+
+        Raises:
+            ShardError: when the shard cannot be computed in any process.
+        """
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(f"{number}\n")
@@ -111,7 +115,12 @@ class _Process:
             line = self._process.stdout.readline()
         except (OSError, ValueError):
             return None
-        return ShardResult(**json.loads(line)) if line.endswith("\n") else None
+        if not line.endswith("\n"):
+            return None
+        values = json.loads(line)
+        if list(values) == ["error"]:
+            raise ShardError(values["error"])
+        return ShardResult(**values)
 
     def kill(self) -> None:
         """End the process."""

@@ -63,7 +63,7 @@ def run_on_ray(engine: RayEngine, folder: Path, numbers: Sequence[int]) -> Itera
 
     Raises:
         MissingExtraError: if Ray is not installed.
-        ShardError: when workers die at the same shard again and again.
+        ShardError: when workers die at the same shard again and again, or it cannot be computed by any.
     """
     ray = import_extra("ray", "RayEngine", "ray", "ray")
     if not ray.is_initialized():
@@ -124,6 +124,9 @@ class _Workers:
                 if number is not None:
                     left.append(number)
                 self._start()
+            except ShardError as error:
+                # Ray adds the traceback of the worker to the message.
+                raise ShardError(str(getattr(error, "cause", error))) from error
             else:
                 idle.append(actor)
                 if number is not None:

@@ -12,8 +12,18 @@ import numpy as np
 
 from transferkit._utils.extras import import_extra
 
-FEATURES, ERROR = "features", "error"
+PATH, FEATURES, ERROR = "path", "features", "error"
 _ENGINE, _ERRORS = b"transferkit.engine", b"transferkit.errors"
+
+
+def join_columns(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the columns of a shard from those of its parts, of which there is at least one."""
+    return {
+        name: np.concatenate([part[name] for part in parts])
+        if name == FEATURES
+        else [value for part in parts for value in part[name]]
+        for name in parts[0]
+    }
 
 
 def write_table(columns: Mapping[str, Any], *, engine: str, num_errors: int) -> bytes:

@@ -10,7 +10,9 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from transferkit.errors import ShardError
 from transferkit.sharding.worker import Worker
 
 
@@ -23,9 +25,16 @@ def main() -> None:
     os.dup2(2, 1)
     worker = Worker.load(folder)
     for line in sys.stdin:
-        result = worker.run(int(line))
-        results.write(json.dumps(dataclasses.asdict(result)) + "\n")
+        results.write(json.dumps(_result(worker, int(line))) + "\n")
         results.flush()
+
+
+def _result(worker: Worker, number: int) -> dict[str, Any]:
+    """Return the result of a shard, or the message of an error that would be the same in another process."""
+    try:
+        return dataclasses.asdict(worker.run(number))
+    except ShardError as error:
+        return {"error": str(error)}
 
 
 def _use_part_of_cores(index: int, count: int) -> None:
