@@ -117,7 +117,7 @@ def test_cache_clear_removes_stores(own_home: Path) -> None:
     (own_home / "files-9.sqlite").write_bytes(b"123")
     assert tk.cache.info().sizes["features"] > 800
     tk.cache.clear("features", "file_info")
-    empty = dict.fromkeys(("features", "images", "unpacked", "downloads", "trials", "file_info"), 0)
+    empty = dict.fromkeys(("features", "images", "unpacked", "downloads", "trials", "shards", "file_info"), 0)
     assert tk.cache.info().sizes == {**empty, "engines": 5}
     tk.cache.clear()
     assert list(own_home.iterdir()) == []

@@ -90,6 +90,12 @@ class Shards:
     def open(self, number: int) -> Any:
         """Return what a reader of Parquet opens: the path of a local shard, or a file object.
 
+        Args:
+            number: int >= 0. Number of the shard.
+
+        Returns:
+            str or io.BytesIO.
+
         Raises:
             OSError: when it cannot be read.
         """
