@@ -34,8 +34,10 @@ class RayEngine:
         address: str, the address of a cluster, "auto" for the one of this machine's environment, or "local" for a new
             one on this machine. Defaults to "auto".
         num_workers: int >= 1. Largest number of workers; fewer run where the cluster has no more room. Defaults to 8.
-        cpus_per_worker: float > 0. Defaults to 1.
-        gpus_per_worker: float >= 0. Defaults to 0.
+        cpus_per_worker: float > 0. Cores that Ray reserves for a worker. The engine of a worker uses all cores of its
+            machine or container: with their number here there is one worker on each, which needs the least memory.
+            Defaults to 1.
+        gpus_per_worker: float >= 0. GPUs that Ray reserves for a worker, and the only ones it sees. Defaults to 0.
 
     Raises:
         ValueError: if an argument is out of its range.
