@@ -1,4 +1,4 @@
-"""Experimental: fine-tune on several machines under Ray Train, with a training loop of its own.
+"""Experimental: fine-tune on several machines under Ray Train, with a custom training loop.
 
     python examples/fine_tune_on_ray_train.py --data /shared/photos --out /shared/run --workers 2
 
