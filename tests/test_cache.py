@@ -8,7 +8,16 @@ import pytest
 
 import transferkit as tk
 
-SIZES = {"features": 5, "engines": 6, "images": 7, "unpacked": 8, "downloads": 4, "trials": 3, "file_info": 9}
+SIZES = {
+    "features": 5,
+    "engines": 6,
+    "images": 7,
+    "unpacked": 8,
+    "downloads": 4,
+    "trials": 3,
+    "shards": 2,
+    "file_info": 9,
+}
 
 
 @pytest.fixture

@@ -95,12 +95,12 @@ def test_evict_keeps_notes_and_other_folders(entries: dict[str, Path], own_home:
 
 
 def test_evict_trusts_noted_size_of_unpacked_archive(entries: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LIMIT_VARIABLE, "6kB")
+    monkeypatch.setenv(LIMIT_VARIABLE, "7kB")
     note = entries["unpacked"].with_suffix(".json")
     note.write_text("[" * 100_000)
     evict()
     assert left(entries) == list(LIMITED)
-    note.write_text(json.dumps({"size": 4000}))
+    note.write_text(json.dumps({"size": 5000}))
     evict()
     assert left(entries) == ["features", "engines", "images"]
 
