@@ -22,7 +22,9 @@ def test_all_notebooks_are_listed_and_without_outputs() -> None:
     assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(
+    "name", [name if name == "train" else pytest.param(name, marks=pytest.mark.slow) for name in EXPECTED]
+)
 def test_notebook_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(NOTEBOOKS.parents[1]), os.environ.get("PYTHONPATH", "")]))

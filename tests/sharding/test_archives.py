@@ -149,7 +149,7 @@ def test_archives_at_urls(backbone: tk.Backbone, archives: Path, expected: tk.Sh
         check_equal(tk.extract_features(source, backbone, out=tmp_path / str(number)), expected)
 
 
-@pytest.mark.parametrize("engine", [None, 1])
+@pytest.mark.parametrize("engine", [None, pytest.param(1, marks=pytest.mark.slow)])
 def test_damaged_archive_stops_the_job_and_complete_shards_are_kept(
     engine: int | None, backbone: tk.Backbone, archives: Path, expected: tk.Shards, tmp_path: Path
 ) -> None:

@@ -211,7 +211,8 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("victim", ["driver", "worker"])
+# A worker is killed in every run, the driver in the slow ones: starting processes again takes most of the time.
+@pytest.mark.parametrize("victim", [pytest.param("driver", marks=pytest.mark.slow), "worker"])
 def test_killed_processes_lose_nothing(victim: str, backbone: tk.Backbone, photos: Path, tmp_path: Path) -> None:
     expected = tk.extract_features(photos, backbone, out=tmp_path / "expected", shard_size=2).features()
     out = tmp_path / "out"
@@ -240,6 +241,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
+@pytest.mark.slow
 def test_shard_that_ends_its_process_again_and_again_raises(
     backbone: tk.Backbone, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
