@@ -100,3 +100,16 @@ def test_missing_ray_is_named(monkeypatch: pytest.MonkeyPatch, photos: Path, tmp
 def test_invalid_arguments_raise(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tk.RayEngine(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_archives_are_read_by_workers(tmp_path: Path) -> None:
+    """One program: starting a cluster takes most of the time."""
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    command = [sys.executable, "-m", "tests.sharding.ray_archives", str(tmp_path)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, timeout=TIME_LIMIT, check=True)
+    result = json.loads(run.stdout.splitlines()[-1])
+    alone, workers = tk.Shards(tmp_path / "alone"), tk.Shards(tmp_path / "workers")
+    assert alone.table(["path", "label", "error"]).equals(workers.table(["path", "label", "error"]))
+    np.testing.assert_array_equal(alone.features(), workers.features())
+    assert result["error"].startswith("ShardError: An archive must be") and "damaged.tar" in result["error"]
