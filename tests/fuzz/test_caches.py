@@ -83,6 +83,20 @@ def features(sources: Path, home: Path) -> Results:
     return [np.asarray(array) for array in extract_features(split, network(), options)]
 
 
+def copied_shards(sources: Path, home: Path) -> Results:
+    """Return the features, the labels and the splits of a folder of shards, which are copied into the cache."""
+    data = tk.Shards(_shards(sources)).to_data(validation=0.25, progress=False)
+    return [array for split in data.splits.values() for array in (np.asarray(split.features.array), split.labels)]
+
+
+@functools.cache
+def _shards(sources: Path) -> Path:
+    backbone = tk.BackboneFactory.create(network(), preprocessing="tf")
+    photos, out = sources / "photos" / "train", sources / "shards"
+    tk.extract_features(photos, backbone, out=out, shard_size=5, progress=False)
+    return out
+
+
 def converted_engine(sources: Path, home: Path) -> Results:
     return list(compile_engine(network(), engine="openvino")(arrays()[0]))
 
@@ -135,6 +149,9 @@ CASES = {
     "keys_of_features": Case(features, "features/*/*.keys"),
     "features": Case(features, "features/*/*.npy"),
     "notes_of_features": Case(features, "features/*/*.checked"),
+    "features_of_shards": Case(copied_shards, "shards/*/*.npy"),
+    "keys_of_shards": Case(copied_shards, "shards/*/*.keys"),
+    "columns_of_shards": Case(copied_shards, "shards/*/*.parquet"),
     "converted_engine": Case(converted_engine, "engines/*.blob", _CLOSE),
     "reference_outputs": Case(converted_engine, "engines/*.outputs", _CLOSE),
     "measurements": Case(selected_engine, "engines/*.json", _CLOSE),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import transferkit as tk
 from tests.training.conftest import small_network
@@ -87,17 +88,73 @@ def test_batches_have_features_in_the_place_of_images(shards: tk.Shards) -> None
     assert (epochs[0] != epochs[1]).any()
 
 
-def test_copies_are_made_once(shards: tk.Shards, own_home: Path) -> None:
+@pytest.mark.parametrize("kind", ["0.npy", "keys", "parquet"])
+def test_copies_are_made_once_and_again_when_they_are_damaged(kind: str, shards: tk.Shards, own_home: Path) -> None:
     expected = np.asarray(shards.to_data().splits["train"].features.array)
-    files = {path: path.stat().st_mtime_ns for path in (own_home / "shards").rglob("*.npy")}
-    assert len(files) == 2 * len(shards.files)
-    damaged = next(path for path in files if path.name.endswith("features.npy"))
-    damaged.write_bytes(damaged.read_bytes()[:-8])
+    files = {path: path.stat().st_mtime_ns for path in (own_home / "shards").rglob("*.*") if path.suffix != ".checked"}
+    shards.to_data()
+    assert len({path.name.split(".")[0] for path in files} - {""}) == len(shards.files)
+    assert all(path.stat().st_mtime_ns == time for path, time in files.items())
+    damaged = next(path for path in files if path.name.endswith(f".{kind}"))
+    contents = damaged.read_bytes()
+    damaged.write_bytes(contents[:-20] + bytes(byte ^ 1 for byte in contents[-20:]))
     again = shards.to_data()
     np.testing.assert_array_equal(np.asarray(again.splits["train"].features.array), expected)
-    changed = [path for path, time in files.items() if path.stat().st_mtime_ns != time]
-    assert {path.name[:6] for path in changed} == {damaged.name[:6]}
+    changed = {path.name.split(".")[0] for path, time in files.items() if path.stat().st_mtime_ns != time}
+    assert changed == {damaged.name.split(".")[0]}
     assert tk.cache.info().sizes["shards"] > 0
+
+
+def test_images_that_changed_have_new_features(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    before = tk.extract_features(folder, backbone, out=tmp_path / "before", progress=False)
+    old = np.asarray(before.to_data().splits["train"].features.array)
+    changed = sorted(folder.glob("*/*"))[3]
+    Image.new("RGB", (40, 40), "red").save(changed)
+    after = tk.extract_features(folder, backbone, out=tmp_path / "after", progress=False)
+    # The paths are the same, and so is the job.
+    assert after.job == before.job
+    new = np.asarray(after.to_data().splits["train"].features.array)
+    np.testing.assert_array_equal(new, after.features())
+    assert (new != old).any(axis=1).tolist() == [row == 3 for row in range(len(new))]
+
+
+def test_damaged_shard_is_named(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:
+    shards = tk.extract_features(photos, backbone, out=tmp_path, shard_size=16, progress=False)
+    path = Path(shards.files[1])
+    path.write_bytes(path.read_bytes()[:-100])
+    for use in (lambda: len(tk.Shards(tmp_path)), tk.Shards(tmp_path).features, tk.Shards(tmp_path).to_data):
+        with pytest.raises(tk.DataError, match=f"A shard must be readable. Received: '{path}' .* Delete it"):
+            use()
+    path.unlink()
+    assert len(tk.extract_features(photos, backbone, out=tmp_path, shard_size=16, progress=False)) == len(shards)
+
+
+def test_one_shard(shards: tk.Shards) -> None:
+    assert shards.shard(2, ["label"]).num_rows == len(shards) - 32
+    assert shards.shard(0).equals(next(shards.tables()))
+    with pytest.raises(ValueError, match="`number` must be below the number of shards, 3. Received: 3"):
+        shards.shard(3)
+
+
+def test_interrupted_training_is_resumed(shards: tk.Shards, backbone: tk.Backbone, tmp_path: Path) -> None:
+    data = shards.to_data(seed=3, **SIZES)
+
+    def trained(folder: Path, **options: object) -> np.ndarray:
+        trainer = tk.Trainer(head(backbone), checkpoint_dir=folder)
+        trainer.fit(data, epochs=4, verbose=0, **options)
+        return np.asarray(trainer.model.trainable_variables[0])
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            if epoch == 2:
+                raise RuntimeError("interrupted")
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(RuntimeError, match="interrupted"):
+        trained(tmp_path / "interrupted", callbacks=[Stop()])
+    np.testing.assert_array_equal(trained(tmp_path / "interrupted"), whole)
 
 
 def test_rows_with_errors_or_without_label_are_left_out(photos: Path, backbone: tk.Backbone, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from transferkit._utils.hashing import content_hash
 from transferkit.errors import DataError
 
 
@@ -34,17 +33,6 @@ class StoredFeatures:
     def content_hashes(self) -> list[bytes]:
         """Return bytes for each row, equal for equal features."""
         return [digest.tobytes() for digest in self.digests]
-
-
-def row_digests(features: np.ndarray) -> np.ndarray:
-    """Return uint64 (n,), equal for equal rows of float32 (n, size).
-
-    >>> digests = row_digests(np.array([[1, 2], [3, 4], [1, 2]], np.float32))
-    >>> bool(digests[0] == digests[2]), bool(digests[0] == digests[1])
-    (True, False)
-    """
-    rows = (content_hash(row.tobytes())[:8] for row in np.ascontiguousarray(features, np.float32))
-    return np.frombuffer(b"".join(rows), np.uint64)
 
 
 def require_images(split: Any, what: str) -> None:

@@ -93,16 +93,16 @@ class ShardArray:
             buffer, offset = buffer[count:], offset + count
 
 
-def write_shard(folder: Path, keys: Sequence[bytes], arrays: Sequence[np.ndarray]) -> Path:
-    """Write the rows of `keys`, one array per output, under a unique name; return the file of keys.
+def write_shard(folder: Path, keys: Sequence[bytes], arrays: Sequence[np.ndarray], *, name: str | None = None) -> Path:
+    """Write the rows of `keys`, one array per output, under a unique name or under `name`; return the file of keys.
 
     Raises:
         OSError: when it cannot be written, as on a full disk; nothing of the shard remains.
     """
-    path = folder / f"{uuid.uuid4().hex}.keys"
+    path = folder / f"{name or uuid.uuid4().hex}.keys"
     body = b"".join(keys)
     try:
-        sums = [write_array(_array_path(path, number), array) for number, array in enumerate(arrays)]
+        sums = [_write_array(_array_path(path, number), array) for number, array in enumerate(arrays)]
         # Files written a moment ago need no verification.
         _remember_verified(path, [ShardArray(_array_path(path, number)).file_version for number in range(len(arrays))])
         with atomic_write(path) as temporary:
@@ -183,8 +183,7 @@ def _read_header(file: BinaryIO | io.FileIO) -> tuple[tuple[int, ...], bool, np.
         raise ValueError(f"its header cannot be read: {error}") from error
 
 
-def write_array(path: Path, array: np.ndarray) -> int:
-    """Write an array so that it is complete from the moment it appears; return the CRC-32 of its file."""
+def _write_array(path: Path, array: np.ndarray) -> int:
     array = np.ascontiguousarray(array)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from transferkit.data.stored_features import StoredFeatures
 from transferkit.errors import DataError
 from transferkit.images.spec import ImageSpec
 from transferkit.sharding.row_files import COLUMNS, RowFiles
+from transferkit.sharding.shard_table import FEATURES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,7 @@ def build_data(shards: Any, options: DataOptions) -> Data:
     task, files = shards.job.task, RowFiles(fingerprint(*shards.job.identity))
     with Progress("Opening features", len(shards), enabled=options.progress) as bar:
         for number, summary in enumerate(shards.summaries):
-            files.add(number, shards.open)
+            files.add(summary.digest, functools.partial(shards.shard, number, [*COLUMNS, FEATURES]))
             bar.advance(summary.rows)
     rows = _read_rows(shards, files, options)
     array, digests = files.rows(rows.positions)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 import functools
 import os
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -32,9 +32,11 @@ from transferkit.sharding.shard_table import (
 )
 from transferkit.sharding.storage import Folder
 
+Result = TypeVar("Result")
+
 
 class Shards:
-    """The features or predictions of many images, in Parquet files; open them with `tk.open_shards`.
+    """The features or predictions of many images, in Parquet files.
 
     Args:
         path: a local folder or URL.
@@ -87,19 +89,23 @@ class Shards:
         """For each shard the number of its rows and of its errors, and the engine."""
         return tuple(ordered_map(self._summary, range(self.job.num_shards)))
 
-    def open(self, number: int) -> Any:
-        """Return what a reader of Parquet opens: the path of a local shard, or a file object.
+    def shard(self, number: int, columns: Sequence[str] | None = None) -> Any:
+        """Return the pyarrow.Table of one shard.
 
         Args:
-            number: int >= 0. Number of the shard.
-
-        Returns:
-            str or io.BytesIO.
+            number: int >= 0, below the number of `files`.
+            columns: names of columns. Defaults to None, all.
 
         Raises:
-            OSError: when it cannot be read.
+            DataError: when the file is damaged or cannot be read.
+            ValueError: if there is no such shard or column.
         """
-        return self._folder.open(self.job.shard_name(number))
+        check_int("number", number, minimum=0)
+        if number >= self.job.num_shards:
+            raise ValueError(f"`number` must be below the number of shards, {self.job.num_shards}. Received: {number}.")
+        for name in columns or ():
+            check_choice("columns", name, self.job.columns)
+        return self._read(number, lambda: read_table(self._folder.open(self.job.shard_name(number)), columns))
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[Any]:
         """Yield a pyarrow.Table for each shard.
@@ -108,12 +114,11 @@ class Shards:
             columns: names of columns. Defaults to None, all.
 
         Raises:
+            DataError: when a file is damaged or cannot be read.
             ValueError: if there is no such column.
         """
-        for name in columns or ():
-            check_choice("columns", name, self.job.columns)
         for number in range(self.job.num_shards):
-            yield read_table(self.open(number), columns)
+            yield self.shard(number, columns)
 
     def table(self, columns: Sequence[str] | None = None) -> Any:
         """Return one pyarrow.Table.
@@ -219,8 +224,18 @@ class Shards:
         return build_data(self, options)
 
     def _summary(self, number: int) -> ShardSummary:
-        end = read_summary(self._folder.open_end(self.job.shard_name(number)))
-        return end if end is not None else require_summary(self.open(number))
+        name = self.job.shard_name(number)
+        end = self._read(number, lambda: read_summary(self._folder.open_end(name)))
+        return end or self._read(number, lambda: require_summary(self._folder.open(name)))
+
+    def _read(self, number: int, read: Callable[[], Result]) -> Result:
+        try:
+            return read()
+        except (OSError, ValueError, LookupError, TypeError) as error:  # Damaged files raise errors of many kinds
+            raise DataError(
+                f"A shard must be readable. Received: {self.files[number]!r} ({type(error).__name__}: {error}). Delete "
+                "it where it is damaged, and run the call again that computed it."
+            ) from error
 
     def __repr__(self) -> str:
         return f"Shards({self.path!r}, {self.job.kind} of {len(self):,} images in {self.job.num_shards:,} shards)"

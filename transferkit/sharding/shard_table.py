@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.extras import import_extra
+from transferkit._utils.hashing import content_hash
 
 PATH, FEATURES, ERROR = "path", "features", "error"
-_ENGINE, _ERRORS = b"transferkit.engine", b"transferkit.errors"
+_ENGINE, _ERRORS, _DIGEST = b"transferkit.engine", b"transferkit.errors", b"transferkit.digest"
 
 
 def join_columns(parts: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -37,7 +38,8 @@ def write_table(columns: Mapping[str, Any], *, engine: str, num_errors: int) -> 
     pyarrow = _pyarrow("pyarrow")
     arrays = {name: _column(pyarrow, name, values, columns[ERROR]) for name, values in columns.items()}
     table = pyarrow.table(arrays)
-    metadata = {_ENGINE: engine.encode(), _ERRORS: str(num_errors).encode()}
+    digest = content_hash(table_bytes(table)).hex()
+    metadata = {_ENGINE: engine.encode(), _ERRORS: str(num_errors).encode(), _DIGEST: digest.encode()}
     return table_bytes(table.replace_schema_metadata(metadata))
 
 
@@ -58,11 +60,13 @@ class ShardSummary:
         rows: number of images.
         engine: that computed them.
         num_errors: number of rows with an error.
+        digest: hexadecimal digits, equal for equal contents.
     """
 
     rows: int
     engine: str
     num_errors: int
+    digest: str
 
 
 def read_table(source: Any, columns: Sequence[str] | None = None) -> Any:
@@ -81,7 +85,8 @@ def read_summary(source: Any) -> ShardSummary | None:
 def require_summary(source: Any) -> ShardSummary:
     """Return the summary of a file, given as path or file object."""
     footer = _pyarrow("pyarrow.parquet").read_metadata(source)
-    return ShardSummary(footer.num_rows, footer.metadata[_ENGINE].decode(), int(footer.metadata[_ERRORS]))
+    engine, errors, digest = (footer.metadata[name].decode() for name in (_ENGINE, _ERRORS, _DIGEST))
+    return ShardSummary(footer.num_rows, engine, int(errors), digest)
 
 
 def features_of(table: Any) -> np.ndarray:
