@@ -8,6 +8,9 @@ here. Each worker reads its own part of the training images; a step is the mean 
 0 writes a checkpoint after each epoch. When a worker or its machine is lost, Ray Train starts all workers again, and
 they continue from the checkpoint, as the same command does after an interruption.
 
+The servers of TensorFlow, through which the workers exchange gradients, listen on all network interfaces without
+authentication: run it in a private network. A cluster that this program starts is bound to this machine.
+
 Trainer.fine_tune on one machine, with MirroredStrategy for its GPUs, does more: guards, best weights, schedules.
 """
 
@@ -29,11 +32,14 @@ CHECKPOINT, CLASSIFIER, LOG = "checkpoint.npz", "classifier", "losses.txt"
 
 def main() -> None:
     """Train and print the report of the saved classifier."""
+    options = parse_options()
+    if options["address"] is None:
+        # Binds a new cluster to the loopback; Ray reads the variable when it is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.tensorflow import TensorflowTrainer
 
-    options = parse_options()
     out = Path(options["out"])
     out.mkdir(parents=True, exist_ok=True)
     ray.init(address=options["address"], include_dashboard=False, log_to_driver=False)

@@ -45,7 +45,8 @@ def print_shards(arguments: argparse.Namespace, shards: Any) -> int:
     """Print the number of images and errors; return the exit status, which is 1 when no image could be read."""
     images, errors, count = len(shards), shards.num_errors, len(shards.files)
     value = {"path": shards.path, "images": images, "errors": errors, "shards": count}
-    output.result(arguments, value, f"{shards.path}: {images:,} images, {errors:,} errors, {count:,} shards")
+    made = f"{count:,} shard{'' if count == 1 else 's'}"
+    output.result(arguments, value, f"{shards.path}: {images:,} images, {errors:,} errors, {made}")
     return int(errors == images)
 
 

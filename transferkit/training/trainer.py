@@ -175,7 +175,7 @@ class Trainer(TrainedClassifier):
         phase after the present epoch and keeps its weights.
 
         Args:
-            data: `Data` from `DatasetBuilder.build()`.
+            data: `Data` from `DatasetBuilder.build()`, or from `Shards.to_data()` for a head on a frozen backbone.
             epochs: int >= 1 or "auto". Defaults to "auto": as many as take 300 steps, from 10 to 300.
             learning_rate: float > 0. Defaults to None, the present one: at first that of the trainer.
             schedule: "constant"; "cosine" (rises in a tenth of the steps, falls to 0); "one_cycle" (rises in a
