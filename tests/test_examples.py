@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import TIMEOUT
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 # Text that each prints, and files that it writes; cats_dogs.py has its own tests.
 EXPECTED = {
@@ -65,7 +67,7 @@ def test_fine_tuning_on_ray_train_continues_after_the_loss_of_a_worker(tmp_path:
         if path.read_bytes().startswith(b"ray::RayTrainWorker")
     ]
     os.kill(workers[-1], signal.SIGKILL)
-    output, _ = run.communicate(timeout=400)
+    output, _ = run.communicate(timeout=TIMEOUT)
     assert run.returncode == 0 and "Accuracy of the saved classifier: " in output
     # No epoch is lost or repeated.
     assert [line.split(":")[0] for line in log.read_text().splitlines()] == ["epoch 1", "epoch 2"]

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 
+from tests.waiting import TIMEOUT
 from transferkit.augmentation import affine
 from transferkit.augmentation.affine import affine_transform
 from transferkit.augmentation.block import AugmentationBlock
@@ -98,7 +99,7 @@ def test_affine_transform_is_thread_safe() -> None:
     barrier = threading.Barrier(8)
 
     def transform(number: int) -> list[np.ndarray]:
-        barrier.wait(timeout=60)
+        barrier.wait(timeout=TIMEOUT)
         return [affine_transform(images[number], transforms[number], "reflect") for _ in range(5)]
 
     with ThreadPoolExecutor(max_workers=8) as pool:

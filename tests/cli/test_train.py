@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 
 import transferkit as tk
 from tests.cli.conftest import TRAIN, Command
+from tests.waiting import TIMEOUT, wait_until
 
 FILES = {"README.md", "config.toml", "curves.png", "evaluation.png", "model.keras", "report.html", "transferkit.json"}
 
@@ -138,10 +138,9 @@ def train_in_background(*arguments: Any) -> subprocess.Popen[str]:
 
 
 def wait_for_epoch(process: subprocess.Popen[str], folder: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not (folder / "checkpoints" / "phase-0.npz").is_file():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
+    checkpoint = folder / "checkpoints" / "phase-0.npz"
+    wait_until(lambda: checkpoint.is_file() or process.poll() is not None)
+    assert process.poll() is None
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
@@ -152,7 +151,7 @@ def test_interrupted_run_is_resumed(synthetic: Path, tmp_path: Path, command: Co
     process = train_in_background(*arguments, stopped)
     wait_for_epoch(process, stopped)
     process.send_signal(how)
-    out, error = process.communicate(timeout=120)
+    out, error = process.communicate(timeout=TIMEOUT)
     assert out == "" and "Traceback" not in error
     if how == signal.SIGINT:
         assert process.returncode == 130

@@ -64,10 +64,9 @@ def test_open_url_slow_body_raises(serve: Callable[..., str]) -> None:
         respond(handler, Content_Length=1000)
         slowly(handler, bytes(1000))
 
-    start = time.monotonic()
-    with pytest.raises(TimeoutError, match="only [0-9]+ bytes in"):
+    # Fewer than 1,000: it does not wait for the rest of the body.
+    with pytest.raises(TimeoutError, match="only [0-9]{1,3} bytes in"):
         read(serve(answer), timeout=0.4)
-    assert time.monotonic() - start < 5
 
 
 def test_open_url_slow_header_raises(serve: Callable[..., str]) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 import transferkit as tk
 from tests.datasets.conftest import respond
+from tests.waiting import wait_until
 from transferkit._utils.progress import Progress
 from transferkit.datasets import download
 
@@ -169,9 +170,7 @@ def test_download_from_two_processes_with_one_killed(server: Any, tmp_path: Path
     context = multiprocessing.get_context("spawn")
     first, second = (context.Process(target=_fetch, args=(f"{server.url}/slow.zip", str(tmp_path))) for _ in range(2))
     first.start()
-    deadline = time.monotonic() + 60
-    while not server.requests and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: server.requests)
     second.start()
     os.kill(first.pid, signal.SIGKILL)
     while second.is_alive():

@@ -9,6 +9,7 @@ import pytest
 
 from tests.engines.conftest import images_for, keras_outputs
 from tests.training.conftest import small_network
+from tests.waiting import TIMEOUT
 from transferkit.engines import compile_engine, openvino
 from transferkit.engines.verification import relative_error
 
@@ -28,7 +29,7 @@ def test_openvino_after_failed_call_still_runs() -> None:
     # In a thread that ends with the process: lost requests would be waited for without end.
     thread = threading.Thread(target=fail_often_and_run, daemon=True)
     thread.start()
-    thread.join(timeout=120)
+    thread.join(timeout=TIMEOUT)
     assert rows == [12]
 
 

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import TIMEOUT
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "consumers"
 _INSTALL = ("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock")
 # Errors of npm that come from package.json, and not from the network.
 _MISTAKES = ("ETARGET", "ERESOLVE", "EJSONPARSE")
-_TIMEOUT_MS = 60_000
+_TIMEOUT_MS = 1000 * TIMEOUT
 
 
 def node() -> str:
@@ -30,7 +32,7 @@ def node() -> str:
 
 
 def run_node(program: Path, *arguments: object) -> str:
-    done = subprocess.run([node(), str(program), *map(str, arguments)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([node(), str(program), *map(str, arguments)], capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -42,7 +44,7 @@ def install(folder: Path) -> Path:
         pytest.skip("npm is not installed")
     shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("node_modules"), dirs_exist_ok=True)
     try:
-        done = subprocess.run(_INSTALL, cwd=folder, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(_INSTALL, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         pytest.skip("npm install takes longer than 300 seconds")
     assert not any(code in done.stderr for code in _MISTAKES), done.stderr

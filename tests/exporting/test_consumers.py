@@ -20,6 +20,7 @@ from PIL import Image
 import transferkit as tk
 from tests.exporting.conftest import NAMES, SIZE, make_predictor
 from tests.exporting.javascript import EXAMPLES, install, node, open_page, run_node
+from tests.waiting import TIMEOUT
 from transferkit.calibration import Calibration
 from transferkit.images import load_image
 
@@ -103,7 +104,7 @@ def run_program(command: Sequence[object], environment: dict[str, str], home: Pa
     """Run a program, which must not write into the home folder, and return its output."""
     home.mkdir(exist_ok=True)
     variables = {**environment, "HOME": str(home)}
-    done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(list(map(str, command)), env=variables, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
     assert list(home.iterdir()) == []
     return done.stdout

@@ -18,6 +18,7 @@ import pytest
 import transferkit as tk
 from tests.features.conftest import SPEC, split_of_files
 from tests.training.conftest import small_network
+from tests.waiting import wait_until
 from transferkit.data.examples import Split
 from transferkit.engines import compile_engine
 from transferkit.engines.verification import relative_error
@@ -212,9 +213,7 @@ def test_extract_features_in_two_processes_of_which_one_is_killed(
     processes = [context.Process(target=_fill, args=(part, str(own_home))) for part in (paths, paths[::-1])]
     for process in processes:
         process.start()
-    deadline = time.monotonic() + 90
-    while not list((own_home / "features").rglob("*.keys")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list((own_home / "features").rglob("*.keys")))
     os.kill(processes[0].pid, signal.SIGKILL)
     for process in processes:
         process.join()

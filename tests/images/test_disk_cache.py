@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.data.conftest import write_jpeg
 from tests.images.image_corpus import encode, sample_image
+from tests.waiting import TIMEOUT
 from transferkit.data import DatasetBuilder
 from transferkit.images import content_hashes
 from transferkit.images.disk_cache import open_disk_cache
@@ -76,7 +77,7 @@ def test_disk_cache_is_shared_by_processes(files, own_home):
     )
     command = [sys.executable, "-c", code, *files]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
-    sums = [process.communicate(timeout=120)[0] for process in running]
+    sums = [process.communicate(timeout=TIMEOUT)[0] for process in running]
     assert sums[0] == sums[1] != b""
     assert len([path for path in (own_home / "images").iterdir() if path.is_dir()]) == 1
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import transferkit as tk
+from tests.waiting import TIMEOUT
 from transferkit._utils.hashing import content_hash
 from transferkit.images.loading import load_images, stack_images
 
@@ -131,7 +132,7 @@ def test_server_of_dockerfile(wheel: Path, saved: Path, photos: Path, tmp_path: 
             if port := re.search(r"http://127\.0\.0\.1:(\d+)", line):
                 break
         assert port, "".join(lines)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port[1]}", trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port[1]}", trust_env=False, timeout=TIMEOUT) as client:
             assert client.get("/v2/health/ready").status_code == 200
             answer = client.post("/v1/predict", files={"image": path.read_bytes()})
             assert answer.json()["label"] == expected.label
@@ -140,4 +141,4 @@ def test_server_of_dockerfile(wheel: Path, saved: Path, photos: Path, tmp_path: 
             # Heat maps require the Keras model.
             assert client.post("/v1/explain", files={"image": path.read_bytes()}).status_code == 501
         server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0, server.stderr.read()
+        assert server.wait(TIMEOUT) == 0, server.stderr.read()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from tests.waiting import TIMEOUT, wait_until
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
@@ -23,30 +24,23 @@ class Running:
     """A running server with its client."""
 
     def __init__(self, models: Any, options: dict[str, Any], load: Any = None) -> None:
-        self.app = create_app(models, ServerOptions(**options), load=load)
+        self.app = create_app(models, ServerOptions(**{"timeout_seconds": TIMEOUT, **options}), load=load)
         self.service = self.app.state.service
         self.server = server_of(self.app, "127.0.0.1", 0)
         self._thread = threading.Thread(target=self.server.run, daemon=True)
         self._thread.start()
         wait_until(lambda: self.server.started)
         self.port = self.server.servers[0].sockets[0].getsockname()[1]
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, trust_env=False)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=TIMEOUT, trust_env=False)
 
     def stop(self) -> None:
         self.client.close()
         self.server.handle_exit(15, None)
-        self._thread.join(20)
+        self._thread.join(TIMEOUT)
         assert not self._thread.is_alive() and self.service.closed
 
 
 Serve = Callable[..., Running]
-
-
-def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.005)
 
 
 @pytest.fixture

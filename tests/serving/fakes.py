@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from tests.waiting import TIMEOUT
 from transferkit.errors import ImageError
 from transferkit.prediction.prediction import Prediction
 
@@ -48,7 +49,7 @@ class FakePredictor:
     def predict(self, images: list[Any]) -> list[Prediction]:
         self.batches.append(len(images))
         self.sources += images
-        assert self.gate.wait(20)
+        assert self.gate.wait(TIMEOUT)
         return [self._predict(image) for image in images]
 
     def embed(self, images: list[Any]) -> np.ndarray:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 
 import transferkit as tk
-from tests.serving.conftest import Running, Serve, wait_until
+from tests.serving.conftest import Running, Serve
+from tests.waiting import TIMEOUT, wait_until
 from transferkit.prediction import Predictor
 from transferkit.saving import save_classifier
 
@@ -94,11 +95,11 @@ def test_photo_shows_class_heat_map_and_training_images(
         for path in sorted((photos / "train" / name).iterdir())[:8]:
             (tmp_path / name / path.name).symlink_to(path)
     running = run({"pets": folder}, training_images=tmp_path)
-    wait_until(lambda: running.service.store.get(None).neighbors.ready, 60)
+    wait_until(lambda: running.service.store.get(None).neighbors.ready)
     page = opened(running)
     page.set_input_files("#file", str(photo))
-    page.wait_for_selector("#neighbors canvas:nth-child(1)", timeout=60_000)
-    page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=60_000)
+    page.wait_for_selector("#neighbors canvas:nth-child(1)", timeout=1000 * TIMEOUT)
+    page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=1000 * TIMEOUT)
     assert page.inner_text("#label").rpartition(" ")[0] in CLASSES
     assert set(
         page.eval_on_selector_all("#probabilities td:first-child", "all => all.map(one => one.textContent)")
@@ -112,7 +113,7 @@ def test_photo_shows_class_heat_map_and_training_images(
 def test_dropped_photo_and_unreadable_file(run: Serve, opened: Any, folder: Path, photo: Path, tmp_path: Path) -> None:
     page = opened(run({"pets": folder}))
     page.evaluate(DROP, base64.b64encode(photo.read_bytes()).decode())
-    page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=60_000)
+    page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=1000 * TIMEOUT)
     assert page.is_hidden("#neighbors-section") and page.is_hidden("#model-choice")
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photo.read_bytes()[:2000])
@@ -126,7 +127,7 @@ def test_api_key_is_requested(run: Serve, opened: Any, folder: Path, photo: Path
     page.wait_for_selector("#key-choice:not([hidden])")
     page.fill("#key", "secret")
     page.set_input_files("#file", str(photo))
-    page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=60_000)
+    page.wait_for_selector("#heat-map-figure:not([hidden])", timeout=1000 * TIMEOUT)
 
 
 def test_page_of_openapi(run: Serve, opened: Any, folder: Path) -> None:

@@ -8,8 +8,9 @@ import re
 
 import pytest
 
-from tests.serving.conftest import Running, Serve, wait_until
+from tests.serving.conftest import Running, Serve
 from tests.serving.fakes import FakePredictor, png
+from tests.waiting import wait_until
 
 HOSTILE = "<script>alert(1)</script>"
 OCTETS = {"content-type": "application/octet-stream"}

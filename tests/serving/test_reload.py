@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.serving.conftest import Running, Serve, wait_until
+from tests.serving.conftest import Running, Serve
 from tests.serving.fakes import FakePredictor, png
+from tests.waiting import TIMEOUT, wait_until
 
 OCTETS = {"content-type": "application/octet-stream"}
 
@@ -86,7 +87,7 @@ def test_requests_during_a_load_use_the_old_model(run: Serve, tmp_path: Path) ->
     def slow_load(folder: Path) -> FakePredictor:
         predictor = load(folder)
         if predictor.class_names[0] == "c":
-            assert gate.wait(10)
+            assert gate.wait(TIMEOUT)
         return predictor
 
     running = run({"gray": folder}, slow_load, reload_seconds=0.05)

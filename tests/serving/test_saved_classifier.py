@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
-from tests.serving.conftest import Running, Serve, wait_until
+from tests.serving.conftest import Running, Serve
+from tests.waiting import wait_until
 from transferkit.images import read_image
 from transferkit.images.loading import load_image
 from transferkit.prediction import Predictor
@@ -84,7 +85,7 @@ def test_inference(running: Running, loaded: Predictor, photos: list[bytes], dat
 
 
 def test_training_image_is_most_similar_to_itself(running: Running, synthetic: Path) -> None:
-    wait_until(lambda: running.service.store.get(None).neighbors.ready, 60)
+    wait_until(lambda: running.service.store.get(None).neighbors.ready)
     for path in sorted(synthetic.glob("train/*/*.jpg"))[::8]:
         body = running.client.post("/v1/neighbors", content=path.read_bytes(), headers=JPEG).json()
         assert len(body["neighbors"]) == 5
@@ -98,8 +99,8 @@ def test_saving_again_replaces_the_model(run: Serve, folder: Path, tmp_path: Pat
     old = tk.load(folder)
     other = Predictor(old.model, ["x", "y", "z"], old.image_spec, activation="softmax")
     save_classifier(target, other)
-    wait_until(lambda: running.client.post("/v1/predict", content=photos[0], headers=JPEG).json()["label"] in "xyz", 60)
+    wait_until(lambda: running.client.post("/v1/predict", content=photos[0], headers=JPEG).json()["label"] in "xyz")
     (target / "model.keras").write_bytes(b"broken")
     (target / "transferkit.json").write_text("{}")
-    wait_until(lambda: 'result="failed"' in running.client.get("/metrics").text, 60)
+    wait_until(lambda: 'result="failed"' in running.client.get("/metrics").text)
     assert running.client.post("/v1/predict", content=photos[0], headers=JPEG).json()["label"] in "xyz"

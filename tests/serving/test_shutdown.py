@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving.conftest import wait_until
 from tests.serving.fakes import png
+from tests.waiting import TIMEOUT, at_once, wait_until
 
 OCTETS = {"content-type": "application/octet-stream"}
 ROOT = Path(__file__).parents[2]
@@ -43,11 +43,10 @@ class Process:
         self.url = re.findall(r"http://\S+", line)[0]
         self.port = int(self.url.rpartition(":")[2])
 
-    def end(self, sig: int = signal.SIGTERM) -> tuple[int, float]:
-        """Send a signal; return the exit status and the seconds."""
-        started = time.monotonic()
+    def end(self, sig: int = signal.SIGTERM) -> int:
+        """Send a signal; return the exit status."""
         self.popen.send_signal(sig)
-        return self.popen.wait(30), time.monotonic() - started
+        return self.popen.wait(TIMEOUT)
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_term_under_load_loses_nothing(start: Callable[..., Process]) -> None:
 
     def load(keep_alive: bool) -> None:
         headers = OCTETS if keep_alive else {**OCTETS, "connection": "close"}
-        with httpx.Client(base_url=process.url, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=process.url, timeout=TIMEOUT, trust_env=False) as client:
             while not stop.is_set():
                 try:
                     response = client.post("/v1/predict", content=png(255), headers=headers)
@@ -89,8 +88,8 @@ def test_term_under_load_loses_nothing(start: Callable[..., Process]) -> None:
     threads = [threading.Thread(target=load, args=(bool(number % 4),)) for number in range(24)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: len(outcomes) > 60, 30)
-    status, _ = process.end()
+    wait_until(lambda: len(outcomes) > 60)
+    status = process.end()
     stop.set()
     for thread in threads:
         thread.join()
@@ -103,44 +102,45 @@ def test_term_under_load_loses_nothing(start: Callable[..., Process]) -> None:
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 def test_idle_server_ends_at_once(start: Callable[..., Process], sig: int) -> None:
-    process = start(0)
+    process = start(0, "--timeout-seconds", f"{TIMEOUT:g}")
     with httpx.Client(trust_env=False) as client:
         assert client.get(f"{process.url}/v2/health/live").status_code == 200
         # The connection is open and idle.
-        status, seconds = process.end(sig)
-    assert status == 0 and seconds < 5
+        with at_once():
+            assert process.end(sig) == 0
 
 
 def test_upload_in_progress_is_finished(start: Callable[..., Process]) -> None:
     process = start(0)
     image = png(255)
     head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(image)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", process.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", process.port), timeout=TIMEOUT) as connection:
         connection.sendall(head.encode() + image[:20])
         time.sleep(0.3)
         process.popen.send_signal(signal.SIGTERM)
         time.sleep(1)
         with pytest.raises(OSError):
-            socket.create_connection(("127.0.0.1", process.port), timeout=5)
+            socket.create_connection(("127.0.0.1", process.port), timeout=TIMEOUT)
         connection.sendall(image[20:])
         answer = b""
         while received := connection.recv(65536):
             answer += received
     assert answer.startswith(b"HTTP/1.1 200") and b"connection: close" in answer
-    assert process.popen.wait(10) == 0
+    assert process.popen.wait(TIMEOUT) == 0
 
 
 def test_shutdown_is_bounded_by_the_timeout(start: Callable[..., Process]) -> None:
-    process = start(60, "--timeout-seconds", "1")
+    process = start(TIMEOUT, "--timeout-seconds", "1")
     answers = []
 
     def post() -> None:
-        answers.append(httpx.post(f"{process.url}/v1/predict", content=png(1), headers=OCTETS, trust_env=False))
+        with httpx.Client(base_url=process.url, timeout=TIMEOUT, trust_env=False) as client:
+            answers.append(client.post("/v1/predict", content=png(1), headers=OCTETS))
 
     thread = threading.Thread(target=post)
     thread.start()
     time.sleep(0.3)
-    status, seconds = process.end()
+    with at_once():
+        assert process.end() == 0
     thread.join()
-    assert status == 0 and seconds < 8
     assert answers[0].status_code == 504

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -17,6 +16,7 @@ from PIL import Image
 
 import transferkit as tk
 from tests.training.conftest import small_network
+from tests.waiting import TIMEOUT, wait_until
 from transferkit.calibration import Calibration
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
@@ -204,13 +204,6 @@ tk.extract_features(sys.argv[1], backbone, out=sys.argv[2], shard_size=2, engine
 """
 
 
-def wait_for(condition: object, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.02)
-
-
 # A worker is killed in every run, the driver in the slow ones: starting processes again takes most of the time.
 @pytest.mark.parametrize("victim", [pytest.param("driver", marks=pytest.mark.slow), "worker"])
 def test_killed_processes_lose_nothing(victim: str, backbone: tk.Backbone, photos: Path, tmp_path: Path) -> None:
@@ -219,12 +212,12 @@ def test_killed_processes_lose_nothing(victim: str, backbone: tk.Backbone, photo
     command = [sys.executable, "-c", SCRIPT, str(photos), str(out), "2"]
     driver = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
     try:
-        wait_for(lambda: len(list(out.glob("*.parquet"))) >= 3 or driver.poll() is not None)
+        wait_until(lambda: len(list(out.glob("*.parquet"))) >= 3 or driver.poll() is not None)
         if victim == "driver":
             driver.kill()
         else:
             os.kill(children(driver.pid)[0], signal.SIGKILL)
-            assert driver.wait(300) == 0
+            assert driver.wait(TIMEOUT) == 0
     finally:
         driver.kill()
         driver.wait()

@@ -7,11 +7,11 @@ import os
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import TIMEOUT
 from transferkit._utils import files
 from transferkit._utils.files import atomic_folder, atomic_write, cache_home, lock, read_json, update_json
 from transferkit.errors import StorageError
@@ -137,10 +137,9 @@ def test_lock_held_by_other_process_times_out(tmp_path: Path) -> None:
     finally:
         holder.kill()
         holder.wait()
-    started = time.monotonic()
-    with lock(file, timeout=10):
-        # The operating system releases the lock of a process that was killed.
-        assert time.monotonic() - started < 5
+    # The operating system releases the lock of a process that was killed.
+    with lock(file, timeout=TIMEOUT):
+        pass
 
 
 def test_lock_leaves_no_file(tmp_path: Path) -> None:
@@ -175,7 +174,7 @@ from pathlib import Path
 from transferkit._utils.files import lock
 path = Path(sys.argv[1])
 for _ in range(40):
-    with lock(path.with_suffix(".lock"), timeout=60):
+    with lock(path.with_suffix(".lock"), timeout=600):
         path.write_text(str(int(path.read_text()) + 1))
 """
 
@@ -185,7 +184,7 @@ def test_lock_excludes_other_processes(tmp_path: Path) -> None:
     path = tmp_path / "count"
     path.write_text("0")
     processes = [subprocess.Popen([sys.executable, "-c", _COUNT_IN_FILE, str(path)]) for _ in range(3)]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=TIMEOUT) for process in processes] == [0, 0, 0]
     assert path.read_text() == "120"
 
 

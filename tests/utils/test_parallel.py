@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.waiting import TIMEOUT
 from transferkit._utils import parallel
 from transferkit._utils.parallel import num_workers, ordered_map
 
@@ -24,7 +25,7 @@ def test_ordered_map_keeps_order() -> None:
 def test_ordered_map_uses_threads() -> None:
     barrier = threading.Barrier(2)
     # Two calls that wait for each other return only when they run at once.
-    assert list(ordered_map(lambda item: barrier.wait(10) >= 0, range(2))) == [True, True]
+    assert list(ordered_map(lambda item: barrier.wait(TIMEOUT) >= 0, range(2))) == [True, True]
 
 
 @pytest.mark.parametrize("ahead", [None, 1, 5])
@@ -65,9 +66,7 @@ def test_ordered_map_closed_early_cancels_the_rest(monkeypatch: pytest.MonkeyPat
 
     results = ordered_map(slow, range(100), ahead=50)
     assert next(results) == 0
-    started = time.monotonic()
     results.close()
-    assert time.monotonic() - started < 0.5
     time.sleep(0.1)
     assert len(done) < 50
 

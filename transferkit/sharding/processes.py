@@ -5,12 +5,15 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Queue
+
+import tensorflow as tf
 
 from transferkit.errors import ShardError
 from transferkit.sharding.worker import ShardResult
@@ -87,6 +90,14 @@ class _Pool:
         return None
 
 
+def _num_threads() -> int:
+    """Return how many threads an operation of TensorFlow has in this process."""
+    chosen = int(tf.config.threading.get_intra_op_parallelism_threads())
+    if chosen:
+        return chosen
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class _Process:
     """A worker process with its input and output.
 
@@ -95,7 +106,8 @@ class _Process:
     """
 
     def __init__(self, folder: Path, index: int, count: int) -> None:
-        command = [sys.executable, "-m", "transferkit.sharding.worker_process", str(folder), str(index), str(count)]
+        arguments = map(str, (folder, index, count, _num_threads()))
+        command = [sys.executable, "-m", "transferkit.sharding.worker_process", *arguments]
         self.last_words = ""
         self._log = open(folder / f"worker_{index}.log", "w+b")  # noqa: SIM115 - it stays open
         self._process = subprocess.Popen(
