@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from transferkit._utils.cores import tensorflow_threads
 from transferkit._utils.files import atomic_folder
 from transferkit._utils.hashing import sha256_of
 from transferkit._utils.text import printable
@@ -194,7 +195,7 @@ def _training_record(model: keras.Model, description: TrainingDescription) -> di
         **({} if description.labels is None else {"labels": description.labels}),
         "augmentation": None if augmentation is None else augmentation.get_config(),
         # The same results need the same number of threads: another one adds in another order.
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        "threads": tensorflow_threads(),
         "versions": versions,
     }
 

@@ -14,6 +14,8 @@ from transferkit.data import DatasetBuilder
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import epoch_order, epochs_dataset, evaluation_dataset, split_of, training_dataset
 from transferkit.images import ImageSpec, load_image
+from transferkit.images.dataset import image_dataset
+from transferkit.training.feature_data import evaluation_batches, training_batches
 
 SPEC = ImageSpec((24, 32))
 
@@ -43,6 +45,22 @@ def test_epochs_dataset_resumes_at_any_epoch(files):
     assert first.tolist() == epoch_order(len(files), 1, 0).tolist()
     images = np.concatenate([images for images, _ in whole[:3]])
     assert np.array_equal(images[0], load_image(files[first[0]], SPEC))
+
+
+def test_iterators_have_no_tuning_thread(files):
+    # Their destructor waits for it, up to a minute.
+    split = Split("train", np.arange(len(files), dtype=np.int32), SPEC, paths=tuple(files))
+    features = [np.zeros((len(files), 3), np.float32)]
+    targets = (split.labels,)
+    datasets = [
+        epochs_dataset(split, batch_size=8, seed=1, first_epoch=0, epochs=3),
+        training_dataset(split, batch_size=8, seed=1),
+        evaluation_dataset(split, batch_size=8),
+        image_dataset(files, SPEC),
+        training_batches([features], targets, batch_size=8, seed=1, epochs=range(2)),
+        evaluation_batches(features, targets),
+    ]
+    assert [dataset.options().autotune.enabled for dataset in datasets] == [False] * len(datasets)
 
 
 def test_train_shuffles_each_time_and_knows_its_split(folder):

@@ -71,7 +71,12 @@ def test_load_compiled_in_any_precision(monkeypatch: pytest.MonkeyPatch, first: 
         for precision in ("float32", "bfloat16")
     )
     assert (full.precision, reduced.precision) == ("float32", "bfloat16")
-    assert relative_error(full(images), expected) < 1e-5 < 1e-4 < relative_error(reduced(images), expected) < 0.1
+    assert relative_error(full(images), expected) < 1e-5
+    if "BF16" in openvino.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        assert 1e-4 < relative_error(reduced(images), expected) < 0.1
+    else:
+        # The processor has no instructions for it.
+        assert relative_error(reduced(images), expected) < 1e-5
 
 
 def test_convert_without_writable_cache(own_home: Path) -> None:

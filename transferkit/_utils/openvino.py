@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from typing import Any
 
+from transferkit._utils.cores import num_cores, num_threads
 from transferkit.errors import MissingExtraError
 
 _TELEMETRY = "openvino_telemetry"
@@ -48,3 +49,11 @@ def import_openvino(module: str = "openvino") -> Any:
             sys.modules.pop(_TELEMETRY, None)
         else:
             sys.modules[_TELEMETRY] = imported
+
+
+def thread_options() -> dict[str, Any]:
+    """Return the options of a compilation that limit its threads, where fewer can work at once than there are cores."""
+    if num_threads() == num_cores():
+        return {}
+    # Pinned threads of several processes would all be on the same cores.
+    return {"INFERENCE_NUM_THREADS": num_threads(), "ENABLE_CPU_PINNING": False}

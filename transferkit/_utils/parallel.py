@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from transferkit._utils.cores import num_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def num_workers() -> int:
-    """Return the number of decoding threads: one more than cores, because one may wait for the disk."""
-    return min(16, (os.cpu_count() or 1) + 1)
+    """Return the number of decoding threads: one more than can work at once, because one may wait for the disk."""
+    return min(16, num_threads() + 1)
 
 
 def ordered_map(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transferkit._utils.checks import did_you_mean
+from transferkit._utils.cores import limit_tensorflow
 from transferkit._utils.lazy import LazyModule
 from transferkit._utils.tables import text_table
 from transferkit._utils.text import printable
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import_quietly("tensorflow")
     try:
+        limit_tensorflow()
         with _results_alone_on_stdout(options):
             return int(options.run(options) or 0)
     except BrokenPipeError:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.data.ops import dataset_ops
 
+from transferkit._utils.tf_data import without_autotuning
 from transferkit.data.examples import Split
 from transferkit.errors import ImageError
 from transferkit.images.disk_cache import DiskImageCache
@@ -100,7 +101,8 @@ def _dataset(batches: Callable[[], Batches], split: Split) -> tf.data.Dataset:
     targets = [tf.TensorSpec((None, *column.shape[1:]), column.dtype) for column in _targets(split)]
     dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, *targets))
     # uint8 leaves Python; the conversion to float32 runs outside of it.
-    return dataset.map(lambda image, *target: (tf.cast(image, tf.float32), *target)).prefetch(2)
+    dataset = dataset.map(lambda image, *target: (tf.cast(image, tf.float32), *target))
+    return without_autotuning(dataset.prefetch(2))
 
 
 def _targets(split: Split) -> Batch:

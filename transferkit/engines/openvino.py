@@ -16,7 +16,7 @@ import numpy as np
 from transferkit._utils.cache_limit import evict, mark_used
 from transferkit._utils.files import atomic_write, cache_home
 from transferkit._utils.hashing import HASH_BYTES, content_hash
-from transferkit._utils.openvino import import_openvino
+from transferkit._utils.openvino import import_openvino, thread_options
 from transferkit.runtimes.base import Outputs, concatenate, pad_batch
 
 # Batches queued per stream beyond the running one, so that no stream waits for Python.
@@ -121,9 +121,9 @@ class OpenVino:
         return tuple(np.array(output.data[:rows], np.float32) for output in request.output_tensors)
 
 
-def _options(batch_size: int, precision: str) -> dict[str, str]:
+def _options(batch_size: int, precision: str) -> dict[str, Any]:
     hint = "LATENCY" if batch_size == 1 else "THROUGHPUT"
-    return {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": hint}
+    return {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision], "PERFORMANCE_HINT": hint, **thread_options()}
 
 
 def _cache_file(key: str) -> Path:

@@ -62,8 +62,8 @@ def compile_engine(
         model: built keras.Model from float32 images (batch, height, width, 3) to one or several outputs.
         engine: "auto" (the one that completes `count` images first, conversion included), "keras", "frozen_graph"
             (TensorFlow) or "openvino" (extra `fast`).
-        precision: "float32"; "bfloat16", about twice as fast on CPUs that support it, with features off by 1e-3 to
-            1e-2 of the largest on average; or "float16", on GPUs.
+        precision: "float32"; "bfloat16", about twice as fast on CPUs that have instructions for it, with features off
+            by 1e-3 to 1e-2 of the largest on average (on others, OpenVINO computes in float32); or "float16", on GPUs.
         batch_size: int >= 1. Images per batch. Defaults to `default_batch_size()`.
         count: number of images to come, or None for very many.
         model_id: the result of `model_fingerprint(model)`, where it is known.

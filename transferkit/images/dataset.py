@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit._utils.tf_data import without_autotuning
 from transferkit.images.loading import image_batches
 from transferkit.images.spec import ImageSpec
 
@@ -36,4 +37,4 @@ def image_dataset(sources: Sequence[Any], spec: ImageSpec, *, order: Sequence[in
     count = len(sources) if order is None else len(order)
     rows = tf.TensorSpec((None, *spec.image_size, 3), tf.uint8)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=rows).unbatch()
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(64)
+    return without_autotuning(dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(64))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit._utils.cores import num_threads
 from transferkit._utils.extras import import_extra
 from transferkit.runtimes.base import IMAGE
 
@@ -29,7 +29,7 @@ class LiteRtRuntime:
     name = "litert"
 
     def __init__(self, path: Path) -> None:
-        interpreter = import_litert().Interpreter(str(path), num_threads=os.cpu_count())
+        interpreter = import_litert().Interpreter(str(path), num_threads=num_threads())
         (self._signature,) = interpreter.get_signature_list()
         self._runner = interpreter.get_signature_runner(self._signature)
         self._dtype = self._runner.get_input_details()[IMAGE]["dtype"]

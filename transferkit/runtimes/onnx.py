@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from transferkit._utils.cores import num_cores, num_threads
 from transferkit._utils.extras import import_extra
 from transferkit.runtimes.base import IMAGE, METADATA_KEY
 
@@ -31,6 +32,8 @@ class OnnxRuntime:
         onnxruntime = import_onnxruntime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
+        if num_threads() < num_cores():
+            options.intra_op_num_threads = num_threads()
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._dtype = _DTYPES[self._session.get_inputs()[0].type]
         self.outputs: tuple[str, ...] = tuple(output.name for output in self._session.get_outputs())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.files import parse_json
-from transferkit._utils.openvino import import_openvino
+from transferkit._utils.openvino import import_openvino, thread_options
 from transferkit.runtimes.base import METADATA_KEY
 
 MODEL_FILE, CONFIG_FILE = "model.xml", "config.json"
@@ -36,7 +36,8 @@ class OpenVinoRuntime:
         model = core.read_model(path / MODEL_FILE)
         self.outputs: tuple[str, ...] = tuple(sorted(next(iter(sorted(output.names))) for output in model.outputs))
         self.metadata: str | None = model.get_rt_info(METADATA_SECTION).astype(str) if _has_metadata(model) else None
-        self._compiled = core.compile_model(model, "CPU", read_settings(path) if settings is None else settings)
+        settings = read_settings(path) if settings is None else settings
+        self._compiled = core.compile_model(model, "CPU", {**settings, **thread_options()})
         self._dtype = self._compiled.input(0).element_type.to_dtype()
         # A request runs one batch at a time; there are as many as threads that have called.
         self._free: SimpleQueue[Any] = SimpleQueue()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -13,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Queue
 
-import tensorflow as tf
-
+from transferkit._utils.cores import environment_with_equal_threads
 from transferkit.errors import ShardError
 from transferkit.sharding.worker import ShardResult
 
@@ -90,14 +88,6 @@ class _Pool:
         return None
 
 
-def _num_threads() -> int:
-    """Return how many threads an operation of TensorFlow has in this process."""
-    chosen = int(tf.config.threading.get_intra_op_parallelism_threads())
-    if chosen:
-        return chosen
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 class _Process:
     """A worker process with its input and output.
 
@@ -106,12 +96,17 @@ class _Process:
     """
 
     def __init__(self, folder: Path, index: int, count: int) -> None:
-        arguments = map(str, (folder, index, count, _num_threads()))
-        command = [sys.executable, "-m", "transferkit.sharding.worker_process", *arguments]
+        command = [sys.executable, "-m", "transferkit.sharding.worker_process", str(folder), str(index), str(count)]
         self.last_words = ""
         self._log = open(folder / f"worker_{index}.log", "w+b")  # noqa: SIM115 - it stays open
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, encoding="utf-8"
+            command,
+            env=environment_with_equal_threads(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
         )
 
     def compute(self, number: int) -> ShardResult | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
+import math
 import os
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from transferkit._utils.arguments import suggests_arguments
 from transferkit._utils.checks import check_int, check_number
+from transferkit._utils.cores import limit_threads
 from transferkit._utils.extras import import_extra
 from transferkit.errors import ShardError
 from transferkit.sharding.worker import ShardResult, Worker
@@ -34,9 +37,8 @@ class RayEngine:
         address: str, the address of a cluster, "auto" for the one of this machine's environment, or "local" for a new
             one on this machine. Defaults to "auto".
         num_workers: int >= 1. Largest number of workers; fewer run where the cluster has no more room. Defaults to 8.
-        cpus_per_worker: float > 0. Cores that Ray reserves for a worker. The engine of a worker uses all cores of its
-            machine or container: with their number here there is one worker on each, which needs the least memory.
-            Defaults to 1.
+        cpus_per_worker: float > 0. Cores that Ray reserves for a worker, which has as many threads, rounded up. One
+            worker with all cores of a machine needs the least memory. Defaults to 1.
         gpus_per_worker: float >= 0. GPUs that Ray reserves for a worker, and the only ones it sees. Defaults to 0.
 
     Raises:
@@ -72,7 +74,8 @@ def run_on_ray(engine: RayEngine, folder: Path, numbers: Sequence[int]) -> Itera
         ray.init(address=engine.address, include_dashboard=False, log_to_driver=False)
     work = ray.put(_packed(folder))
     options = {"num_cpus": engine.cpus_per_worker, "num_gpus": engine.gpus_per_worker, "max_restarts": 0}
-    workers = _Workers(ray, ray.remote(**options)(_RayWorker), work, min(engine.num_workers, len(numbers)))
+    actor = functools.partial(ray.remote(**options)(_RayWorker).remote, work, math.ceil(engine.cpus_per_worker))
+    workers = _Workers(ray, actor, min(engine.num_workers, len(numbers)))
     try:
         yield from workers.run(numbers)
     finally:
@@ -82,7 +85,8 @@ def run_on_ray(engine: RayEngine, folder: Path, numbers: Sequence[int]) -> Itera
 class _RayWorker:
     """The actor: unpacks the work into a folder of its machine, and computes shards of it."""
 
-    def __init__(self, packed: bytes) -> None:
+    def __init__(self, packed: bytes, threads: int) -> None:
+        limit_threads(threads)
         self._folder = tempfile.TemporaryDirectory(prefix="transferkit-")
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(self._folder.name, filter="data")
@@ -102,8 +106,8 @@ class _Workers:
     An actor gets a shard when it is ready: one for which the cluster has no room must not keep any.
     """
 
-    def __init__(self, ray: Any, actor: Any, work: Any, count: int) -> None:
-        self._ray, self._actor, self._work = ray, actor, work
+    def __init__(self, ray: Any, new_actor: Callable[[], Any], count: int) -> None:
+        self._ray, self._new_actor = ray, new_actor
         # From the call that is awaited to its actor and shard, None for one that is starting.
         self._calls: dict[Any, tuple[Any, int | None]] = {}
         for _ in range(count):
@@ -146,7 +150,7 @@ class _Workers:
             self._ray.kill(actor)
 
     def _start(self) -> None:
-        actor = self._actor.remote(self._work)
+        actor = self._new_actor()
         self._calls[actor.wait_until_ready.remote()] = actor, None
 
 

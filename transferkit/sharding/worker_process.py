@@ -1,6 +1,6 @@
 """The program of a local worker process: reads numbers of shards from its input, and writes their results.
 
-Run as `python -m transferkit.sharding.worker_process FOLDER INDEX COUNT THREADS`, by `transferkit.sharding.processes`.
+Run as `python -m transferkit.sharding.worker_process FOLDER INDEX COUNT`, by `transferkit.sharding.processes`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from transferkit.errors import ShardError
 from transferkit.sharding.worker import Worker
 
 
 def main() -> None:
     """Compute shards until the input ends."""
-    folder, index, count, threads = Path(sys.argv[1]), *map(int, sys.argv[2:])
+    folder, index, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     _use_part_of_cores(index, count)
-    # TensorFlow adds in another order with another number of threads, and must give the features of one process.
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
     # Libraries print to the standard output, which has the results alone.
     results = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

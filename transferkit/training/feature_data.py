@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from transferkit._utils.tf_data import without_autotuning
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
 from transferkit.data.pipeline import epoch_order
@@ -115,9 +116,8 @@ def evaluation_batches(features: ViewArrays, targets: Targets) -> tf.data.Datase
 def _without_tf_data_optimizations(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Return `dataset` without the optimizations of tf.data: analyzing it takes longer than these few batches."""
     options = tf.data.Options()
-    options.autotune.enabled = False
     options.experimental_optimization.apply_default_optimizations = False
-    return dataset.with_options(options)
+    return without_autotuning(dataset.with_options(options))
 
 
 def _gather_fn(views: Sequence[ViewArrays], targets: Targets) -> Gather:

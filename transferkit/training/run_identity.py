@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from transferkit._utils.cores import tensorflow_threads
 from transferkit._utils.hashing import content_hash, fingerprint
 from transferkit.data.dataset import Data
 from transferkit.data.examples import Split
@@ -31,7 +30,7 @@ def run_identity(model: keras.Model, data: Data, options: Mapping[str, Any]) -> 
         "class_names": list(data.class_names),
         "image_spec": data.image_spec.cache_key(),
         # Another number of threads adds in another order.
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        "threads": tensorflow_threads(),
     }
     for name, split in data.splits.items():
         # Test images do not take part in training.
