@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -21,6 +22,14 @@ def pytest_report_header() -> str:
     if SHARED.is_dir():
         return f"real images and weights: {SHARED}"
     return f"real images and weights: none at {SHARED}; the tests that use them are skipped"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home_of_shared_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the fixtures of modules, which are made before `own_home`, out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERKIT_HOME", str(tmp_path_factory.mktemp("shared_home")))
+        yield
 
 
 @pytest.fixture(autouse=True)

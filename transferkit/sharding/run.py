@@ -53,8 +53,8 @@ def extract_features(
         backbone: a `Backbone`.
         out: folder or URL of the shards. It must be empty or have shards of the same images and model.
         engine: None, this process; int >= 1, as many local processes; or a `RayEngine`. Defaults to None. The features
-            are the same to the last bit on equal processors with as many cores, and within the tolerance to which
-            inference engines are verified on others.
+            are the same to the last bit on equal processors with as many threads, as local processes have, and within
+            the tolerance to which inference engines are verified on others.
         image_spec: `ImageSpec`, how images are decoded. Defaults to None, that of the backbone, or stretched to its
             input size.
         precision: "float32", "float16" (GPUs only) or "bfloat16". Defaults to "float32".
