@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -72,7 +74,7 @@ def test_load_compiled_in_any_precision(monkeypatch: pytest.MonkeyPatch, first: 
     )
     assert (full.precision, reduced.precision) == ("float32", "bfloat16")
     assert relative_error(full(images), expected) < 1e-5
-    if "BF16" in openvino.import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in openvino.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         assert 1e-4 < relative_error(reduced(images), expected) < 0.1
     else:
         # The processor has no instructions for it.
@@ -85,3 +87,32 @@ def test_convert_without_writable_cache(own_home: Path) -> None:
     compiled = compile_engine(model, engine="openvino", batch_size=8)
     images = images_for(model)
     assert relative_error(compiled(images), keras_outputs(model, images)) < 1e-4
+
+
+_SIGNAL = """
+import faulthandler, gc, signal
+faulthandler.enable()
+from tests.training.conftest import small_network
+from transferkit.engines import compile_engine
+model = small_network(48)
+first = compile_engine(model, engine="openvino", batch_size=8)
+second = compile_engine(model, engine="openvino", batch_size=4)
+del first
+gc.collect()
+del second
+gc.collect()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="alternate stacks of signals")
+def test_signal_after_engines_were_deleted() -> None:
+    root = Path(__file__).parents[2]
+    preparation = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", preparation + _SIGNAL], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr[-500:]

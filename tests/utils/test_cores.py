@@ -12,7 +12,7 @@ import pytest
 
 from transferkit._utils import cores
 from transferkit._utils.cores import container_limit, num_cores, num_threads, tensorflow_threads
-from transferkit._utils.openvino import thread_options
+from transferkit._utils.openvino import openvino_core, thread_options
 
 
 def write(path: Path, text: str) -> None:
@@ -99,7 +99,7 @@ def test_openvino_has_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRANSFERKIT_NUM_THREADS", "1")
     values = openvino.opset13.parameter([1, 4])
     model = openvino.Model([openvino.opset13.relu(values)], [values])
-    compiled = openvino.Core().compile_model(model, "CPU", thread_options())
+    compiled = openvino_core().compile_model(model, "CPU", thread_options())
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert not compiled.get_property("ENABLE_CPU_PINNING")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -49,6 +50,20 @@ def import_openvino(module: str = "openvino") -> Any:
             sys.modules.pop(_TELEMETRY, None)
         else:
             sys.modules[_TELEMETRY] = imported
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """Return the one `openvino.Core` of this process.
+
+    The CPU plugin of each gives its thread an alternate stack for signals, and its end restores the stack before. Where
+    several end in the order of their creation, that one is unmapped, and the next signal, such as Ctrl-C, kills the
+    process. Seen with OpenVINO 2026.4.
+
+    Raises:
+        MissingExtraError: when OpenVINO is not installed.
+    """
+    return import_openvino().Core()
 
 
 def thread_options() -> dict[str, Any]:

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from transferkit._utils.openvino import import_openvino, openvino_is_available, thread_options
+from transferkit._utils.openvino import import_openvino, openvino_core, openvino_is_available, thread_options
 
 # Fill mode to the padding modes of OpenVINO's GridSample and of NumPy; GridSample has no "wrap".
 _PADDINGS: dict[str, tuple[str, Any]] = {
@@ -83,7 +83,7 @@ class _OpenVinoGridSample:
         # Many small requests in parallel with one thread each, because there is one caller per core.
         options = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "THROUGHPUT", **thread_options()}
         model = _sampling_model(shape, dtype, padding)
-        self._compiled = import_openvino().Core().compile_model(model, "CPU", options)
+        self._compiled = openvino_core().compile_model(model, "CPU", options)
 
     def __call__(self, images: np.ndarray, matrices: np.ndarray) -> np.ndarray:
         request = self._compiled.create_infer_request()

@@ -16,7 +16,7 @@ import numpy as np
 from transferkit._utils.cache_limit import evict, mark_used
 from transferkit._utils.files import atomic_write, cache_home
 from transferkit._utils.hashing import HASH_BYTES, content_hash
-from transferkit._utils.openvino import import_openvino, thread_options
+from transferkit._utils.openvino import import_openvino, openvino_core, thread_options
 from transferkit.runtimes.base import Outputs, concatenate, pad_batch
 
 # Batches queued per stream beyond the running one, so that no stream waits for Python.
@@ -30,7 +30,7 @@ def convert(function: Any, key: str, batch_size: int, precision: str) -> OpenVin
     `key` identifies everything that the result depends on, except for the precision, which is chosen on loading.
     """
     model = translate(function.graph)
-    compiled = import_openvino().Core().compile_model(model, "CPU", _options(batch_size, precision))
+    compiled = openvino_core().compile_model(model, "CPU", _options(batch_size, precision))
     file = _cache_file(key)
     # Without a writable cache the model is converted again next time.
     with contextlib.suppress(OSError), atomic_write(file) as path:
@@ -52,7 +52,7 @@ def load_compiled(key: str, batch_size: int, precision: str) -> OpenVino | None:
             digest, content = file.read(HASH_BYTES), file.read()
         if digest != content_hash(content):
             return None
-        compiled = import_openvino().Core().import_model(content, "CPU", _options(batch_size, precision))
+        compiled = openvino_core().import_model(content, "CPU", _options(batch_size, precision))
     except (OSError, RuntimeError):
         return None
     return OpenVino(compiled, batch_size, precision)

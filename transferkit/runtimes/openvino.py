@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from transferkit._utils.files import parse_json
-from transferkit._utils.openvino import import_openvino, thread_options
+from transferkit._utils.openvino import openvino_core, thread_options
 from transferkit.runtimes.base import METADATA_KEY
 
 MODEL_FILE, CONFIG_FILE = "model.xml", "config.json"
@@ -32,7 +32,7 @@ class OpenVinoRuntime:
     name = "openvino"
 
     def __init__(self, path: Path, settings: dict[str, str] | None = None) -> None:
-        core = import_openvino().Core()
+        core = openvino_core()
         model = core.read_model(path / MODEL_FILE)
         self.outputs: tuple[str, ...] = tuple(sorted(next(iter(sorted(output.names))) for output in model.outputs))
         self.metadata: str | None = model.get_rt_info(METADATA_SECTION).astype(str) if _has_metadata(model) else None
