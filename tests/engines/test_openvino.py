@@ -113,6 +113,11 @@ def test_signal_after_engines_were_deleted() -> None:
     root = Path(__file__).parents[2]
     preparation = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     done = subprocess.run(
-        [sys.executable, "-c", preparation + _SIGNAL], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-c", preparation + _SIGNAL],
+        cwd=root,
+        timeout=TIMEOUT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr[-500:]

@@ -12,7 +12,7 @@ import pytest
 
 from transferkit._utils import cores
 from transferkit._utils.cores import container_limit, num_cores, num_threads, tensorflow_threads
-from transferkit._utils.openvino import openvino_core, thread_options
+from transferkit._utils.openvino import import_openvino, openvino_core, openvino_is_available, thread_options
 
 
 def write(path: Path, text: str) -> None:
@@ -90,9 +90,10 @@ def test_invalid_environment_variable_raises(text: str, monkeypatch: pytest.Monk
         num_threads()
 
 
+@pytest.mark.skipif(not openvino_is_available(), reason="OpenVINO is not installed")
 @pytest.mark.skipif(num_cores() < 2, reason="needs two cores")
 def test_openvino_has_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    openvino = import_openvino()
     monkeypatch.delenv("TRANSFERKIT_NUM_THREADS", raising=False)
     monkeypatch.setattr(cores, "container_limit", lambda: math.inf)
     assert thread_options() == {}
