@@ -10,9 +10,11 @@ from PIL import Image
 
 import transferkit as tk
 from tests.training.conftest import small_network
+from transferkit._utils.openvino import openvino_is_available
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-pytest.importorskip("openvino", reason="OpenVINO is not installed")
+if not openvino_is_available():
+    pytest.skip("OpenVINO is not installed", allow_module_level=True)
 SIDE = 32
 # What the processes of a machine do before anything else: it has no OpenVINO, or one that cannot be loaded.
 MACHINES = {
