@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.packages import skip_without
 
 # Programs that other packages start to read facts about the machine: its processor, and its fonts for Matplotlib.
 _LOCAL_PROGRAMS = ("uname", "fc-list", "lscpu", "system_profiler")
@@ -73,7 +73,7 @@ def is_local_program(function: str, arguments: str) -> bool:
 
 
 def test_complete_run_sends_nothing_and_leaves_home_empty(tmp_path: Path) -> None:
-    pytest.importorskip("openvino")
+    skip_without("openvino")
     home, others = tmp_path / "home", tmp_path / "others"
     home.mkdir()
     others.mkdir()

@@ -11,6 +11,7 @@ import pytest
 
 import transferkit as tk
 from tests.exporting.conftest import make_predictor
+from tests.packages import skip_without
 
 PATHS = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model"}
 
@@ -43,8 +44,9 @@ def test_export_names_the_extra(name: str, package: str, tmp_path: Path, monkeyp
     ("name", "package"), [("onnx", "onnxruntime"), ("litert", "ai_edge_litert"), ("openvino", "openvino")]
 )
 def test_load_names_the_extra(name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip(package)
+    skip_without(package)
     tk.export(make_predictor(), tmp_path / PATHS[name], format=name)
+    tk.load(tmp_path / PATHS[name])  # What was imported once must not answer for a package that is gone.
     hide(monkeypatch, package)
     with pytest.raises(tk.MissingExtraError, match=rf'pip install "transferkit\[{name}\]"'):
         tk.load(tmp_path / PATHS[name])

@@ -7,12 +7,14 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import threading
 from typing import Any
 
 from transferkit._utils.cores import num_cores, num_threads
 from transferkit.errors import MissingExtraError
 
 _TELEMETRY = "openvino_telemetry"
+_lock = threading.Lock()
 
 
 def openvino_is_available() -> bool:
@@ -52,7 +54,6 @@ def import_openvino(module: str = "openvino") -> Any:
             sys.modules[_TELEMETRY] = imported
 
 
-@functools.cache
 def openvino_core() -> Any:
     """Return the one `openvino.Core` of this process.
 
@@ -63,7 +64,15 @@ def openvino_core() -> Any:
     Raises:
         MissingExtraError: when OpenVINO is not installed.
     """
-    return import_openvino().Core()
+    openvino = import_openvino()
+    # Two threads that come at the same time would otherwise make a core each.
+    with _lock:
+        return _core_of(openvino)
+
+
+@functools.cache
+def _core_of(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def thread_options() -> dict[str, Any]:
