@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
+from tests.sharding.archive_files import write_tar
 from tests.training.conftest import small_network
 from tests.waiting import TIMEOUT, wait_until
 from transferkit.calibration import Calibration
@@ -197,19 +198,43 @@ def test_one_parquet_file_has_all_rows(backbone: tk.Backbone, photos: Path, tmp_
 SCRIPT = """
 import sys
 import transferkit as tk
+from tests.sharding.archive_files import write_tar
 from tests.training.conftest import small_network
 backbone = tk.BackboneFactory.create(small_network(), preprocessing="tf")
 print("ready", flush=True)
-tk.extract_features(sys.argv[1], backbone, out=sys.argv[2], shard_size=2, engine=int(sys.argv[3]) or None)
+tk.extract_features(sys.argv[1], backbone, out=sys.argv[2], shard_size=int(sys.argv[3]) or None, engine=2)
 """
 
 
-# A worker is killed in every run, the driver in the slow ones: starting processes again takes most of the time.
-@pytest.mark.parametrize("victim", [pytest.param("driver", marks=pytest.mark.slow), "worker"])
-def test_killed_processes_lose_nothing(victim: str, backbone: tk.Backbone, photos: Path, tmp_path: Path) -> None:
-    expected = tk.extract_features(photos, backbone, out=tmp_path / "expected", shard_size=2).features()
+@pytest.fixture(scope="module")
+def archives(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images in archives of two."""
+    folder = tmp_path_factory.mktemp("archives")
+    paths = sorted(photos.glob("*/*.png"))
+    for start in range(0, len(paths), 2):
+        members = [(str(path.relative_to(photos)), path.read_bytes()) for path in paths[start : start + 2]]
+        write_tar(folder / f"train-{start:02d}.tar", members)
+    return folder
+
+
+# One process is killed in every run, others in the slow ones: starting processes again takes most of the time.
+@pytest.mark.parametrize(
+    ("kind", "victim"),
+    [
+        ("photos", "worker"),
+        pytest.param("photos", "driver", marks=pytest.mark.slow),
+        pytest.param("archives", "worker", marks=pytest.mark.slow),
+        pytest.param("archives", "driver", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_processes_lose_nothing(
+    kind: str, victim: str, backbone: tk.Backbone, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source: Path = request.getfixturevalue(kind)
+    shard_size = 2 if kind == "photos" else None
+    expected = tk.extract_features(source, backbone, out=tmp_path / "expected", shard_size=shard_size).features()
     out = tmp_path / "out"
-    command = [sys.executable, "-c", SCRIPT, str(photos), str(out), "2"]
+    command = [sys.executable, "-c", SCRIPT, str(source), str(out), str(shard_size or 0)]
     driver = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
     try:
         wait_until(lambda: len(list(out.glob("*.parquet"))) >= 3 or driver.poll() is not None)
@@ -221,7 +246,7 @@ def test_killed_processes_lose_nothing(victim: str, backbone: tk.Backbone, photo
     finally:
         driver.kill()
         driver.wait()
-    shards = tk.extract_features(photos, backbone, out=out, shard_size=2, engine=1)
+    shards = tk.extract_features(source, backbone, out=out, shard_size=shard_size, engine=1)
     np.testing.assert_array_equal(shards.features(), expected)
     written = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     assert written == {*map(os.path.basename, shards.files), "job.json"}

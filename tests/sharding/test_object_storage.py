@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import transferkit as tk
+from tests.sharding.archive_files import write_tar
 from tests.sharding.s3_server import Faults, s3_server
 from tests.training.conftest import small_network
 
@@ -79,6 +80,12 @@ def test_s3_server_with_failing_and_slow_requests(
     pytest.importorskip("moto", reason="moto is not installed")
     s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed")
     expected = tk.extract_features(images, backbone, out=tmp_path / "expected", shard_size=32)
+    archives = tmp_path / "archives"
+    archives.mkdir()
+    for folder in sorted(images.iterdir()):
+        members = [(f"{folder.name}/{path.name}", path.read_bytes()) for path in sorted(folder.iterdir())]
+        write_tar(archives / f"{folder.name}.tar", members)
+    of_archives = tk.extract_features(archives, backbone, out=tmp_path / "of_archives")
     for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
@@ -89,10 +96,17 @@ def test_s3_server_with_failing_and_slow_requests(
         system = s3fs.S3FileSystem()
         system.mkdir("bucket")
         system.put(str(images), "bucket/photos", recursive=True)
+        system.put(str(archives), "bucket/archives", recursive=True)
         faults.failed, faults.delayed, faults.requests = 0.02, 0.02, 0
         out = "s3://bucket/features"
         shards = tk.extract_features("s3://bucket/photos", backbone, out=out, shard_size=32, engine=engine)
         assert shards.num_errors == 0 and faults.failures > 0 and faults.requests >= COUNT
         np.testing.assert_array_equal(shards.features(), expected.features())
         assert shards.table(["label"]).equals(expected.table(["label"]))
+        # Few requests are enough for archives: half of them fail.
+        faults.failed, faults.requests, faults.failures = 0.5, 0, 0
+        out = "s3://bucket/of_archives"
+        shards = tk.extract_features("s3://bucket/archives", backbone, out=out, engine=engine)
+        assert shards.num_errors == 0 and 0 < faults.failures < faults.requests < COUNT
+        np.testing.assert_array_equal(shards.features(), of_archives.features())
     s3fs.S3FileSystem.clear_instance_cache()
