@@ -32,7 +32,7 @@ SMALL = {
     "Xception",
 }
 # Built with the default tests, each with another structure; the others take seconds to minutes each.
-FAST = {"EfficientNetLite0", "EfficientNetV2B0", "MobileNetV2", "MobileNetV3Small", "ResNet50V2", "VGG16"}
+FAST = {"EfficientNetLite0", "MobileNetV2", "MobileNetV3Small", "ResNet50V2", "VGG16"}
 EVERY = [pytest.param(row, id=row.name, marks=() if row.name in FAST else pytest.mark.slow) for row in ROWS]
 # One model per family, for properties that do not depend on the size.
 FAMILIES = {row.family: row.name for row in reversed(ROWS) if row.name in SMALL}

@@ -39,19 +39,24 @@ def run(data: Data, folder: Path | None, *, cache: bool, interrupt: int | None =
     return trainer
 
 
-@pytest.fixture(scope="module", params=[True, False])
-def unbroken(request: pytest.FixtureRequest, data: Data, tmp_path_factory: pytest.TempPathFactory) -> tk.Trainer:
-    """A run without checkpoints, on features and on images."""
+# Interrupted in the first phase and in fine-tuning, on features and on images.
+@pytest.mark.parametrize(
+    ("cache", "epoch"),
+    [
+        (True, 4),
+        (False, 2),
+        pytest.param(True, 2, marks=pytest.mark.slow),
+        pytest.param(False, 4, marks=pytest.mark.slow),
+    ],
+)
+def test_resumed_run_equals_unbroken_run(
+    data: Data, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, cache: bool, epoch: int
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        # The other runs must not find its features.
         patch.setenv("TRANSFERKIT_HOME", str(tmp_path_factory.mktemp("home")))
-        found = run(data, None, cache=request.param)
-    assert found.history.phases[0].trained_on == ("features" if request.param else "images")
-    return found
-
-
-@pytest.mark.parametrize("epoch", [2, 4])
-def test_resumed_run_equals_unbroken_run(data: Data, tmp_path: Path, unbroken: tk.Trainer, epoch: int) -> None:
-    cache = unbroken.history.phases[0].trained_on == "features"
+        unbroken = run(data, None, cache=cache)
+    assert unbroken.history.phases[0].trained_on == ("features" if cache else "images")
     with pytest.raises(_Interruption):
         run(data, tmp_path, cache=cache, interrupt=epoch)
     resumed = run(data, tmp_path, cache=cache)
@@ -62,6 +67,10 @@ def test_resumed_run_equals_unbroken_run(data: Data, tmp_path: Path, unbroken: t
 
 # Options whose state outlives an epoch: of schedules, callbacks, best weights, averages and accumulated gradients.
 STATEFUL: dict[str, dict[str, Any]] = {
+    "early_stopping_of_averages": {
+        "trainer": {"ema": 0.9, "clip_norm": 0.5},
+        "fit": {"early_stopping": 2, "keep_best": True, "learning_rate": 0.5},
+    },
     "early_stopping": {"fit": {"early_stopping": 2, "keep_best": True, "learning_rate": 0.5}},
     "plateau": {"fit": {"schedule": "plateau", "learning_rate": 0.5, "epochs": 8}},
     "one_cycle": {"fit": {"schedule": "one_cycle"}, "fine_tune": {"schedule": "cosine"}},
@@ -102,7 +111,7 @@ def stateful_run(data: Data, folder: Path, options: dict[str, Any], copies: Path
 
 
 # Of a callback and of averaged weights; a generator of random numbers and a phase of several stages take longer.
-FAST = {"early_stopping", "ema"}
+FAST = {"early_stopping_of_averages"}
 assert set(STATEFUL) > FAST
 
 
