@@ -6,11 +6,16 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
+import threading
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.waiting import TIMEOUT
 from transferkit import MissingExtraError
+from transferkit._utils import openvino
 from transferkit._utils.openvino import import_openvino, openvino_is_available, openvino_version
 
 _TELEMETRY_CHECK = """
@@ -50,3 +55,36 @@ def test_import_openvino_hides_imported_telemetry(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(importlib, "import_module", lambda name: seen.append(sys.modules["openvino_telemetry"]))
     import_openvino()
     assert seen == [None] and sys.modules["openvino_telemetry"] is telemetry
+
+
+def test_telemetry_stays_hidden_while_another_thread_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    first_is_importing, seen = threading.Event(), []
+
+    def import_module(name: str) -> None:
+        if name == "first":
+            first_is_importing.set()
+            # The other thread has the time to end its import.
+            time.sleep(0.5)
+            seen.append("openvino_telemetry" in sys.modules)
+
+    monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
+    monkeypatch.setattr(importlib, "import_module", import_module)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(import_openvino, "first")
+        first_is_importing.wait(TIMEOUT)
+        import_openvino("second")
+        first.result()
+    assert seen == [True]
+
+
+def test_threads_get_one_core() -> None:
+    class Package:
+        def Core(self) -> object:
+            time.sleep(0.2)
+            return object()
+
+    package = Package()
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(4) as pool:
+        patch.setattr(openvino, "import_openvino", lambda: package)
+        cores = list(pool.map(lambda _: openvino.openvino_core(), range(4)))
+    assert len({id(core) for core in cores}) == 1

@@ -43,15 +43,17 @@ def import_openvino(module: str = "openvino") -> Any:
         raise MissingExtraError("OpenVINO", "openvino", "openvino")
     # Importing OpenVINO sends usage data over the network and writes a client id into the home folder. Without the
     # telemetry package it falls back to its stub, so the package is hidden during the import, imported before or not.
-    imported = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-    try:
-        return importlib.import_module(module)
-    finally:
-        if imported is None:
-            sys.modules.pop(_TELEMETRY, None)
-        else:
-            sys.modules[_TELEMETRY] = imported
+    # One thread at a time: the end of an import in another would show the package again.
+    with _lock:
+        imported = sys.modules.get(_TELEMETRY)
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+        try:
+            return importlib.import_module(module)
+        finally:
+            if imported is None:
+                sys.modules.pop(_TELEMETRY, None)
+            else:
+                sys.modules[_TELEMETRY] = imported
 
 
 def openvino_core() -> Any:
